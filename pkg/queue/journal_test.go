@@ -1,0 +1,108 @@
+package queue
+
+import (
+	"strings"
+	"testing"
+)
+
+// The journal's form is on disk: it must not change by accident.
+func TestJournalForm(t *testing.T) {
+	tests := []struct {
+		event Event
+		line  string
+	}{
+		{BaseSet{Norm: "o=x", Text: "O=X"}, `{"event":"base-set","norm":"o=x","text":"O=X"}`},
+		{ClaimAdded{ID: "l/1", Subscription: "l", Name: "cn=A,o=x", Norm: "cn=a,o=x"},
+			`{"event":"claim-added","id":"l/1","subscription":"l","name":"cn=A,o=x","norm":"cn=a,o=x"}`},
+		{ClaimRemoved{"l/1"}, `{"event":"claim-removed","id":"l/1"}`},
+		{Refreshed{"l/1"}, `{"event":"refreshed","id":"l/1"}`},
+		{LinkChanged{ID: "l/1", Online: true}, `{"event":"link-changed","id":"l/1","online":true,"reason":""}`},
+		{LinkChanged{ID: "l/1", Reason: "no\nroute"}, `{"event":"link-changed","id":"l/1","online":false,"reason":"no\nroute"}`},
+	}
+	if len(tests)-1 != len(decoders) {
+		t.Errorf("%d forms for %d events", len(tests)-1, len(decoders))
+	}
+	for _, test := range tests {
+		line, err := EncodeEvent(test.event)
+		if err != nil || string(line) != test.line {
+			t.Errorf("%#v: %v, %s, want %s", test.event, err, line, test.line)
+		}
+		e, err := DecodeEvent([]byte(test.line))
+		if err != nil || e != test.event {
+			t.Errorf("%s: %v, %#v, want %#v", test.line, err, e, test.event)
+		}
+	}
+}
+
+func TestEncodeEventEdges(t *testing.T) {
+	if _, err := EncodeEvent(nil); err == nil {
+		t.Error("no event was encoded")
+	}
+	line, err := EncodeEvent(LinkChanged{ID: "a", Reason: "\xff\xfe!"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := DecodeEvent(line); err != nil || e.(LinkChanged).Reason != "\uFFFD!" {
+		t.Errorf("%v, %#v", err, e)
+	}
+}
+
+// R56: each bad line is an error that says what is wrong with it.
+func TestDecodeEventErrors(t *testing.T) {
+	tests := []struct{ line, words string }{
+		{``, "decode event: byte 1"},
+		{`{`, "decode event: byte"},
+		{`[]`, "cannot unmarshal array"},
+		{`null`, `"event" is missing`},
+		{`{}`, `"event" is missing`},
+		{`{"EVENT":"refreshed","id":"a"}`, `"event" is missing`},
+		{`{"event":7}`, `field "event"`},
+		{`{"event":"exploded"}`, `unknown event "exploded" (known: base-set, claim-added,`},
+		{`{"event":"refreshed","id":"a","colour":"red"}`, `decode event refreshed: byte`},
+		{`{"event":"refreshed","id":"a","colour":"red"}`, `unknown field "colour"`},
+		{`{"event":"refreshed","id":7}`, "refreshed"},
+		{`{"event":"refreshed","id":"a"} {}`, "text after the value"},
+		{`{"event":"link-changed","online":"yes"}`, "link-changed"},
+	}
+	for _, test := range tests {
+		e, err := DecodeEvent([]byte(test.line))
+		if err == nil || e != nil || !strings.Contains(err.Error(), test.words) {
+			t.Errorf("%s: %v, %v, want %q", test.line, e, err, test.words)
+		}
+	}
+}
+
+// FuzzDecodeEvent: what decodes comes back the same from its own print, and
+// Apply takes or refuses it without a panic.
+func FuzzDecodeEvent(f *testing.F) {
+	for _, e := range []Event{
+		BaseSet{testBase, testBase}, claim("a", "X"), ClaimRemoved{"a"}, Refreshed{"a"},
+		LinkChanged{ID: "a", Online: true}, LinkChanged{ID: "a", Reason: "no \u2028 route"},
+	} {
+		line, err := EncodeEvent(e)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		e, err := DecodeEvent(line)
+		if err != nil {
+			return
+		}
+		printed, err := EncodeEvent(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := DecodeEvent(printed)
+		if err != nil || again != e {
+			t.Fatalf("%s: %v, %#v, want %#v", printed, err, again, e)
+		}
+		s := sample(t)
+		if _, err := Apply(s, e); err == nil {
+			if err := Check(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

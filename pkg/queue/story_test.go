@@ -1,0 +1,220 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestStories plays testdata/*.txt. Each file is a story of its own: a line
+// at the margin is an event, the indented lines below it are what must come
+// of it, in order: effects, or "refused KIND: reason". Lines that begin with #
+// say what goes on.
+//
+//	base DN                     BaseSet
+//	add CLAIM NAME              ClaimAdded; NAME is relative to the base
+//	add CLAIM at DN             the same with an absolute name
+//	add CLAIM of SUB NAME       the same for a list's subscription
+//	remove CLAIM                ClaimRemoved
+//	refreshed CLAIM             Refreshed
+//	up CLAIM, down CLAIM REASON LinkChanged
+//	state                       prints each name with its queue
+//	overlaps, resume            print Overlaps and Resume
+//	restart                     goes on with Load(Records(state))
+func TestStories(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			play(t, file, string(text))
+		})
+	}
+}
+
+// play runs one story line by line.
+func play(t *testing.T, file, text string) {
+	p := &player{state: NewState()}
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); {
+		line := strings.TrimRight(lines[i], " ")
+		place := fmt.Sprintf("%s:%d", file, i+1)
+		i++
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if strings.HasPrefix(line, " ") {
+			t.Fatalf("%s: what comes of nothing? %q", place, line)
+		}
+		var want []string
+		for ; i < len(lines) && strings.HasPrefix(lines[i], " "); i++ {
+			want = append(want, strings.TrimSpace(lines[i]))
+		}
+		got, err := p.do(line)
+		if err != nil {
+			t.Fatalf("%s: %v", place, err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %s\n got:\n    %s\n want:\n    %s", place, line,
+				strings.Join(got, "\n    "), strings.Join(want, "\n    "))
+		}
+		if err := Check(p.state); err != nil {
+			t.Fatalf("%s: after %q: %v", place, line, err)
+		}
+	}
+}
+
+type player struct {
+	state *State
+	base  string
+}
+
+// norm stands in for package dit's normal form; stories use plain names.
+func norm(dn string) string {
+	parts := strings.Split(strings.ToLower(dn), ",")
+	for i, part := range parts {
+		parts[i] = strings.TrimSpace(part)
+	}
+	return strings.Join(parts, ",")
+}
+
+// do carries out one line and gives what comes of it.
+func (p *player) do(line string) ([]string, error) {
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case "state":
+		return showState(p.state), nil
+	case "overlaps":
+		var out []string
+		for _, o := range Overlaps(p.state) {
+			out = append(out, o[1]+" inside "+o[0])
+		}
+		return out, nil
+	case "resume":
+		return showEffects(Resume(p.state)), nil
+	case "restart":
+		s, err := Load(Records(p.state))
+		if err == nil {
+			p.state = s
+		}
+		return nil, err
+	}
+	e, err := p.event(verb, rest)
+	if err != nil {
+		return nil, err
+	}
+	before := showRecords(p.state)
+	effects, err := Apply(p.state, e)
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		if after := showRecords(p.state); after != before {
+			return nil, fmt.Errorf("%q was refused and changed %s to %s", line, before, after)
+		}
+		return []string{"refused " + refusal.Kind + ": " + refusal.Reason}, nil
+	}
+	return showEffects(effects), err
+}
+
+// event reads an event's line.
+func (p *player) event(verb, rest string) (Event, error) {
+	id, more, _ := strings.Cut(rest, " ")
+	switch verb {
+	case "base":
+		p.base = rest
+		return BaseSet{Norm: norm(rest), Text: rest}, nil
+	case "add":
+		e := ClaimAdded{ID: ClaimID(id), Subscription: id}
+		if list, ok := strings.CutPrefix(more, "of "); ok {
+			e.Subscription, more, _ = strings.Cut(list, " ")
+		}
+		dn, absolute := strings.CutPrefix(more, "at ")
+		if !absolute {
+			dn += "," + p.base
+		}
+		e.Name, e.Norm = dn, norm(dn)
+		return e, nil
+	case "remove":
+		return ClaimRemoved{ClaimID(id)}, nil
+	case "refreshed":
+		return Refreshed{ClaimID(id)}, nil
+	case "up":
+		return LinkChanged{ID: ClaimID(id), Online: true}, nil
+	case "down":
+		return LinkChanged{ID: ClaimID(id), Reason: more}, nil
+	}
+	return nil, fmt.Errorf("unknown line %q", verb+" "+rest)
+}
+
+func showState(s *State) []string {
+	out := []string{"base " + strconv.Quote(s.BaseText)}
+	for _, norm := range slices.Sorted(maps.Keys(s.Names)) {
+		n := s.Names[norm]
+		var claims []string
+		for _, id := range n.Claims {
+			claims = append(claims, showClaim(s.Claims[id]))
+		}
+		out = append(out, n.Text+": "+strings.Join(claims, ", "))
+	}
+	return out
+}
+
+func showClaim(c *Claim) string {
+	text := fmt.Sprintf("%s#%d", c.ID, c.Number)
+	switch {
+	case c.Online:
+		text += " up"
+	case c.Reason != "":
+		text += " down (" + c.Reason + ")"
+	}
+	if c.Good {
+		text += " good"
+	}
+	return text
+}
+
+func showEffects(effects []Effect) []string {
+	var out []string
+	for _, e := range effects {
+		out = append(out, showEffect(e))
+	}
+	return out
+}
+
+func showEffect(e Effect) string {
+	switch e := e.(type) {
+	case Follow:
+		return "follow " + string(e.Claim)
+	case Probe:
+		return "probe " + string(e.Claim)
+	case Stop:
+		return "stop " + string(e.Claim)
+	case Drop:
+		return fmt.Sprintf("drop %s#%d", e.Claim, e.Number)
+	case Publish:
+		return fmt.Sprintf("publish %s from %s", e.Norm, e.Claim)
+	case Withdraw:
+		return "withdraw " + e.Norm
+	}
+	return fmt.Sprintf("unknown effect %T", e)
+}
+
+// showRecords is the state in one comparable text.
+func showRecords(s *State) string {
+	var b strings.Builder
+	records := Records(s)
+	for _, name := range slices.Sorted(maps.Keys(records)) {
+		fmt.Fprintf(&b, "%s=%s\n", name, records[name])
+	}
+	return b.String()
+}
