@@ -1,0 +1,162 @@
+package ldapd
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/vjeantet/ldapserver"
+
+	"shaft/pkg/ber"
+	"shaft/pkg/dit"
+	"shaft/pkg/schema"
+)
+
+const (
+	// verifyAtOnce bounds the memory and CPU that password checks take at one
+	// time, for the whole server.
+	verifyAtOnce = 2
+	// verifyWait is how long a bind waits for its turn; then it is told busy.
+	verifyWait = 10 * time.Second
+)
+
+type account struct {
+	dn   string // as configured
+	hash passwordHash
+}
+
+// accounts are the identities of simple bind, by normal DN.
+type accounts struct {
+	byDN  map[string]*account
+	dummy passwordHash // what an unknown DN's password is checked against
+	turns chan struct{}
+}
+
+func newAccounts(s *schema.Schema, list []Account) (*accounts, error) {
+	a := &accounts{
+		byDN:  map[string]*account{},
+		turns: make(chan struct{}, verifyAtOnce),
+		dummy: passwordHash{memory: hashMemory, time: hashTime, threads: hashThreads},
+	}
+	for i, in := range list {
+		dn, err := dit.ParseDN(s, in.DN)
+		if err != nil {
+			return nil, fmt.Errorf("account %q: %w", in.DN, err)
+		}
+		if dn.IsEmpty() {
+			return nil, fmt.Errorf("account %d: the DN is empty", i+1)
+		}
+		if a.byDN[dn.Norm()] != nil {
+			return nil, fmt.Errorf("account %q: given twice", in.DN)
+		}
+		hash, err := parseHash(in.PasswordHash)
+		if err != nil {
+			return nil, fmt.Errorf("account %q: %w", in.DN, err)
+		}
+		a.byDN[dn.Norm()] = &account{dn: dn.String(), hash: hash}
+		if i == 0 {
+			a.dummy = hash
+		}
+	}
+	a.dummy.salt, a.dummy.key = make([]byte, hashSalt), make([]byte, hashKey)
+	return a, nil
+}
+
+// check verifies a password; an unknown DN takes as long as a known one. busy:
+// too many others are being checked.
+func (a *accounts) check(norm string, password []byte) (who *account, busy bool) {
+	timer := time.NewTimer(verifyWait)
+	defer timer.Stop()
+	select {
+	case a.turns <- struct{}{}:
+	case <-timer.C:
+		return nil, true
+	}
+	defer func() { <-a.turns }()
+	acc, hash := a.byDN[norm], a.dummy
+	if acc != nil {
+		hash = acc.hash
+	}
+	if !hash.verify(password) || acc == nil {
+		return nil, false
+	}
+	return acc, false
+}
+
+// bindRequest is read here and not by the library, which gives neither the
+// version nor SASL's fields, and fails on methods that it does not know.
+type bindRequest struct {
+	version  int64
+	name     []byte
+	method   ber.Tag
+	password []byte
+}
+
+const (
+	authSimple = ber.Tag(0x80)
+	authSASL   = ber.Tag(0xa3)
+)
+
+func decodeBind(body []byte) (b bindRequest, err error) {
+	r := ber.NewReader(body)
+	if b.version, err = r.Int(ber.Integer); err != nil {
+		return b, fmt.Errorf("bind version: %w", err)
+	}
+	if b.name, err = r.Read(ber.OctetString); err != nil {
+		return b, fmt.Errorf("bind name: %w", err)
+	}
+	if b.method, b.password, err = r.Any(); err != nil {
+		return b, fmt.Errorf("bind authentication: %w", err)
+	}
+	return b, nil
+}
+
+// handleBind does a bind, from start to end, before the next message is read.
+// What is still running is abandoned (RFC 4511 section 4.2.1); whatever the
+// outcome, the identity of before is gone (RFC 4513 section 4).
+func (c *conn) handleBind(req *request) error {
+	c.abandonAll()
+	c.running.Wait()
+	c.who = nil
+	c.pages.clear()
+	return c.reply(req, c.bind(req.body))
+}
+
+func (c *conn) bind(body []byte) result {
+	b, err := decodeBind(body)
+	if err != nil {
+		return result{code: ldapserver.LDAPResultProtocolError, text: err.Error()}
+	}
+	switch {
+	case b.version != 3:
+		return result{code: ldapserver.LDAPResultProtocolError, text: "only LDAP version 3 is spoken here"}
+	case b.method == authSASL:
+		return result{code: ldapserver.LDAPResultAuthMethodNotSupported, text: "no SASL mechanism is offered"}
+	case b.method != authSimple:
+		return result{code: ldapserver.LDAPResultAuthMethodNotSupported, text: "unknown authentication method"}
+	}
+	dns, err := c.parseDN(c.srv.opt.Backend.Version().Schema(), b.name)
+	if err != nil {
+		return result{code: ldapserver.LDAPResultInvalidDNSyntax, text: err.Error()}
+	}
+	switch {
+	case dns.Len() == 0 && len(b.password) == 0:
+		return result{}
+	case dns.Len() == 0:
+		return result{code: ldapserver.LDAPResultInvalidCredentials}
+	case len(b.password) == 0:
+		return result{code: ldapserver.LDAPResultUnwillingToPerform, text: "a DN without a password is not authenticated"}
+	}
+	// What was answered before is not held back by the time that this takes.
+	if c.w.flush(true) != nil {
+		return result{code: ldapserver.LDAPResultUnavailable}
+	}
+	who, busy := c.srv.accounts.check(string(dns.NormFrom(0)), b.password)
+	if busy {
+		return result{code: ldapserver.LDAPResultBusy, text: "too many binds at once"}
+	}
+	if who == nil {
+		return result{code: ldapserver.LDAPResultInvalidCredentials}
+	}
+	c.who = who
+	return result{}
+}

@@ -1,0 +1,319 @@
+package ldapd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vjeantet/ldapserver"
+
+	"shaft/pkg/ber"
+	"shaft/pkg/dit"
+	"shaft/pkg/schema"
+)
+
+const (
+	// firstBuffer holds most requests; it grows only as octets arrive.
+	firstBuffer = 4 << 10
+	// keepInput is the largest input buffer that is kept for the next request.
+	keepInput = 64 << 10
+	// lingerTime and lingerBytes bound the wait for a client to read the notice
+	// of disconnection: closing at once, with input unread, would reset the
+	// connection and take the notice with it.
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 1 << 20
+	// shutdownWrite is the write timeout of a connection being shut down.
+	shutdownWrite = 2 * time.Second
+)
+
+// conn is one connection. Fields without a word on it belong to its reader.
+type conn struct {
+	srv *Server
+	nc  net.Conn
+	log *slog.Logger
+	w   *writer
+
+	in         []byte // input; [r:n] is not used up yet
+	r, n       int
+	flushed    bool // nothing was sent since the last flush
+	deadline   bool // a read deadline is set
+	shutting   atomic.Bool
+	out        []byte // a reply being made
+	x          scratch
+	who        *account // nil: anonymous
+	dns        *dit.DNParser
+	dnsFor     *schema.Schema
+	selections selections
+	pages      pages // its own lock
+
+	mu      sync.Mutex
+	ops     map[int32]*operation // with a goroutine of their own
+	running sync.WaitGroup
+}
+
+// operation is a request that outlives its reading.
+type operation struct {
+	id        int32
+	cancelled atomic.Bool // it must end without a word
+}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	log := s.opt.Log.With("connection", s.nextConn.Add(1), "peer", nc.RemoteAddr().String())
+	return &conn{
+		srv: s, nc: nc, log: log,
+		w:       newWriter(nc, s.opt.WriteTimeout),
+		in:      make([]byte, firstBuffer),
+		flushed: true,
+		ops:     map[int32]*operation{},
+	}
+}
+
+// serve is the connection's goroutine, from the first octet to the close.
+func (c *conn) serve() {
+	defer c.srv.forget(c)
+	defer c.nc.Close()
+	defer c.running.Wait()
+	defer c.abandonAll()
+	defer c.recovered("connection")
+	c.log.Debug("connection opened")
+	err := c.loop()
+	var bad *disconnect
+	switch {
+	case c.shutting.Load():
+		c.running.Wait()
+		c.disconnect(ldapserver.LDAPResultUnavailable, "the server is shutting down")
+	case errors.As(err, &bad):
+		c.abandonAll()
+		c.disconnect(bad.code, bad.text)
+	case err == nil:
+		c.w.flush(true)
+	}
+	c.log.Debug("connection closed", "error", err)
+}
+
+// disconnect is the error that ends a connection with a notice.
+type disconnect struct {
+	code int
+	text string
+}
+
+func (d *disconnect) Error() string { return d.text }
+
+func malformed(err error) error {
+	return &disconnect{ldapserver.LDAPResultProtocolError, err.Error()}
+}
+
+// loop reads and handles messages until the client unbinds (nil) or an error.
+func (c *conn) loop() error {
+	for {
+		frame, err := c.next()
+		if err != nil {
+			return err
+		}
+		if done, err := c.handle(frame); done || err != nil {
+			return err
+		}
+	}
+}
+
+// next gives the next whole message; it is good until the next call.
+func (c *conn) next() ([]byte, error) {
+	for {
+		need := 0
+		if c.r < c.n {
+			if ber.Tag(c.in[c.r]) != ber.Sequence {
+				return nil, malformed(fmt.Errorf("not an LDAPMessage: it begins with 0x%02x", c.in[c.r]))
+			}
+			n, err := ber.FrameLen(c.in[c.r:c.n], c.srv.opt.MaxMessage)
+			if err != nil {
+				return nil, malformed(err)
+			}
+			if n > 0 && n <= c.n-c.r {
+				frame := c.in[c.r : c.r+n]
+				c.r += n
+				return frame, nil
+			}
+			need = n
+		}
+		if err := c.fill(need); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fill reads more input. The buffer doubles when it is full of one message:
+// memory follows what has come, never what a header promises.
+func (c *conn) fill(need int) error {
+	if c.r == c.n {
+		c.r, c.n = 0, 0
+		if len(c.in) > keepInput {
+			c.in = make([]byte, firstBuffer)
+		}
+	}
+	if c.r > 0 && max(c.n, c.r+need) >= len(c.in) {
+		c.n = copy(c.in, c.in[c.r:c.n])
+		c.r = 0
+	}
+	if c.n == len(c.in) {
+		c.in = append(c.in, make([]byte, len(c.in))...)
+	}
+	return c.read()
+}
+
+// read waits for input, after everything that was sent is on its way.
+func (c *conn) read() error {
+	if !c.flushed {
+		if err := c.w.flush(true); err != nil {
+			return err
+		}
+		c.flushed = true
+	}
+	began := time.Now()
+	for {
+		c.armRead()
+		if c.shutting.Load() {
+			return errors.New("shutting down")
+		}
+		n, err := c.nc.Read(c.in[c.n:])
+		if n > 0 {
+			c.n += n
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.shutting.Load() {
+			return err
+		}
+		c.pages.expire(c.srv.opt.Now())
+		if idle := c.srv.opt.IdleTimeout; idle > 0 && time.Since(began) >= idle && !c.busy() {
+			return &disconnect{ldapserver.LDAPResultUnavailable, "idle for too long"}
+		}
+	}
+}
+
+// armRead sets the read deadline when an idle timeout or paged searches, which
+// hold a version of the tree, ask for one.
+func (c *conn) armRead() {
+	wait := c.srv.opt.IdleTimeout
+	if c.pages.any() && (wait == 0 || wait > pageAge) {
+		wait = pageAge
+	}
+	if wait > 0 {
+		c.nc.SetReadDeadline(time.Now().Add(wait))
+		c.deadline = true
+	} else if c.deadline {
+		c.nc.SetReadDeadline(time.Time{})
+		c.deadline = false
+	}
+}
+
+// shutdown makes the reader stop, let what is running end, and say goodbye.
+func (c *conn) shutdown() {
+	c.shutting.Store(true)
+	c.w.timeout.Store(int64(min(shutdownWrite, c.srv.opt.WriteTimeout)))
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// cut ends the connection now.
+func (c *conn) cut() {
+	c.abandonAll()
+	c.nc.Close()
+}
+
+// disconnect sends a notice of disconnection and waits a moment for the client to close.
+func (c *conn) disconnect(code int, text string) {
+	if c.w.send(appendNotice(nil, code, text), true) != nil || c.w.flush(true) != nil {
+		return
+	}
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	io.CopyN(io.Discard, c.nc, lingerBytes)
+}
+
+// start runs fn in a goroutine as an operation that abandon finds; false when
+// the connection has as many as it may have, or one with this ID.
+func (c *conn) start(id int32, fn func(*operation)) (ok bool) {
+	op := &operation{id: id}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.ops) >= c.srv.opt.MaxOperations || c.ops[id] != nil {
+		return false
+	}
+	c.ops[id] = op
+	c.running.Add(1)
+	go func() {
+		defer c.running.Done()
+		defer c.retire(op)
+		defer c.recovered("operation")
+		fn(op)
+	}()
+	return true
+}
+
+// retire frees the operation's place; from here on it cannot be abandoned.
+func (c *conn) retire(op *operation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ops[op.id] == op {
+		delete(c.ops, op.id)
+	}
+}
+
+func (c *conn) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.ops) > 0
+}
+
+// abandon ends one operation without a reply; an unknown ID is ignored (RFC 4511 section 4.11).
+func (c *conn) abandon(id int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if op := c.ops[id]; op != nil {
+		op.cancelled.Store(true)
+	}
+}
+
+func (c *conn) abandonAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, op := range c.ops {
+		op.cancelled.Store(true)
+	}
+}
+
+// recovered ends this connection, and nothing else, when its code panics.
+func (c *conn) recovered(what string) {
+	if e := recover(); e != nil {
+		c.log.Error("panic while serving", "in", what, "panic", fmt.Sprint(e), "stack", string(debug.Stack()))
+		c.nc.Close()
+	}
+}
+
+// send hands the reply in c.out to the writer.
+func (c *conn) send() error {
+	c.flushed = false
+	return c.w.send(c.out, true)
+}
+
+// reply answers a request with a result alone.
+func (c *conn) reply(req *request, r result) error {
+	c.out = appendReply(c.out[:0], req.id, response(req.op), r, nil, nil)
+	return c.send()
+}
+
+// parseDN gives the parser holding the DN; good until the next call.
+func (c *conn) parseDN(s *schema.Schema, text []byte) (*dit.DNParser, error) {
+	if c.dns == nil || c.dnsFor != s {
+		c.dns, c.dnsFor = dit.NewDNParser(s), s
+	}
+	return c.dns, c.dns.Parse(text)
+}

@@ -1,0 +1,96 @@
+package ldapd
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/vjeantet/ldapserver"
+
+	"shaft/pkg/ber"
+)
+
+// Controls that are understood.
+const (
+	oidPaged       = "1.2.840.113556.1.4.319"  // RFC 2696
+	oidManageDsaIT = "2.16.840.1.113730.3.4.2" // RFC 3296; there is nothing to manage yet
+)
+
+// handle does one message. done: the client unbinds. A *disconnect ends the
+// connection with a notice, another error without.
+func (c *conn) handle(frame []byte) (done bool, err error) {
+	canonical, scanErr := scan(frame)
+	if scanErr != nil && !errors.Is(scanErr, errNesting) {
+		return false, malformed(scanErr)
+	}
+	req, err := decodeRequest(frame)
+	if err != nil {
+		return false, malformed(err)
+	}
+	switch req.op {
+	case tagUnbind:
+		return true, nil
+	case tagAbandon:
+		return false, c.handleAbandon(&req)
+	}
+	if scanErr != nil {
+		return false, c.reply(&req, result{code: ldapserver.LDAPResultProtocolError,
+			text: fmt.Sprintf("nested deeper than %d levels", maxNesting)})
+	}
+	var paged *pagedControl
+	if req.controls != nil {
+		var refusal result
+		if paged, refusal = readControls(&req); refusal.code != 0 {
+			return false, c.reply(&req, refusal)
+		}
+	}
+	switch req.op {
+	case tagBind:
+		return false, c.handleBind(&req)
+	case tagSearch:
+		return false, c.handleSearch(&req, paged)
+	default:
+		return false, c.handleRouted(&req, canonical)
+	}
+}
+
+// handleAbandon takes the ID from the primitive [APPLICATION 16]; there is no
+// reply to it, whatever it says. A critical control does not stop it.
+func (c *conn) handleAbandon(req *request) error {
+	element := ber.AppendBytes(c.out[:0], ber.Integer, req.body)
+	r := ber.NewReader(element)
+	id, err := r.Int(ber.Integer)
+	if err != nil || id < 0 || id > 1<<31-1 {
+		return malformed(errors.New("abandon: malformed message ID"))
+	}
+	c.abandon(int32(id))
+	return nil
+}
+
+// readControls takes the controls of a request that has a reply: one that is
+// critical and unknown, or not meant for the operation, refuses it (RFC 4511
+// section 4.1.11).
+func readControls(req *request) (paged *pagedControl, refusal result) {
+	var bad error
+	err := eachControl(req.controls, func(ctl control) bool {
+		switch {
+		case string(ctl.oid) == oidPaged && req.op == tagSearch:
+			if paged != nil {
+				bad = errors.New("paged results control given twice")
+				return false
+			}
+			paged, bad = decodePaged(ctl.value)
+			return bad == nil
+		case string(ctl.oid) == oidManageDsaIT && req.op != tagBind && req.op != tagExtended:
+			return true
+		case ctl.critical:
+			refusal = result{code: ldapserver.LDAPResultUnavailableCriticalExtension,
+				text: fmt.Sprintf("critical control %.64q is not supported here", ctl.oid)}
+			return false
+		}
+		return true
+	})
+	if err = errors.Join(err, bad); err != nil {
+		refusal = result{code: ldapserver.LDAPResultProtocolError, text: err.Error()}
+	}
+	return paged, refusal
+}

@@ -1,0 +1,114 @@
+package ldapd
+
+import (
+	"time"
+
+	"github.com/vjeantet/ldapserver"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/schema"
+	"shaft/pkg/tree"
+)
+
+// Names of the subschema entry.
+const (
+	subschemaDN   = "cn=Subschema"
+	subschemaNorm = "cn=subschema"
+)
+
+// fixedEntries are the root DSE and the subschema entry as they stand for one
+// schema and one naming context; made once, replaced when either changes.
+type fixedEntries struct {
+	schema    *schema.Schema
+	context   string // "" while the tree is empty
+	dse       view
+	subschema view
+}
+
+// target is what a DN names.
+type target struct {
+	id    tree.ID
+	fixed *view // the root DSE or cn=Subschema
+}
+
+// find looks a DN up; the refusal says why there is nothing.
+func (c *conn) find(ver *tree.Version, text []byte) (target, result) {
+	dn, err := c.parseDN(ver.Schema(), text)
+	if err != nil {
+		return target{}, result{code: ldapserver.LDAPResultInvalidDNSyntax, text: err.Error()}
+	}
+	if dn.Len() == 0 {
+		return target{fixed: &c.srv.fixedFor(ver).dse}, result{}
+	}
+	norm := dn.NormFrom(0)
+	id, matched := ver.Find(string(norm))
+	switch {
+	case id != 0:
+		return target{id: id}, result{}
+	case string(norm) == subschemaNorm:
+		return target{fixed: &c.srv.fixedFor(ver).subschema}, result{}
+	case matched != 0:
+		return target{}, result{code: ldapserver.LDAPResultNoSuchObject, matched: ver.Entry(matched).DN()}
+	}
+	return target{}, result{code: ldapserver.LDAPResultNoSuchObject}
+}
+
+func (s *Server) fixedFor(ver *tree.Version) *fixedEntries {
+	context := ""
+	if root := ver.Root(); root != 0 {
+		context = string(ver.Entry(root).DN())
+	}
+	f := s.fixed.Load()
+	if f == nil || f.schema != ver.Schema() || f.context != context {
+		f = &fixedEntries{schema: ver.Schema(), context: context,
+			dse: s.rootDSE(context), subschema: subschemaEntry(ver.Schema(), s.opt.Now())}
+		s.fixed.Store(f)
+	}
+	return f
+}
+
+// rootDSE says what this server can do (RFC 4512 section 5.1): all of it works.
+func (s *Server) rootDSE(context string) view {
+	v := view{user: dit.AppendAttr(nil, "objectClass", "top")}
+	add := func(name string, values ...string) { v.oper = dit.AppendAttr(v.oper, name, values...) }
+	add("structuralObjectClass", "top")
+	if context != "" {
+		add("namingContexts", context)
+	}
+	add("supportedControl", oidPaged, oidManageDsaIT)
+	add("supportedExtension", string(ldapserver.NoticeOfWhoAmI))
+	add("supportedFeatures",
+		"1.3.6.1.4.1.4203.1.5.1", // all operational attributes, "+" (RFC 3673)
+		"1.3.6.1.4.1.4203.1.5.2", // attributes by object class, "@" (RFC 4529)
+		"1.3.6.1.4.1.4203.1.5.3") // (&) and (|) (RFC 4526)
+	add("supportedLDAPVersion", "3")
+	add("vendorName", "Shaft")
+	if s.opt.VendorVersion != "" {
+		add("vendorVersion", s.opt.VendorVersion)
+	}
+	add("subschemaSubentry", subschemaDN)
+	add("entryDN", "")
+	return v
+}
+
+// subschemaEntry is the schema (RFC 4512 section 4.2).
+func subschemaEntry(s *schema.Schema, now time.Time) view {
+	v := view{dn: []byte(subschemaDN)}
+	v.user = dit.AppendAttr(v.user, "objectClass", "top", "subentry", "subschema", "extensibleObject")
+	v.user = dit.AppendAttr(v.user, "cn", "Subschema")
+	for _, a := range s.Subschema() {
+		v.oper = dit.AppendAttr(v.oper, a.Name, a.Values...)
+	}
+	stamp := now.UTC().Format("20060102150405Z")
+	for _, a := range [][2]string{
+		{"structuralObjectClass", "subentry"},
+		{"createTimestamp", stamp},
+		{"modifyTimestamp", stamp},
+		{"entryDN", subschemaDN},
+		{"subschemaSubentry", subschemaDN},
+		{"hasSubordinates", "FALSE"},
+	} {
+		v.oper = dit.AppendAttr(v.oper, a[0], a[1])
+	}
+	return v
+}

@@ -1,0 +1,233 @@
+// Package ldapd is the LDAP door: an LDAPv3 read service (RFC 4511) over the
+// newest version of the merged tree, with the root DSE and cn=Subschema (RFC
+// 4512) beside it. It hides framing, concurrency, limits and the encoding of
+// replies; it knows nothing of where entries come from.
+//
+//	s, err := ldapd.New(ldapd.Options{Backend: engine, Log: log})
+//	l, err := ldapd.Listen("ldap://127.0.0.1:389")
+//	go s.Serve(l)
+//	…
+//	s.Close(ctx)
+//
+// # A connection
+//
+// One goroutine per connection reads whole messages into a buffer that it uses
+// again, checks their BER in one pass, and runs cheap operations itself: bind,
+// compare, base searches, and the first steps of every other search. A search
+// that needs more gets a goroutine, registered before the next message is
+// read, so that an abandon always finds it; beyond Options.MaxOperations of
+// these the answer is busy. A bind abandons what is still running (RFC 4511
+// section 4.2.1) and is finished before the next message is read. Replies of
+// all of them meet in one combining writer (writer.go).
+//
+// # The library behind the fence
+//
+// Operations off the hot path are decoded by goldap and routed by ldapserver's
+// RouteMux (fence.go), on a canonical copy of the message. Envelopes, message
+// IDs, controls, bind and search are read and written here, with pkg/ber.
+package ldapd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vjeantet/ldapserver"
+
+	"shaft/pkg/tree"
+)
+
+// Backend is where the door gets the tree from.
+type Backend interface {
+	// Version gives the newest version of the tree, never nil. It is called
+	// once for each operation and must be cheap and safe for concurrent use.
+	Version() *tree.Version
+}
+
+// Account is an identity for simple bind.
+type Account struct {
+	DN           string // RFC 4514
+	PasswordHash string // as HashPassword makes it
+}
+
+// Defaults of Options.
+const (
+	DefaultMaxConns      = 10000
+	DefaultMaxMessage    = 1 << 20 // a request is a filter and a few names
+	DefaultMaxOperations = 16      // for each connection, beside the reader
+	DefaultWriteTimeout  = 60 * time.Second
+)
+
+// Options of a Server. Only Backend must be set.
+type Options struct {
+	Backend       Backend
+	Accounts      []Account
+	Log           *slog.Logger     // nil: nothing is logged
+	VendorVersion string           // in the root DSE; "" leaves it out
+	Now           func() time.Time // nil: time.Now
+
+	MaxConns      int           // open connections; beyond it a notice with busy (51)
+	MaxMessage    int           // bytes of a request, header included
+	MaxOperations int           // long searches at once on one connection; beyond it busy (51)
+	WriteTimeout  time.Duration // a client that takes no byte block for so long is cut
+	IdleTimeout   time.Duration // a client that sends nothing for so long is cut; 0: never
+	SizeLimit     int           // entries of one search, over all its pages; 0: none
+	TimeLimit     time.Duration // of one search; 0: none
+}
+
+func (o *Options) defaults() error {
+	if o.Backend == nil {
+		return errors.New("ldapd: no backend")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	setDefault(&o.MaxConns, DefaultMaxConns)
+	setDefault(&o.MaxMessage, DefaultMaxMessage)
+	setDefault(&o.MaxOperations, DefaultMaxOperations)
+	setDefault(&o.WriteTimeout, DefaultWriteTimeout)
+	return nil
+}
+
+func setDefault[T int | time.Duration](v *T, def T) {
+	if *v == 0 {
+		*v = def
+	}
+}
+
+// ErrClosed is what Serve returns on a server that has been closed before.
+var ErrClosed = errors.New("ldap server closed")
+
+// Server serves connections of any number of listeners. Safe for concurrent use.
+type Server struct {
+	opt      Options
+	accounts *accounts
+	mux      *ldapserver.RouteMux
+	fixed    atomic.Pointer[fixedEntries]
+	nextConn atomic.Uint64
+	seed     maphash.Seed // of the hashes that bind a page to its search
+
+	mu        sync.Mutex
+	closed    bool
+	listeners map[net.Listener]bool
+	conns     map[*conn]bool
+	running   sync.WaitGroup // connections
+}
+
+// New checks the options; an account's bad DN or hash is an error that names it.
+func New(o Options) (*Server, error) {
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	acc, err := newAccounts(o.Backend.Version().Schema(), o.Accounts)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opt: o, accounts: acc, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{}, seed: maphash.MakeSeed()}
+	s.mux = routes()
+	return s, nil
+}
+
+// acceptPause is the wait after a failed accept (out of file descriptors).
+const acceptPause = 100 * time.Millisecond
+
+// Serve accepts connections until Close, and closes l. It returns nil after Close.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.listeners[l] = true
+	s.mu.Unlock()
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			s.accept(nc)
+		case s.isClosed():
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			s.mu.Lock()
+			delete(s.listeners, l)
+			s.mu.Unlock()
+			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
+		default:
+			s.opt.Log.Error("accept failed", "address", l.Addr().String(), "error", err)
+			<-time.After(acceptPause)
+		}
+	}
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (s *Server) accept(nc net.Conn) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		nc.Close()
+		return
+	}
+	if len(s.conns) >= s.opt.MaxConns {
+		s.mu.Unlock()
+		s.opt.Log.Warn("connection refused: too many", "peer", nc.RemoteAddr().String(), "limit", s.opt.MaxConns)
+		// A new socket has room for these few bytes: this does not wait.
+		nc.SetWriteDeadline(time.Now().Add(time.Second))
+		nc.Write(appendNotice(nil, ldapserver.LDAPResultBusy, "too many connections"))
+		nc.Close()
+		return
+	}
+	c := newConn(s, nc)
+	s.conns[c] = true
+	s.running.Add(1)
+	s.mu.Unlock()
+	go c.serve()
+}
+
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.running.Done()
+}
+
+// Close stops accepting, lets each connection finish what it is doing, sends it
+// a notice of disconnection and waits. When ctx ends first the rest is cut off,
+// and its error returned. Nothing runs after Close.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	for l := range s.listeners {
+		l.Close()
+	}
+	for c := range s.conns {
+		c.shutdown()
+	}
+	s.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for c := range s.conns {
+			c.cut()
+		}
+	})
+	s.running.Wait()
+	if !stop() {
+		return fmt.Errorf("close LDAP server: %w", ctx.Err())
+	}
+	return nil
+}

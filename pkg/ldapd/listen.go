@@ -1,0 +1,97 @@
+package ldapd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// DefaultPort is LDAP's, for a URL without one.
+const DefaultPort = "389"
+
+// socketMode lets every local user connect, as slapd does: what a client may
+// see is decided by bind and access rules, not by the socket's permissions.
+const socketMode = 0o666
+
+// Listen opens what an LDAP URL names: ldap://host:port (an empty host is
+// every address, the default port 389) or ldapi://%2Fpath%2Fto%2Fsocket, where
+// a socket that a dead process left behind is replaced.
+func Listen(rawURL string) (net.Listener, error) {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	if !ok {
+		return nil, fmt.Errorf("listen on %q: not a URL like ldap://127.0.0.1:389 or ldapi://%%2Frun%%2Fldapi", rawURL)
+	}
+	rest = strings.TrimSuffix(rest, "/")
+	switch strings.ToLower(scheme) {
+	case "ldap":
+		return listenTCP(rawURL, rest)
+	case "ldapi":
+		path, err := url.PathUnescape(rest)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %q: %w", rawURL, err)
+		}
+		return listenUnix(rawURL, path)
+	case "ldaps":
+		return nil, fmt.Errorf("listen on %q: ldaps is not served by this version; use ldap:// or ldapi://", rawURL)
+	default:
+		return nil, fmt.Errorf("listen on %q: unknown scheme %q; ldap:// and ldapi:// are served", rawURL, scheme)
+	}
+}
+
+func listenTCP(rawURL, hostport string) (net.Listener, error) {
+	if strings.ContainsAny(hostport, "/?") {
+		return nil, fmt.Errorf("listen on %q: nothing may follow host and port", rawURL)
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		var missing *net.AddrError
+		if !errors.As(err, &missing) || missing.Err != "missing port in address" {
+			return nil, fmt.Errorf("listen on %q: %w", rawURL, err)
+		}
+		host, port = strings.Trim(hostport, "[]"), DefaultPort
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", rawURL, err)
+	}
+	return l, nil
+}
+
+func listenUnix(rawURL, path string) (net.Listener, error) {
+	if !strings.HasPrefix(path, "/") {
+		return nil, fmt.Errorf("listen on %q: the socket's path must be absolute, with each / written as %%2F", rawURL)
+	}
+	l, err := net.Listen("unix", path)
+	if errors.Is(err, syscall.EADDRINUSE) && isStale(path) {
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("listen on %q: remove stale socket: %w", rawURL, err)
+		}
+		l, err = net.Listen("unix", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", rawURL, err)
+	}
+	if err := os.Chmod(path, socketMode); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("listen on %q: %w", rawURL, err)
+	}
+	return l, nil
+}
+
+// isStale tells a socket that nobody listens on from one in use and from any other file.
+func isStale(path string) bool {
+	fi, err := os.Lstat(path)
+	if err != nil || fi.Mode()&os.ModeSocket == 0 {
+		return false
+	}
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		c.Close()
+		return false
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}

@@ -1,0 +1,107 @@
+package ldapd
+
+import (
+	"shaft/pkg/ber"
+	"shaft/pkg/dit"
+	"shaft/pkg/tree"
+)
+
+// oidNotice is the name of the notice of disconnection (RFC 4511 section 4.4.1).
+const oidNotice = "1.3.6.1.4.1.1466.20036"
+
+// result is an LDAPResult (RFC 4511 section 4.1.9).
+type result struct {
+	code    int
+	matched []byte
+	text    string
+}
+
+func (r result) size() int {
+	return ber.HeaderLen(1) + 1 + // no code that we send needs a second octet
+		ber.HeaderLen(len(r.matched)) + len(r.matched) +
+		ber.HeaderLen(len(r.text)) + len(r.text)
+}
+
+func (r result) append(dst []byte) []byte {
+	dst = ber.AppendInt(dst, ber.Enumerated, int64(r.code))
+	dst = ber.AppendBytes(dst, ber.OctetString, r.matched)
+	return ber.AppendString(dst, ber.OctetString, r.text)
+}
+
+// appendEnvelope begins a message whose ID is followed by n octets.
+func appendEnvelope(dst []byte, id int32, n int) []byte {
+	dst = ber.AppendHeader(dst, ber.Sequence, 2+intLen(id)+n)
+	return ber.AppendInt(dst, ber.Integer, int64(id))
+}
+
+func intLen(v int32) int {
+	n := 1
+	for v > 0x7f {
+		v >>= 8
+		n++
+	}
+	return n
+}
+
+// appendReply adds a whole reply; extra is what follows the LDAPResult within
+// the operation, controls the content of the reply's controls.
+func appendReply(dst []byte, id int32, tag ber.Tag, r result, extra, controls []byte) []byte {
+	body := r.size() + len(extra)
+	n := ber.HeaderLen(body) + body
+	if controls != nil {
+		n += ber.HeaderLen(len(controls)) + len(controls)
+	}
+	dst = appendEnvelope(dst, id, n)
+	dst = ber.AppendHeader(dst, tag, body)
+	dst = append(r.append(dst), extra...)
+	if controls != nil {
+		dst = ber.AppendBytes(dst, ber.Context(0), controls)
+	}
+	return dst
+}
+
+// appendNotice adds a notice of disconnection.
+func appendNotice(dst []byte, code int, text string) []byte {
+	name := ber.AppendString(nil, ber.ContextPrimitive(10), oidNotice)
+	return appendReply(dst, 0, tagExtendedRe, result{code: code, text: text}, name, nil)
+}
+
+// view is an entry as a search or compare sees it. oper holds the computed
+// attributes too, or nothing when they were not asked for.
+type view struct {
+	dn         []byte
+	user, oper dit.Run
+}
+
+// scratch is what a goroutine needs to assemble entries without garbage.
+type scratch struct {
+	oper, attrs []byte
+}
+
+// view gives an entry of the tree; its oper run is good until the next call.
+func (x *scratch) view(e tree.Entry, oper bool) view {
+	v := view{dn: e.DN(), user: e.User()}
+	if oper {
+		x.oper = e.AppendComputed(append(dit.Run(x.oper[:0]), e.Oper()...))
+		v.oper = x.oper
+	}
+	return v
+}
+
+// appendEntry adds a SearchResultEntry. The common case, all user attributes,
+// copies the entry's run as it is.
+func (x *scratch) appendEntry(dst []byte, id int32, v view, sel *dit.Selection, typesOnly bool) []byte {
+	attrs := []byte(v.user)
+	if !sel.AllUser || typesOnly || len(v.oper) > 0 {
+		x.attrs = sel.Append(x.attrs[:0], v.user, false, typesOnly)
+		if len(v.oper) > 0 {
+			x.attrs = sel.Append(x.attrs, v.oper, true, typesOnly)
+		}
+		attrs = x.attrs
+	}
+	body := ber.HeaderLen(len(v.dn)) + len(v.dn) + ber.HeaderLen(len(attrs)) + len(attrs)
+	dst = appendEnvelope(dst, id, ber.HeaderLen(body)+body)
+	dst = ber.AppendHeader(dst, tagEntry, body)
+	dst = ber.AppendBytes(dst, ber.OctetString, v.dn)
+	return ber.AppendBytes(dst, ber.Sequence, attrs)
+}

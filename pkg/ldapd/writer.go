@@ -1,0 +1,125 @@
+package ldapd
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// writeHigh is how much may wait for a client that does not read; whoever
+	// has more to say to it waits.
+	writeHigh = 256 << 10
+	// writeBatch is what is worth a system call before more is added, and what
+	// must be taken within one write timeout.
+	writeBatch = 64 << 10
+	// keepBuffer is the largest buffer that an idle connection keeps.
+	keepBuffer = 128 << 10
+)
+
+// writer combines the replies of one connection. Whoever has something to say
+// appends it; whoever finds nobody writing, writes all there is.
+//
+// The reader and the operations' goroutines differ in one thing: the reader
+// never writes more than what was there when it began, since it must go back to
+// read. Goroutines write until nothing is left.
+type writer struct {
+	nc      net.Conn
+	timeout atomic.Int64 // nanoseconds; armed anew for each writeBatch
+
+	mu       sync.Mutex
+	idle     sync.Cond // nobody is writing any more
+	buf      []byte    // to be written
+	spare    []byte    // the other buffer, while nobody writes
+	writing  bool
+	byReader bool // it is the reader that writes
+	err      error
+}
+
+func newWriter(nc net.Conn, timeout time.Duration) *writer {
+	w := &writer{nc: nc}
+	w.timeout.Store(int64(timeout))
+	w.idle.L = &w.mu
+	return w
+}
+
+// send adds p, which is copied. It blocks while the client has too much to
+// read yet; an error means that the connection is done for.
+func (w *writer) send(p []byte, reader bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.err == nil && len(w.buf) > 0 && len(w.buf)+len(p) > writeHigh {
+		if w.writing {
+			w.idle.Wait()
+		} else {
+			w.write(reader)
+		}
+	}
+	if w.err != nil {
+		return w.err
+	}
+	w.buf = append(w.buf, p...)
+	if len(w.buf) >= writeBatch && !w.writing {
+		w.write(reader)
+	}
+	return w.err
+}
+
+// flush sees to it that what has been sent is written, here or by whom is writing now.
+func (w *writer) flush(reader bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.err == nil && len(w.buf) > 0 {
+		switch {
+		case !w.writing:
+			w.write(reader)
+			if reader {
+				return w.err
+			}
+		case w.byReader:
+			w.idle.Wait()
+		default:
+			return nil // a goroutine, which goes on until nothing is left
+		}
+	}
+	return w.err
+}
+
+// write writes what there is, with the lock given up meanwhile: one buffer for
+// the reader, else until nothing is left.
+func (w *writer) write(reader bool) {
+	w.writing, w.byReader = true, reader
+	for {
+		out := w.buf
+		w.buf, w.spare = w.spare[:0], nil
+		w.mu.Unlock()
+		err := w.put(out)
+		w.mu.Lock()
+		if cap(out) <= keepBuffer {
+			w.spare = out[:0]
+		}
+		if err != nil {
+			w.err, w.buf = err, nil
+		}
+		if reader || len(w.buf) == 0 {
+			break
+		}
+	}
+	w.writing = false
+	w.idle.Broadcast()
+}
+
+func (w *writer) put(p []byte) error {
+	for len(p) > 0 {
+		n := min(len(p), writeBatch)
+		if err := w.nc.SetWriteDeadline(time.Now().Add(time.Duration(w.timeout.Load()))); err != nil {
+			return err
+		}
+		if _, err := w.nc.Write(p[:n]); err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
