@@ -39,7 +39,7 @@ func (n *normalizer) append(dst []byte, r *schema.MatchingRule, value []byte) ([
 	case schema.RuleNameAndUID:
 		return n.nameAndUID(dst, value)
 	case schema.RuleOID:
-		return n.s.NormalizeOID(dst, value), nil
+		return n.s.NormalizeOID(dst, bytes.Trim(value, " ")), nil
 	}
 	if r.Normalize == nil {
 		return append(dst, value...), nil
