@@ -1,0 +1,126 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// census is what a walk over a claim's content found.
+type census struct {
+	count, sum uint64
+	gens       map[uint32]bool // with entries dated by ordinal
+	top        uint32          // newest generation of any record
+	leftovers  bool
+	corrupt    int
+}
+
+// check compares every claim's content with its count and checksum. Records
+// that cannot be read are removed; leftovers are left to the sweeper.
+func (s *Store) check(txn *badger.Txn) error {
+	found, bad, err := s.count(txn)
+	if err != nil {
+		return err
+	}
+	r := s.purge()
+	defer r.abandon()
+	for i := len(bad) - 1; i >= 0; i-- { // what a record hides goes before it
+		if err := r.drop(bad[i]); err != nil {
+			return err
+		}
+	}
+	for id, c := range found {
+		if s.claims[id] == nil { // content that no claim record speaks for
+			s.claims[id] = &claim{claimState: claimState{gen: c.top + 1, floor: c.top + 1, dropped: true}}
+		}
+	}
+	for _, id := range sortedKeys(s.claims) {
+		if err := s.settleClaim(r, id, found[id]); err != nil {
+			return err
+		}
+	}
+	return r.flush()
+}
+
+// count walks all content. bad are the keys of entries that cannot be read,
+// with what they hide.
+func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, err error) {
+	found = map[uint32]*census{}
+	var (
+		c      *census
+		owner  *claimState
+		broken entryID
+	)
+	state := func(id uint32) *claimState {
+		c, owner = &census{gens: map[uint32]bool{}}, nil
+		found[id] = c
+		if known := s.claims[id]; known != nil {
+			owner = &known.claimState
+		}
+		return owner
+	}
+	prefix := []byte{kindContent}
+	it := newIterator(txn, prefix)
+	defer it.Close()
+	err = walk(it, prefix, prefix, state, func(r *content) error {
+		c.top = max(c.top, r.Gen)
+		entry := entryID{r.Claim, r.UUID}
+		if r.verdict == live {
+			if _, ok := owner.item(r); !ok {
+				r.verdict = corrupt
+			}
+		}
+		if r.verdict == corrupt {
+			broken = entry
+			c.corrupt++
+		}
+		switch {
+		case c.corrupt > 0 && entry == broken:
+			bad = append(bad, contentKey(nil, r.Key))
+		case r.verdict == live:
+			c.count++
+			c.sum ^= r.fingerprint()
+			if r.stamp.kind == stampOrdinal {
+				c.gens[r.Gen] = true
+			}
+		default:
+			c.leftovers = true
+		}
+		return nil
+	})
+	return found, bad, err
+}
+
+// settleClaim brings a claim's record in line with what was found.
+func (s *Store) settleClaim(r *run, id uint32, found *census) error {
+	c := s.claims[id]
+	if found == nil {
+		found = &census{}
+	}
+	c.taken = max(c.gen, found.top)
+	if found.leftovers || c.dropped {
+		s.sweeper.add(id, nil, true)
+	}
+	if c.dropped {
+		return nil
+	}
+	kept := c.firsts[:0]
+	for _, f := range c.firsts {
+		if found.gens[f.gen] {
+			kept = append(kept, f)
+			continue
+		}
+		if err := r.drop(firstKey(id, f.gen)); err != nil {
+			return err
+		}
+	}
+	c.firsts = kept
+	if found.corrupt == 0 && found.count == c.count && found.sum == c.sum {
+		return nil
+	}
+	s.log.Error("claim is damaged", "claim", id, "corrupt", found.corrupt,
+		"count", found.count, "expected", c.count, "checksum", fmt.Sprintf("%016x", found.sum))
+	c.damaged, c.cookie, c.server = true, nil, ""
+	c.count, c.sum = found.count, found.sum
+	return r.set(claimKey(id), c.encode())
+}

@@ -1,0 +1,310 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"shaft/pkg/dit"
+)
+
+// work is one commit in the making: a transaction, and copies of what it
+// changes in memory, adopted once it is durable.
+type work struct {
+	s       *Store
+	txn     *badger.Txn
+	meta    meta
+	claims  map[uint32]*claimState // copies of those that change
+	edited  map[uint32]bool        // claims whose entries change
+	seen    map[entryID]standing
+	entries *badger.Iterator // over content as of the last commit; nil until needed
+	bulky   int64            // bytes that go to the value log
+}
+
+type entryID struct {
+	claim uint32
+	id    dit.UUID
+}
+
+// standing is what there is of one entry, the work so far included.
+type standing struct {
+	live        bool
+	fingerprint uint64
+	gens        []uint32 // records up to the committed generation, whatever they are
+}
+
+// begin starts a commit. Called with writeMu held.
+func (s *Store) begin() *work {
+	w := &work{s: s, meta: s.meta, claims: map[uint32]*claimState{}, edited: map[uint32]bool{}, seen: map[entryID]standing{}}
+	w.meta.commits++
+	w.txn = s.db.NewTransaction(true)
+	return w
+}
+
+// abandon lets go of what begin took; harmless after finish.
+func (w *work) abandon() {
+	if w.entries != nil {
+		w.entries.Close()
+		w.entries = nil
+	}
+	w.txn.Discard()
+}
+
+func (w *work) set(key, value []byte) error {
+	if len(value) >= valueThreshold {
+		w.bulky += int64(len(value))
+	}
+	return w.txn.Set(key, seal(key, value))
+}
+
+// claim is the work's own copy of a claim's state; a claim not known begins empty.
+func (w *work) claim(id uint32) *claimState {
+	c := w.claims[id]
+	if c == nil {
+		c = &claimState{}
+		if known := w.s.claims[id]; known != nil {
+			*c = known.claimState
+		}
+		w.claims[id] = c
+	}
+	return c
+}
+
+// standing looks up what there is of an entry.
+func (w *work) standing(id entryID) (standing, error) {
+	if st, ok := w.seen[id]; ok {
+		return st, nil
+	}
+	if w.entries == nil {
+		w.entries = newIterator(w.s.view.txn, []byte{kindContent})
+	}
+	var st standing
+	prefix := entryPrefix(make([]byte, 0, entryKeyLen), id.claim, id.id)
+	owner := func(uint32) *claimState { return w.claim(id.claim) }
+	err := walk(w.entries, prefix, prefix, owner, func(r *content) error {
+		if r.verdict == ahead {
+			return nil
+		}
+		st.gens = append(st.gens, r.Gen)
+		if r.verdict == live {
+			st.live, st.fingerprint = true, r.fingerprint()
+		}
+		return nil
+	})
+	return st, err
+}
+
+// remove takes away all that stands of an entry, leftovers included, and its
+// part in the claim's count.
+func (w *work) remove(id entryID) error {
+	st, err := w.standing(id)
+	if err != nil {
+		return err
+	}
+	for _, gen := range st.gens {
+		if err := w.txn.Delete(contentKey(nil, Key{id.claim, id.id, gen})); err != nil {
+			return err
+		}
+	}
+	c := w.claim(id.claim)
+	if st.live {
+		c.count--
+		c.sum ^= st.fingerprint
+	}
+	w.edited[id.claim] = true
+	w.seen[id] = standing{}
+	return nil
+}
+
+func (w *work) put(p *Put) error {
+	c := w.claim(p.Claim)
+	if p.Gen > c.gen || p.Gen < c.floor {
+		return fmt.Errorf("put to claim %d at generation %d, which is not committed", p.Claim, p.Gen)
+	}
+	id := entryID{p.Claim, p.UUID}
+	if err := w.remove(id); err != nil {
+		return err
+	}
+	stamp := stamp{stampCSN, uint64(p.CSN)}
+	key := contentKey(nil, Key{p.Claim, p.UUID, p.Gen})
+	value := append(stamp.append(make([]byte, 0, 9+len(p.Value)+crcLen)), p.Value...)
+	if err := w.set(key, value); err != nil {
+		return err
+	}
+	fp := fingerprint(p.UUID, p.Gen, stamp)
+	c.count++
+	c.sum ^= fp
+	w.seen[id] = standing{live: true, fingerprint: fp, gens: []uint32{p.Gen}}
+	w.meta.last = max(w.meta.last, p.CSN)
+	return nil
+}
+
+// apply writes a batch into the work. b.size has been checked.
+func (w *work) apply(b *Batch) error {
+	for _, k := range b.Deletes {
+		if err := w.remove(entryID{k.Claim, k.UUID}); err != nil {
+			return err
+		}
+	}
+	for i := range b.Puts {
+		if err := w.put(&b.Puts[i]); err != nil {
+			return err
+		}
+	}
+	for _, k := range b.Cookies {
+		c := w.claim(k.ID)
+		c.cookie, c.server, c.dropped = slices.Clone(k.Cookie), k.Server, false
+	}
+	for _, r := range b.Records {
+		if err := w.record(r); err != nil {
+			return err
+		}
+	}
+	for _, line := range b.Journal {
+		key := journalKey(w.meta.journalNext)
+		if err := w.set(key, slices.Clone(line)); err != nil {
+			return err
+		}
+		w.meta.journalNext++
+	}
+	w.meta.last = max(w.meta.last, b.CSN)
+	return nil
+}
+
+func (w *work) record(r Record) error {
+	if r.Value == nil {
+		return w.txn.Delete(recordKey(r.Name))
+	}
+	return w.set(recordKey(r.Name), slices.Clone(r.Value))
+}
+
+// finish writes the claims and meta, and makes all of it durable.
+func (w *work) finish() error {
+	if w.entries != nil {
+		w.entries.Close()
+		w.entries = nil
+	}
+	err := w.write()
+	if err != nil {
+		w.s.fail(err)
+		return err
+	}
+	w.s.adopt(w)
+	return nil
+}
+
+func (w *work) write() error {
+	for id, c := range w.claims {
+		if err := w.set(claimKey(id), c.encode()); err != nil {
+			return err
+		}
+	}
+	if err := w.set(metaKey, w.meta.encode()); err != nil {
+		return err
+	}
+	return w.txn.Commit()
+}
+
+// adopt makes a durable work the store's state.
+func (s *Store) adopt(w *work) {
+	s.renew(w.meta, func() {
+		for id, state := range w.claims {
+			c := s.claims[id]
+			if c == nil {
+				c = &claim{}
+				s.claims[id] = c
+			}
+			state.damaged = state.damaged || c.damaged && state.gen == c.gen
+			c.claimState, c.durable = *state, true
+			if w.edited[id] {
+				c.edits++
+			}
+		}
+	})
+	s.sweeper.bulky.Add(w.bulky)
+	s.scheduleTrim(w.meta)
+}
+
+// commit is what Commit, CommitStage and DropClaim have in common; special does
+// what is theirs. Nothing is written ahead before all else was found good.
+func (s *Store) commit(b *Batch, special func(w *work) error) error {
+	size, err := b.size()
+	if err != nil {
+		return err
+	}
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if err := s.checkCSNs(b); err != nil {
+		return err
+	}
+	w := s.begin()
+	defer w.abandon()
+	if special != nil {
+		if err := special(w); err != nil {
+			return err
+		}
+	}
+	if err := w.apply(b); err != nil {
+		return err
+	}
+	if size+b.bulk() > MaxBatchBytes || len(b.Changes)+len(b.Published) > maxBatchLines {
+		if err := s.writeAhead(b); err != nil {
+			s.fail(err)
+			return err
+		}
+	} else if err := w.inline(b); err != nil {
+		return err
+	}
+	w.countChanges(b.Changes)
+	return w.finish()
+}
+
+// Commit makes b durable (fsynced) as a whole before it returns. A batch that
+// is refused (ErrTooBig, a CSN that goes back, a generation not committed) has
+// changed nothing; after a failure to write, the store takes no more writes.
+func (s *Store) Commit(b *Batch) error {
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	if err := s.commit(b, nil); err != nil {
+		return fmt.Errorf("commit to store %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// DropClaim removes all content and the cookie of a claim, and commits b: one
+// record makes it true, the sweep follows in the background (and at Open). The
+// claim's published lines stay, unless b removes them. A stage of the claim is
+// discarded.
+func (s *Store) DropClaim(claim uint32, b *Batch) error {
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	var stage *Stage
+	if c := s.claims[claim]; c != nil {
+		stage = c.stage
+	}
+	err := s.commit(b, func(w *work) error {
+		c := w.claim(claim)
+		top := c.gen
+		if known := s.claims[claim]; known != nil {
+			top = max(top, known.taken)
+		}
+		*c = claimState{gen: top + 1, floor: top + 1, dropped: true}
+		w.edited[claim] = true
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("drop claim %d from store %s: %w", claim, s.dir, err)
+	}
+	if stage != nil {
+		stage.end(errDiscarded, nil)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweeper.add(claim, nil, true)
+	return nil
+}
+
+func sortedKeys[V any](m map[uint32]V) []uint32 { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,214 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"shaft/pkg/dit"
+)
+
+// verdict on one content record.
+type verdict byte
+
+const (
+	live      verdict = iota // the entry as it stands
+	tombstone                // newest of its entry, which is deleted
+	corrupt                  // newest of its entry, and unreadable
+	leftover                 // older than what decides, or of no generation that counts
+	ahead                    // above the committed generation
+)
+
+// content is one record met on a walk.
+type content struct {
+	Key
+	verdict verdict
+	stamp   stamp  // of a live record
+	value   []byte // of a live record; good until the callback returns
+}
+
+func (c *content) fingerprint() uint64 { return fingerprint(c.UUID, c.Gen, c.stamp) }
+
+// walk calls fn for every content record whose key begins with prefix, in
+// order of claim and UUID, newest generation first. state gives a claim's state;
+// nil means that nothing of the claim counts.
+func walk(it *badger.Iterator, prefix, from []byte, state func(uint32) *claimState, fn func(*content) error) error {
+	var (
+		c       content
+		decided bool // a newer record of the same entry was met that counts
+		owner   *claimState
+		first   = true
+	)
+	for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
+		item := it.Item()
+		k, ok := parseContentKey(item.Key())
+		if !ok {
+			return corruptKey(item.Key())
+		}
+		if first || k.Claim != c.Claim {
+			owner = state(k.Claim)
+		}
+		if first || k.UUID != c.UUID || k.Claim != c.Claim {
+			decided = false
+		}
+		first = false
+		c = content{Key: k, verdict: leftover}
+		switch {
+		case owner == nil || k.Gen < owner.floor:
+		case k.Gen > owner.gen:
+			c.verdict = ahead
+		case !decided:
+			decided = true
+			if err := item.Value(func(stored []byte) error { return c.read(item.Key(), stored, fn) }); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := fn(&c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read judges the record that decides over its entry.
+func (c *content) read(key, stored []byte, fn func(*content) error) error {
+	c.verdict = live
+	sealed, err := unseal(key, stored)
+	if err == nil {
+		c.stamp, c.value, err = parseStamp(sealed)
+	}
+	switch {
+	case err != nil:
+		c.verdict = corrupt
+	case c.stamp.kind == stampTombstone:
+		c.verdict = tombstone
+	}
+	return fn(c)
+}
+
+// item dates a live record; false when its generation's first CSN is lost.
+func (c *claimState) item(r *content) (Item, bool) {
+	it := Item{Claim: r.Claim, UUID: r.UUID, Gen: r.Gen, CSN: dit.CSN(r.stamp.n), Value: r.value}
+	if r.stamp.kind == stampOrdinal {
+		first, ok := c.first(r.Gen)
+		if !ok {
+			return Item{}, false
+		}
+		it.CSN += first
+	}
+	return it, true
+}
+
+// snapshot gives a copy of a claim and the view that belongs to it; nil when
+// there is no such claim.
+func (s *Store) snapshot(id uint32) (*claim, *view, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, err := s.acquireLocked()
+	if err != nil {
+		return nil, nil, err
+	}
+	if c := s.claims[id]; c != nil {
+		state := *c
+		return &state, v, nil
+	}
+	return nil, v, nil
+}
+
+// markDamaged remembers that a record of the claim turned out unreadable.
+func (s *Store) markDamaged(k Key) {
+	s.mu.Lock()
+	first := false
+	if c := s.claims[k.Claim]; c != nil && !c.damaged {
+		c.damaged, first = true, true
+	}
+	s.mu.Unlock()
+	if first {
+		s.log.Error("store record is corrupt", "claim", k.Claim, "uuid", fmt.Sprintf("%x", k.UUID[:]), "generation", k.Gen)
+	}
+}
+
+// Entries calls fn for each live entry of the claim, in UUID order, as of the
+// call. A corrupt one is skipped and makes the claim Damaged.
+func (s *Store) Entries(claim uint32, fn func(Item) error) error {
+	state, v, err := s.snapshot(claim)
+	if err != nil {
+		return err
+	}
+	defer s.release(v)
+	if state == nil {
+		return nil
+	}
+	prefix := contentPrefix(claim)
+	it := newIterator(v.txn, prefix)
+	defer it.Close()
+	return walk(it, prefix, prefix, func(uint32) *claimState { return &state.claimState }, func(r *content) error {
+		switch r.verdict {
+		case corrupt:
+			s.markDamaged(r.Key)
+		case live:
+			item, ok := state.item(r)
+			if !ok {
+				s.markDamaged(r.Key)
+				return nil
+			}
+			return fn(item)
+		}
+		return nil
+	})
+}
+
+// Entry reads one; nil when absent. Its Value is the caller's. A corrupt one is
+// an ErrCorrupt and makes the claim Damaged.
+func (s *Store) Entry(claim uint32, id dit.UUID) (*Item, error) {
+	state, v, err := s.snapshot(claim)
+	if err != nil {
+		return nil, err
+	}
+	defer s.release(v)
+	if state == nil {
+		return nil, nil
+	}
+	prefix := entryPrefix(make([]byte, 0, contentKeyLen), claim, id)
+	it := newIterator(v.txn, prefix)
+	defer it.Close()
+	from := binary.BigEndian.AppendUint32(prefix, ^state.gen)
+	var found *Item
+	err = walk(it, prefix, from, func(uint32) *claimState { return &state.claimState }, func(r *content) error {
+		switch r.verdict {
+		case corrupt:
+			s.markDamaged(r.Key)
+			return corruptKey(it.Item().Key())
+		case live:
+			item, ok := state.item(r)
+			if !ok {
+				s.markDamaged(r.Key)
+				return corruptKey(it.Item().Key())
+			}
+			item.Value = append([]byte(nil), item.Value...)
+			found = &item
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Claims lists the claims that have or had content, in order of ID.
+func (s *Store) Claims() []Claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]Claim, 0, len(s.claims))
+	for _, id := range sortedKeys(s.claims) {
+		c := s.claims[id]
+		if c.dropped || !c.durable {
+			continue
+		}
+		list = append(list, Claim{
+			ID: id, Generation: c.gen, Cookie: append([]byte(nil), c.cookie...), Server: c.server,
+			Count: int(c.count), Damaged: c.damaged,
+		})
+	}
+	return list
+}

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockName is held for as long as the store is open. Badger locks the
+// directory too, but only after files were looked at.
+const lockName = "shaft.lock"
+
+// lockDir creates dir if need be and takes its lock.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
+	} else if err != nil {
+		err = fmt.Errorf("lock %s: %w", lockName, err)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// removeEmptyLogs takes away logs of 0 bytes, which a kill between creating
+// and sizing a file leaves and badger refuses to open. Nothing was in them.
+func removeEmptyLogs(dir string) (removed []string, err error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if ext := filepath.Ext(f.Name()); ext != ".mem" && ext != ".vlog" {
+			continue
+		}
+		info, err := f.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return removed, err
+		}
+		if !info.Mode().IsRegular() || info.Size() != 0 {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			return removed, err
+		}
+		removed = append(removed, f.Name())
+	}
+	return removed, nil
+}
+
+// badgerLog passes badger's messages to slog. What badger calls information is
+// its inner life, so debug here; its debug messages are not formatted at all.
+type badgerLog struct{ s *Store }
+
+func (l badgerLog) text(format string, args []any) string {
+	return strings.TrimSpace(fmt.Sprintf(format, args...))
+}
+
+func (l badgerLog) Errorf(format string, args ...any) {
+	l.s.log.Error("badger", "text", l.text(format, args))
+}
+
+func (l badgerLog) Warningf(format string, args ...any) {
+	l.s.log.Warn("badger", "text", l.text(format, args))
+}
+
+func (l badgerLog) Infof(format string, args ...any) {
+	l.s.log.Debug("badger", "text", l.text(format, args))
+}
+
+func (l badgerLog) Debugf(string, ...any) {}

@@ -1,0 +1,209 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/y"
+	"golang.org/x/sys/unix"
+
+	"shaft/pkg/dit"
+)
+
+const (
+	// valueLogFileSize bounds one value too.
+	valueLogFileSize = 64 << 20
+	// valueThreshold is from where on a value goes to the value log: rare ones
+	// (photos, revocation lists), so that compaction does not copy them.
+	valueThreshold = 64 << 10
+)
+
+// badgerOptions keep memory small (three memtables of 8 MB, no block cache)
+// and every commit fsynced. Table checksums are verified when a table is
+// opened: by default bit rot reads as a missing key.
+func (s *Store) badgerOptions() badger.Options {
+	return badger.DefaultOptions(s.dir).
+		WithSyncWrites(true).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithMemTableSize(8 << 20).
+		WithBaseTableSize(4 << 20).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithDetectConflicts(false).
+		WithMetricsEnabled(false).
+		WithChecksumVerificationMode(options.OnTableRead).
+		WithValueLogFileSize(valueLogFileSize).
+		WithValueThreshold(valueThreshold).
+		WithLogger(badgerLog{s})
+}
+
+// Open opens or creates the store in dir (created with mode 0700), checks each
+// claim's count and checksum, and begins to sweep what an interrupted refresh
+// left. Unreadable records are removed and make their claim Damaged.
+func Open(dir string, o Options) (*Store, error) {
+	o.setDefaults()
+	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}}
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	}
+	go s.sweep()
+	return s, nil
+}
+
+func (s *Store) open() (err error) {
+	if s.lock, err = lockDir(s.dir); err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		if s.view != nil {
+			s.view.txn.Discard()
+		}
+		if s.db != nil {
+			s.db.Close()
+		}
+		s.lock.Close()
+	}()
+	removed, err := removeEmptyLogs(s.dir)
+	if err != nil {
+		return err
+	}
+	if len(removed) > 0 {
+		s.log.Warn("empty logs of an interrupted run removed", "files", removed)
+	}
+	if s.db, err = badger.Open(s.badgerOptions()); err != nil {
+		s.db = nil
+		return openError(err)
+	}
+	s.sweeper.init()
+	return s.load()
+}
+
+// openError says which of our errors badger's stands for.
+func openError(err error) error {
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return fmt.Errorf("%w: %w", ErrLocked, err)
+	case errors.Is(err, y.ErrChecksumMismatch):
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+// load reads what is kept in memory.
+func (s *Store) load() error {
+	m, err := s.loadMeta()
+	if err != nil {
+		return err
+	}
+	s.renew(m, nil)
+	txn := s.view.txn
+	if err := s.loadClaims(txn); err != nil {
+		return fmt.Errorf("read claims: %w", err)
+	}
+	if err := s.check(txn); err != nil {
+		return fmt.Errorf("check content: %w", err)
+	}
+	if err := s.dropUncommittedChanges(txn); err != nil {
+		return err
+	}
+	if err := s.settlePublished(txn); err != nil {
+		return err
+	}
+	s.renew(m, nil)
+	s.scheduleTrim(m)
+	return nil
+}
+
+func (s *Store) loadMeta() (m meta, err error) {
+	err = s.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(metaKey)
+		if err != nil {
+			return err
+		}
+		return item.Value(func(stored []byte) error {
+			value, err := unseal(metaKey, stored)
+			if err != nil {
+				return err
+			}
+			if err := m.decode(value); err == errForm {
+				return corruptKey(metaKey)
+			} else if err != nil {
+				return err
+			}
+			return nil
+		})
+	})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return s.create()
+	}
+	return m, err
+}
+
+// create begins a store: it may hold nothing yet.
+func (s *Store) create() (meta, error) {
+	m := meta{logFrom: dit.CSN(s.opts.Now().UnixMicro()), journalFirst: 1, journalNext: 1}
+	if _, err := rand.Read(m.instance[:]); err != nil {
+		return m, err
+	}
+	m.instance[6] = m.instance[6]&0x0f | 0x40 // version 4 (RFC 4122 section 4.4)
+	m.instance[8] = m.instance[8]&0x3f | 0x80
+	return m, s.db.Update(func(txn *badger.Txn) error {
+		it := newIterator(txn, nil)
+		defer it.Close()
+		if it.Rewind(); it.Valid() {
+			return fmt.Errorf("no meta record: %w", ErrCorrupt)
+		}
+		return txn.Set(metaKey, seal(metaKey, m.encode()))
+	})
+}
+
+func (s *Store) loadClaims(txn *badger.Txn) error {
+	err := iterate(txn, []byte{kindClaim}, nil, func(key, stored []byte) error {
+		c := &claim{durable: true}
+		value, err := unseal(key, stored)
+		if err == nil {
+			err = c.decode(value)
+		}
+		if err != nil || len(key) != 5 {
+			s.log.Error("claim record is corrupt, its content is lost", "claim", numberOf(key))
+			c.claimState = claimState{damaged: true}
+		}
+		s.claims[uint32(numberOf(key))] = c
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return iterate(txn, []byte{kindFirst}, nil, func(key, stored []byte) error {
+		value, err := unseal(key, stored)
+		if err != nil || len(key) != 9 || len(value) != 8 {
+			return nil // the entries that need it are found damaged
+		}
+		if c := s.claims[binary.BigEndian.Uint32(key[1:])]; c != nil {
+			c.firsts = append(c.firsts, genFirst{binary.BigEndian.Uint32(key[5:]), dit.CSN(binary.BigEndian.Uint64(value))})
+		}
+		return nil
+	})
+}
+
+// dropUncommittedChanges removes change log chunks of a commit that never came.
+func (s *Store) dropUncommittedChanges(txn *badger.Txn) error {
+	r := s.purge()
+	defer r.abandon()
+	err := iterate(txn, []byte{kindChanges}, changesKey(s.meta.last+1), func(key, _ []byte) error { return r.drop(key) })
+	if err == nil {
+		err = r.flush()
+	}
+	if err != nil {
+		return fmt.Errorf("drop uncommitted changes: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,333 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"shaft/pkg/dit"
+)
+
+// A stage's writes go out in transactions of stageBytes; stageFlight of them
+// may be waiting for the disk while the next is filled.
+const (
+	stageBytes  = 512 << 10
+	stageFlight = 2
+)
+
+var errDiscarded = errors.New("stage was discarded")
+
+// Stage is a refresh being written beside the live content. It is for one
+// goroutine, not the single writer's, and never seen before CommitStage. It
+// remembers 24 bytes for each entry staged.
+type Stage struct {
+	s     *Store
+	claim uint32
+	gen   uint32
+	slabs chan *slab // those not in flight
+
+	mu    sync.Mutex
+	fill  *slab // nil: none taken
+	marks []mark
+	over  error // why it takes no more: discarded, committed, a failed write
+	delta delta
+}
+
+// mark is one staged change, in the order of staging.
+type mark struct {
+	id      dit.UUID
+	ordinal uint32
+	deleted bool
+}
+
+// delta is what a stage changes in its claim's count and checksum.
+type delta struct {
+	marks   int    // that it was computed from; 0 and no edits: not computed
+	edits   uint64 // of the claim, when it was computed
+	count   int64
+	sum     uint64
+	put     bool       // there are entries, so ordinals
+	highest uint32     // of the ordinals
+	stale   []dit.UUID // entries with records to be swept after the commit
+	valid   bool
+}
+
+// slab holds the keys and values of one transaction.
+type slab struct {
+	buf     []byte
+	entries []badger.Entry
+	size    int // what badger counts, generously
+}
+
+// Stage begins the next generation of a claim; an unfinished one is discarded.
+func (s *Store) Stage(claimID uint32) (*Stage, error) {
+	if err := s.writable(); err != nil {
+		return nil, fmt.Errorf("stage claim %d: %w", claimID, err)
+	}
+	s.mu.Lock()
+	var unfinished *Stage
+	if c := s.claims[claimID]; c != nil {
+		unfinished = c.stage
+	}
+	s.mu.Unlock()
+	if unfinished != nil {
+		if err := unfinished.Discard(); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.claims[claimID]
+	if c == nil {
+		c = &claim{}
+		s.claims[claimID] = c
+	}
+	if c.stage != nil {
+		return nil, fmt.Errorf("stage claim %d: it is being staged", claimID)
+	}
+	c.taken = max(c.taken, c.gen) + 1
+	st := &Stage{s: s, claim: claimID, gen: c.taken, slabs: make(chan *slab, stageFlight+1)}
+	for range stageFlight + 1 {
+		st.slabs <- nil
+	}
+	c.stage = st
+	return st, nil
+}
+
+// Gen is the generation being staged.
+func (st *Stage) Gen() uint32 { return st.gen }
+
+// Put writes an entry; its CSN will be the commit's first CSN plus ordinal. Of
+// several for the same entry the last counts. Writes go out in transactions of
+// their own, at most two in flight; their errors show at the next Put or Sync.
+func (st *Stage) Put(id dit.UUID, ordinal uint32, value []byte) error {
+	if len(value) > MaxValue {
+		return fmt.Errorf("stage claim %d: value of %d bytes, at most %d: %w", st.claim, len(value), MaxValue, ErrTooBig)
+	}
+	return st.add(mark{id: id, ordinal: ordinal}, stamp{stampOrdinal, uint64(ordinal)}, value)
+}
+
+// Delete stages a removal.
+func (st *Stage) Delete(id dit.UUID) error {
+	return st.add(mark{id: id, deleted: true}, stamp{kind: stampTombstone}, nil)
+}
+
+func (st *Stage) add(m mark, p stamp, value []byte) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.fill != nil && st.fill.size > 0 && st.fill.size+recordSize(value) > stageBytes {
+		st.flush()
+	}
+	if st.over != nil {
+		return fmt.Errorf("stage claim %d: %w", st.claim, st.over)
+	}
+	if st.fill == nil {
+		if st.fill = <-st.slabs; st.fill == nil {
+			st.fill = &slab{}
+		}
+	}
+	st.fill.add(Key{st.claim, m.id, st.gen}, p, value)
+	st.marks = append(st.marks, m)
+	return nil
+}
+
+func recordSize(value []byte) int {
+	return contentKeyLen + 9 + len(value) + crcLen + recordOverhead
+}
+
+// add encodes one record.
+func (b *slab) add(k Key, p stamp, value []byte) {
+	need := recordSize(value)
+	if cap(b.buf)-len(b.buf) < need { // empty, or the record is larger than a slab
+		b.buf = make([]byte, 0, max(stageBytes, need))
+	}
+	start := len(b.buf)
+	b.buf = contentKey(b.buf, k)
+	at := len(b.buf)
+	b.buf = append(p.append(b.buf), value...)
+	b.buf = binary.BigEndian.AppendUint32(b.buf, checksum(b.buf[start:at], b.buf[at:]))
+	end := len(b.buf)
+	b.entries = append(b.entries, badger.Entry{Key: b.buf[start:at:at], Value: b.buf[at:end:end]})
+	b.size += need
+}
+
+// flush sends the slab being filled on its way.
+func (st *Stage) flush() {
+	b := st.fill
+	if b == nil {
+		return
+	}
+	st.fill = nil
+	if err := st.s.writable(); err != nil {
+		st.slabs <- nil
+		st.give(err)
+		return
+	}
+	txn := st.s.db.NewTransaction(true)
+	for i := range b.entries {
+		if err := txn.SetEntry(&b.entries[i]); err != nil {
+			txn.Discard()
+			st.slabs <- nil
+			st.give(err)
+			return
+		}
+		if n := len(b.entries[i].Value); n >= valueThreshold {
+			st.s.sweeper.bulky.Add(int64(n))
+		}
+	}
+	txn.CommitWith(func(err error) {
+		if err != nil {
+			st.s.fail(err)
+		}
+		st.slabs <- b.recycle()
+	})
+}
+
+// recycle empties a slab for the next transaction; one that a large value
+// made big is given to the garbage collector.
+func (b *slab) recycle() *slab {
+	if cap(b.buf) > stageBytes {
+		return nil
+	}
+	clear(b.entries)
+	return &slab{buf: b.buf[:0], entries: b.entries[:0]}
+}
+
+// give ends the stage with its first error.
+func (st *Stage) give(err error) {
+	if st.over == nil {
+		st.over = err
+	}
+}
+
+// settle waits until nothing is in flight.
+func (st *Stage) settle() {
+	var idle []*slab
+	for range stageFlight + 1 {
+		idle = append(idle, <-st.slabs)
+	}
+	for _, b := range idle {
+		st.slabs <- b
+	}
+}
+
+// Sync waits until everything staged is durable. It also looks up what the
+// staged entries replace, so that CommitStage has little left to do. With ctx
+// done it returns early; the stage can then only be synced again or discarded.
+func (st *Stage) Sync(ctx context.Context) error {
+	if err := st.sync(ctx); err != nil {
+		return fmt.Errorf("stage claim %d: %w", st.claim, err)
+	}
+	return nil
+}
+
+func (st *Stage) sync(ctx context.Context) error {
+	if err := st.s.awaitSweep(ctx, st.claim); err != nil {
+		return err
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.over != nil {
+		return st.over
+	}
+	st.flush()
+	st.settle()
+	if err := st.s.writable(); err != nil {
+		st.give(err)
+	}
+	if st.over != nil {
+		return st.over
+	}
+	if st.delta.valid && st.delta.marks == len(st.marks) {
+		return nil
+	}
+	state, v, err := st.s.snapshot(st.claim)
+	if err != nil {
+		return err
+	}
+	defer st.s.release(v)
+	return st.compute(v.txn, &state.claimState, state.edits)
+}
+
+// compute finds the stage's delta against the claim's live content. Called
+// with mu held.
+func (st *Stage) compute(txn *badger.Txn, c *claimState, edits uint64) error {
+	st.marks = lastOfEach(st.marks)
+	d := delta{marks: len(st.marks), edits: edits, valid: true}
+	it := newIterator(txn, contentPrefix(st.claim))
+	defer it.Close()
+	var from []byte
+	for _, m := range st.marks {
+		old := false
+		if c.gen > 0 || c.count > 0 {
+			from = entryPrefix(from[:0], st.claim, m.id)
+			err := walk(it, from, from, func(uint32) *claimState { return c }, func(r *content) error {
+				old = old || r.verdict != ahead
+				if r.verdict == live {
+					d.count--
+					d.sum ^= r.fingerprint()
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if old || m.deleted {
+			d.stale = append(d.stale, m.id)
+		}
+		if !m.deleted {
+			d.put, d.highest = true, max(d.highest, m.ordinal)
+			d.count++
+			d.sum ^= fingerprint(m.id, st.gen, stamp{stampOrdinal, uint64(m.ordinal)})
+		}
+	}
+	st.delta = d
+	return nil
+}
+
+// lastOfEach sorts marks by UUID and keeps the last of each.
+func lastOfEach(marks []mark) []mark {
+	slices.SortStableFunc(marks, func(a, b mark) int { return bytes.Compare(a.id[:], b.id[:]) })
+	kept := marks[:0]
+	for i, m := range marks {
+		if i+1 == len(marks) || marks[i+1].id != m.id {
+			kept = append(kept, m)
+		}
+	}
+	return kept
+}
+
+// Discard throws the stage away; what it wrote is swept in the background.
+func (st *Stage) Discard() error {
+	st.end(errDiscarded, nil)
+	return nil
+}
+
+// end makes the stage take no more, waits for what is in flight, takes it off
+// its claim and has swept what it leaves: the records of the entries in stale
+// if it was committed, its own otherwise.
+func (st *Stage) end(why error, stale []dit.UUID) {
+	st.mu.Lock()
+	st.give(why)
+	if st.fill != nil {
+		st.fill = nil
+		st.slabs <- nil
+	}
+	st.settle()
+	st.marks = nil
+	st.mu.Unlock()
+
+	st.s.mu.Lock()
+	defer st.s.mu.Unlock()
+	if c := st.s.claims[st.claim]; c != nil && c.stage == st {
+		c.stage = nil
+		st.s.sweeper.add(st.claim, stale, why != errCommitted)
+	}
+}

@@ -1,0 +1,36 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"shaft/pkg/dit"
+)
+
+// Value reads back what the stage holds for an entry, once Sync has made it
+// durable.
+func (st *Stage) Value(id dit.UUID) ([]byte, error) {
+	key := contentKey(nil, Key{st.claim, id, st.gen})
+	var value []byte
+	err := st.s.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		return item.Value(func(stored []byte) error {
+			sealed, err := unseal(key, stored)
+			if err != nil {
+				return err
+			}
+			_, v, err := parseStamp(sealed)
+			value = bytes.Clone(v)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stage claim %d: read entry %s: %w", st.claim, id, err)
+	}
+	return value, nil
+}
