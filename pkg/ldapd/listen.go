@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -21,50 +22,70 @@ const socketMode = 0o666
 // every address, the default port 389) or ldapi://%2Fpath%2Fto%2Fsocket, where
 // a socket that a dead process left behind is replaced.
 func Listen(rawURL string) (net.Listener, error) {
-	scheme, rest, ok := strings.Cut(rawURL, "://")
-	if !ok {
-		return nil, fmt.Errorf("listen on %q: not a URL like ldap://127.0.0.1:389 or ldapi://%%2Frun%%2Fldapi", rawURL)
-	}
-	rest = strings.TrimSuffix(rest, "/")
-	switch strings.ToLower(scheme) {
-	case "ldap":
-		return listenTCP(rawURL, rest)
-	case "ldapi":
-		path, err := url.PathUnescape(rest)
-		if err != nil {
-			return nil, fmt.Errorf("listen on %q: %w", rawURL, err)
-		}
-		return listenUnix(rawURL, path)
-	case "ldaps":
-		return nil, fmt.Errorf("listen on %q: ldaps is not served by this version; use ldap:// or ldapi://", rawURL)
-	default:
-		return nil, fmt.Errorf("listen on %q: unknown scheme %q; ldap:// and ldapi:// are served", rawURL, scheme)
-	}
-}
-
-func listenTCP(rawURL, hostport string) (net.Listener, error) {
-	if strings.ContainsAny(hostport, "/?") {
-		return nil, fmt.Errorf("listen on %q: nothing may follow host and port", rawURL)
-	}
-	host, port, err := net.SplitHostPort(hostport)
+	network, address, err := parseListen(rawURL)
 	if err != nil {
-		var missing *net.AddrError
-		if !errors.As(err, &missing) || missing.Err != "missing port in address" {
-			return nil, fmt.Errorf("listen on %q: %w", rawURL, err)
-		}
-		host, port = strings.Trim(hostport, "[]"), DefaultPort
+		return nil, err
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	if network == "unix" {
+		return listenUnix(rawURL, address)
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", rawURL, err)
 	}
 	return l, nil
 }
 
-func listenUnix(rawURL, path string) (net.Listener, error) {
-	if !strings.HasPrefix(path, "/") {
-		return nil, fmt.Errorf("listen on %q: the socket's path must be absolute, with each / written as %%2F", rawURL)
+// CheckURL tells what is wrong with a URL for Listen, without opening it.
+func CheckURL(rawURL string) error {
+	_, _, err := parseListen(rawURL)
+	return err
+}
+
+func parseListen(rawURL string) (network, address string, err error) {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	if !ok {
+		return "", "", fmt.Errorf("listen on %q: not a URL like ldap://127.0.0.1:389 or ldapi://%%2Frun%%2Fldapi", rawURL)
 	}
+	rest = strings.TrimSuffix(rest, "/")
+	switch strings.ToLower(scheme) {
+	case "ldap":
+		return parseTCP(rawURL, rest)
+	case "ldapi":
+		path, err := url.PathUnescape(rest)
+		if err != nil {
+			return "", "", fmt.Errorf("listen on %q: %w", rawURL, err)
+		}
+		if !strings.HasPrefix(path, "/") {
+			return "", "", fmt.Errorf("listen on %q: the socket's path must be absolute, with each / written as %%2F", rawURL)
+		}
+		return "unix", path, nil
+	case "ldaps":
+		return "", "", fmt.Errorf("listen on %q: ldaps is not served by this version; use ldap:// or ldapi://", rawURL)
+	default:
+		return "", "", fmt.Errorf("listen on %q: unknown scheme %q; ldap:// and ldapi:// are served", rawURL, scheme)
+	}
+}
+
+func parseTCP(rawURL, hostport string) (network, address string, err error) {
+	if strings.ContainsAny(hostport, "/?") {
+		return "", "", fmt.Errorf("listen on %q: nothing may follow host and port", rawURL)
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		var missing *net.AddrError
+		if !errors.As(err, &missing) || missing.Err != "missing port in address" {
+			return "", "", fmt.Errorf("listen on %q: %w", rawURL, err)
+		}
+		host, port = strings.Trim(hostport, "[]"), DefaultPort
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", "", fmt.Errorf("listen on %q: port %q is not a number from 0 to 65535", rawURL, port)
+	}
+	return "tcp", net.JoinHostPort(host, port), nil
+}
+
+func listenUnix(rawURL, path string) (net.Listener, error) {
 	l, err := net.Listen("unix", path)
 	if errors.Is(err, syscall.EADDRINUSE) && isStale(path) {
 		if err := os.Remove(path); err != nil {

@@ -101,6 +101,7 @@ func (w *writer) write(reader bool) {
 		}
 		if err != nil {
 			w.err, w.buf = err, nil
+			w.nc.Close() // so that the reader finds out, too
 		}
 		if reader || len(w.buf) == 0 {
 			break
