@@ -1,0 +1,89 @@
+package tree
+
+import (
+	"strconv"
+
+	"shaft/pkg/dit"
+)
+
+// Entry is a view of one entry of a version; its slices are not to be changed.
+type Entry struct {
+	v  *Version
+	id ID
+	dn []byte // nil: not made yet
+}
+
+// Entry views an entry of this version, which must have it.
+func (v *Version) Entry(id ID) Entry { return Entry{v: v, id: id} }
+
+// ID is the entry's number in its version.
+func (e Entry) ID() ID { return e.id }
+
+// Row is Version.Row.
+func (e Entry) Row() Row { return e.v.Row(e.id) }
+
+// DN is the text of the entry's name. Of a Cursor's entry it is good until the
+// cursor moves.
+func (e Entry) DN() []byte {
+	if e.dn == nil {
+		return e.v.appendDN(nil, e.id)
+	}
+	return e.dn
+}
+
+// User is the run of user attributes.
+func (e Entry) User() dit.Run { return e.v.value(e.id).user() }
+
+// Oper is the run of operational attributes that are stored; AppendComputed
+// makes the others.
+func (e Entry) Oper() dit.Run { return e.v.value(e.id).oper() }
+
+// Names of the attributes that are made when read, and their keys.
+var (
+	descUUID      = []byte("entryUUID")
+	descCSN       = []byte("entryCSN")
+	descDN        = []byte("entryDN")
+	descHasSub    = []byte("hasSubordinates")
+	descNumSub    = []byte("numSubordinates")
+	descSubschema = []byte("subschemaSubentry")
+	descContext   = []byte("contextCSN")
+
+	yes = []byte("TRUE")
+	no  = []byte("FALSE")
+)
+
+const (
+	keyUUID = "entryuuid"
+	keyDN   = "entrydn"
+)
+
+// computed are the keys of attributes that no stored run holds, so that an
+// index over them would be empty.
+var computed = map[string]bool{
+	keyUUID: true, keyDN: true, "entrycsn": true, "hassubordinates": true,
+	"numsubordinates": true, "subschemasubentry": true, "contextcsn": true,
+}
+
+// AppendComputed appends the operational attributes that are made when read:
+// entryUUID (RFC 4530), entryCSN, entryDN (RFC 5020), hasSubordinates (X.501),
+// numSubordinates, subschemaSubentry (RFC 4512 section 4.2), and contextCSN on the base entry.
+func (e Entry) AppendComputed(dst dit.Run) dit.Run {
+	v, r := e.v, e.v.row(e.id)
+	var buf [64]byte
+	dst = dit.AppendAttrBytes(dst, descUUID, r.uuid.Append(buf[:0]))
+	dst = dit.AppendAttrBytes(dst, descCSN, r.csn.Append(buf[:0], v.opt.SID))
+	dst = dit.AppendAttrBytes(dst, descDN, e.DN())
+	has := no
+	if r.kids > 0 {
+		has = yes
+	}
+	dst = dit.AppendAttrBytes(dst, descHasSub, has)
+	dst = dit.AppendAttrBytes(dst, descNumSub, strconv.AppendUint(buf[:0], uint64(r.kids), 10))
+	if v.opt.Subschema != "" {
+		dst = dit.AppendAttrBytes(dst, descSubschema, append(buf[:0], v.opt.Subschema...))
+	}
+	if e.id == v.root {
+		dst = dit.AppendAttrBytes(dst, descContext, v.csn.Append(buf[:0], v.opt.SID))
+	}
+	return dst
+}

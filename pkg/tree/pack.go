@@ -1,0 +1,152 @@
+package tree
+
+import (
+	"shaft/pkg/dit"
+	"shaft/pkg/schema"
+)
+
+// packBlock is what the first block of a pack has room for; it grows.
+const packBlock = 16 << 10
+
+// Pack holds encoded values made ahead by another goroutine (a refresh being
+// staged), to be adopted whole by a Builder. Not safe for concurrent use.
+type Pack struct {
+	keyer   *keyer
+	blocks  [][]byte // values; the last one is being filled
+	items   []packed
+	names   []byte // normal forms and texts of the DNs
+	keys    []uint32
+	scratch []byte
+	bytes   int
+
+	by *Builder // that adopted the pack
+	at []place  // of each block, in that builder's values
+}
+
+// packed is one value of a pack.
+type packed struct {
+	block, off        uint32
+	name              int // in names
+	normLen, textLen  uint32
+	rdnNorm, rdnText  uint32
+	firstKey, numKeys uint32
+}
+
+// place is where in a version's values something lies.
+type place struct{ block, off uint32 }
+
+// Ref names a value in a pack.
+type Ref uint64
+
+// NewPack begins a pack for trees with this schema and these indexes.
+func NewPack(s *schema.Schema, index []string) *Pack {
+	return &Pack{keyer: newKeyer(s, index)}
+}
+
+// Add encodes a value; index keys are computed here, off the writer's path.
+// Nothing of v is kept.
+func (p *Pack) Add(v Value) Ref {
+	c := cargoOf(v)
+	size := valueSize(c.rdnText(), c.rdnNorm(), v.User, v.Oper)
+	block := p.room(size)
+	off := len(p.blocks[block])
+	p.blocks[block] = appendValue(p.blocks[block], 0, c.rdnText(), c.rdnNorm(), v.User, v.Oper)
+
+	firstKey := len(p.keys)
+	p.keys, p.scratch = p.keyer.keys(p.keys, p.scratch, v.User, v.Oper)
+	p.items = append(p.items, packed{
+		block: uint32(block), off: uint32(off),
+		name: len(p.names), normLen: uint32(len(c.norm)), textLen: uint32(len(c.text)),
+		rdnNorm: uint32(c.normCut), rdnText: uint32(c.textCut),
+		firstKey: uint32(firstKey), numKeys: uint32(len(p.keys) - firstKey),
+	})
+	p.names = append(append(p.names, c.norm...), c.text...)
+	p.bytes += size
+	return Ref(len(p.items) - 1)
+}
+
+// room gives the block in which size bytes are to be appended.
+func (p *Pack) room(size int) int {
+	n := len(p.blocks)
+	if n == 0 || len(p.blocks[n-1])+size > blockSize {
+		p.blocks = append(p.blocks, make([]byte, 0, max(size, packBlock)))
+		return n
+	}
+	return n - 1
+}
+
+// Bytes is how much memory the pack holds, about.
+func (p *Pack) Bytes() int {
+	return p.bytes + len(p.names) + 4*len(p.keys) + 40*len(p.items)
+}
+
+// cargo gives back what Add was given, encoded.
+func (p *Pack) cargo(ref Ref) (cargo, bool) {
+	if ref >= Ref(len(p.items)) {
+		return cargo{}, false
+	}
+	i := p.items[ref]
+	name := p.names[i.name:]
+	x := value(p.blocks[i.block][i.off:])
+	return cargo{
+		norm: name[:i.normLen], text: name[i.normLen:][:i.textLen],
+		normCut: int(i.rdnNorm), textCut: int(i.rdnText),
+		user: x.user(), oper: x.oper(),
+		keys: p.keys[i.firstKey:][:i.numKeys], keyed: true,
+	}, true
+}
+
+// Adopt takes over a pack's blocks; PutRef may then name its values. Put it
+// once, before the refs are used. What is too small for a block of its own
+// is copied.
+func (b *Builder) Adopt(p *Pack) {
+	s := &b.v.values
+	p.by, p.at = b, make([]place, len(p.blocks))
+	for i, block := range p.blocks {
+		if len(block) >= ownBlock {
+			p.at[i] = place{block: uint32(s.add(block, len(block)))}
+			continue
+		}
+		n, off := s.reserve(len(block))
+		copy(s.blocks[n][off:], block)
+		p.at[i] = place{n, off}
+	}
+}
+
+// PutRef is Put of a value in a pack. Of a pack that this builder has not adopted,
+// or a value that has been put before, a copy is made.
+func (b *Builder) PutRef(row Row, p *Pack, ref Ref) ID {
+	c, ok := p.cargo(ref)
+	if !ok {
+		return 0
+	}
+	if p.by == b {
+		i := p.items[ref]
+		at := p.at[i.block]
+		c.ready = true
+		c.at = place{at.block, at.off + i.off}
+	}
+	return b.put(row, &c)
+}
+
+// cargo is a value on its way into the tree.
+type cargo struct {
+	norm, text       []byte // of the DN
+	normCut, textCut int    // where its RDN ends
+	user, oper       dit.Run
+	keys             []uint32
+	keyed            bool  // keys are made
+	ready            bool  // it lies encoded in a block of the builder
+	at               place // there
+}
+
+func cargoOf(v Value) cargo {
+	c := cargo{norm: v.Norm, text: v.Text, textCut: min(max(v.RDNLen, 0), len(v.Text)), user: v.User, oper: v.Oper}
+	for c.normCut < len(c.norm) && c.norm[c.normCut] != ',' {
+		c.normCut++
+	}
+	return c
+}
+
+func (c *cargo) rdnText() []byte { return c.text[:c.textCut] }
+func (c *cargo) rdnNorm() []byte { return c.norm[:c.normCut] }

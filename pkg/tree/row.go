@@ -1,0 +1,119 @@
+package tree
+
+import "shaft/pkg/dit"
+
+const rowsPerPage = 256
+
+type rowPage [rowsPerPage]row
+
+// row is one entry's place in the tree: 80 bytes, no pointers.
+type row struct {
+	uuid    dit.UUID
+	csn     dit.CSN
+	hash    uint64
+	parent  ID
+	first   ID // child
+	last    ID // child
+	next    ID // sibling; of a free row: the next free one
+	prev    ID // sibling
+	kids    uint32
+	rdnHash uint32
+	block   uint32 // of the value
+	off     uint32 // in the block
+	claim   uint32
+	gen     uint32
+	flags   rowFlags
+}
+
+type rowFlags uint32
+
+const (
+	flagUsed rowFlags = 1 << iota // the row has a value; a free one has not
+	flagGlue
+)
+
+func (r *row) glue() bool { return r.flags&flagGlue != 0 }
+
+func (r *row) public() Row {
+	return Row{UUID: r.uuid, CSN: r.csn, Hash: r.hash, Claim: r.claim, Gen: r.gen, Glue: r.glue()}
+}
+
+// row gives a row for reading, until the Builder's next change.
+func (v *Version) row(id ID) *row { return &v.rows.pages[id/rowsPerPage][id%rowsPerPage] }
+
+// has tells whether id is an entry of this version.
+func (v *Version) has(id ID) bool {
+	return id != 0 && id <= v.high && v.row(id).flags&flagUsed != 0
+}
+
+// edit gives a row for writing; rows got before may be stale then.
+func (b *Builder) edit(id ID) *row {
+	return &b.v.rows.own(int(id / rowsPerPage))[id%rowsPerPage]
+}
+
+// alloc takes a free row, or a new one. All its fields are zero.
+func (b *Builder) alloc() ID {
+	v := b.v
+	v.count++
+	if id := v.free; id != 0 {
+		r := b.edit(id)
+		v.free = r.next
+		r.next = 0
+		return id
+	}
+	v.high++
+	if int(v.high/rowsPerPage) >= len(v.rows.pages) {
+		v.rows.push()
+	}
+	return v.high
+}
+
+// free gives up an entry that is detached: its index keys, value and row.
+func (b *Builder) free(id ID) {
+	v := b.v
+	b.reindex(id, b.keysOf(id), nil)
+	r := b.edit(id)
+	b.release(r.block, r.off)
+	v.uuids.remove(uuidHash(r.uuid), uint32(id))
+	*r = row{next: v.free}
+	v.free = id
+	v.count--
+}
+
+// attach makes id the last child of parent, under the name that its value has.
+func (b *Builder) attach(id, parent ID, rdnHash uint32) {
+	p := b.edit(parent)
+	last := p.last
+	p.last = id
+	if last == 0 {
+		p.first = id
+	}
+	p.kids++
+	if last != 0 {
+		b.edit(last).next = id
+	}
+	r := b.edit(id)
+	r.parent, r.prev, r.next, r.rdnHash = parent, last, 0, rdnHash
+	b.v.children.insert(childHash(parent, rdnHash), uint32(id))
+}
+
+// detach takes id out of its parent's list, with all that is below it. Its
+// parent number stays, so that its DN can still be told.
+func (b *Builder) detach(id ID) {
+	r := *b.v.row(id)
+	p := b.edit(r.parent)
+	p.kids--
+	if r.prev == 0 {
+		p.first = r.next
+	}
+	if r.next == 0 {
+		p.last = r.prev
+	}
+	if r.prev != 0 {
+		b.edit(r.prev).next = r.next
+	}
+	if r.next != 0 {
+		b.edit(r.next).prev = r.prev
+	}
+	b.v.children.remove(childHash(r.parent, r.rdnHash), uint32(id))
+}
