@@ -1,0 +1,171 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"shaft/pkg/engine"
+	"shaft/pkg/ldapd"
+	"shaft/pkg/operator"
+	"shaft/pkg/store"
+	"shaft/pkg/upstream"
+)
+
+// Options beside the configuration.
+type Options struct {
+	Version  string
+	Log      *slog.Logger
+	Upstream upstream.Options // how servers are reached; tests set short waits
+	Probe    time.Duration    // see engine.Options.ProbeEvery
+}
+
+// Daemon is one running Shaft; several can run in one process.
+type Daemon struct {
+	log       *slog.Logger
+	engine    *engine.Engine
+	closers   []func() // last in, first out
+	addresses []string
+	failed    chan error
+	wg        sync.WaitGroup
+}
+
+// drainTime bounds how long Close waits for what is being answered.
+const drainTime = 10 * time.Second
+
+// Start brings everything up: store, engine (which serves what is stored and
+// follows the upstreams), then the doors. After an error nothing is left running.
+func Start(cfg *Config, o Options) (d *Daemon, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	d = &Daemon{log: o.Log, failed: make(chan error, 8)}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog})
+	if err != nil {
+		return d, err
+	}
+	d.onClose(func() {
+		if err := st.Close(); err != nil {
+			d.log.Error("store not closed cleanly", "error", err)
+		}
+	})
+	d.engine, err = engine.Open(engine.Options{
+		Store: st, Schema: cfg.Schema, BaseDN: cfg.BaseDN, BaseEntry: cfg.BaseEntry, Index: cfg.Index,
+		ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, Log: o.Log,
+	})
+	if err != nil {
+		return d, err
+	}
+	d.onClose(d.engine.Close)
+	if err := d.control(cfg, o); err != nil {
+		return d, err
+	}
+	if err := d.ldap(cfg, o); err != nil {
+		return d, err
+	}
+	d.log.Info("serving", "version", o.Version, "base", cfg.BaseDN.String(), "listen", d.addresses, "control", cfg.ControlSocket)
+	return d, nil
+}
+
+func (d *Daemon) onClose(fn func()) { d.closers = append(d.closers, fn) }
+
+// Close stops the doors, the upstream links and the writer, and closes the store.
+func (d *Daemon) Close() {
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		d.closers[i]()
+	}
+	d.closers = nil
+	d.wg.Wait()
+}
+
+// Addresses are the LDAP listeners' URLs, with the ports that were given for port 0.
+func (d *Daemon) Addresses() []string { return d.addresses }
+
+// Engine gives the commands and queries.
+func (d *Daemon) Engine() *engine.Engine { return d.engine }
+
+// Failed tells of a door that stopped serving.
+func (d *Daemon) Failed() <-chan error { return d.failed }
+
+func (d *Daemon) ldap(cfg *Config, o Options) error {
+	srv, err := ldapd.New(ldapd.Options{
+		Backend: d.engine, Accounts: cfg.Accounts, Log: o.Log, VendorVersion: o.Version,
+	})
+	if err != nil {
+		return err
+	}
+	d.onClose(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+		defer cancel()
+		if err := srv.Close(ctx); err != nil {
+			d.log.Warn("LDAP connections cut off", "error", err)
+		}
+	})
+	for _, url := range cfg.Listen {
+		l, err := ldapd.Listen(url)
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", url, err)
+		}
+		d.addresses = append(d.addresses, ldapd.URLOf(l))
+		d.serve(func() error { return srv.Serve(l) })
+	}
+	return nil
+}
+
+func (d *Daemon) serve(fn func() error) {
+	d.wg.Add(1)
+	go func() {
+		defer d.wg.Done()
+		if err := fn(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) {
+			select {
+			case d.failed <- err:
+			default:
+			}
+		}
+	}()
+}
+
+// control opens the control socket. Whoever may open it is admin, so it is
+// for the daemon's user alone.
+func (d *Daemon) control(cfg *Config, o Options) error {
+	path := cfg.ControlSocket
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return fmt.Errorf("control socket %s: another daemon answers there", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return fmt.Errorf("control socket: %w", err)
+	}
+	srv := &http.Server{
+		Handler: operator.Handler(d.engine, o.Version, o.Log), ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+	}
+	d.onClose(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			srv.Close()
+		}
+	})
+	d.serve(func() error { return srv.Serve(l) })
+	return nil
+}

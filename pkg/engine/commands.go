@@ -1,0 +1,255 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/queue"
+	"shaft/pkg/rewrite"
+	"shaft/pkg/store"
+	"shaft/pkg/upstream"
+)
+
+// Added is the outcome of adding a subscription.
+type Added struct {
+	Subscription Subscription    `json:"subscription"`
+	Claim        queue.ClaimID   `json:"claim"`
+	Name         string          `json:"name"`     // absolute
+	Position     int             `json:"position"` // in the name's queue; 0 is the head
+	Check        []upstream.Step `json:"check"`
+	Warnings     []string        `json:"warnings"`
+	DryRun       bool            `json:"dry_run,omitempty"`
+}
+
+// Removed is the outcome of removing one.
+type Removed struct {
+	ID       string   `json:"id"`
+	Names    []string `json:"names"` // that lost a claim
+	Warnings []string `json:"warnings"`
+	DryRun   bool     `json:"dry_run,omitempty"`
+}
+
+// Checked is the outcome of a check (R14).
+type Checked struct {
+	ID      string          `json:"id"`
+	OK      bool            `json:"ok"`
+	Steps   []upstream.Step `json:"steps"`
+	Entries int             `json:"entries"` // -1: not known
+}
+
+// AddSubscription checks the source, then lets it claim its name. A check that
+// fails is a warning; what can never work is refused, with nothing
+// changed. With dryRun nothing is changed either way.
+func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun bool) (*Added, error) {
+	warnings, err := s.validate()
+	if err != nil {
+		return nil, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
+	}
+	name, err := e.localName(s.Name)
+	if err != nil {
+		return nil, err
+	}
+	out := &Added{Claim: queue.ClaimID(s.ID), Name: name.String(), Warnings: warnings, DryRun: dryRun}
+	ev := queue.ClaimAdded{ID: out.Claim, Subscription: s.ID, Name: name.String(), Norm: name.Norm()}
+	if err := e.try(ctx, ev); err != nil {
+		return nil, err
+	}
+	steps, _, fatal := upstream.Check(ctx, s.Source, e.o.Upstream)
+	if fatal != nil {
+		return nil, &queue.Refusal{Kind: "invalid", Reason: fatal.Error()}
+	}
+	out.Check, out.Subscription = steps, s
+	for _, step := range steps {
+		if !step.OK {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("the check failed at %s: %s; Shaft keeps trying", step.Name, step.Detail))
+		}
+	}
+	doErr := e.do(ctx, func() { err = e.add(&s, ev, out, dryRun) })
+	if doErr != nil {
+		return nil, doErr
+	}
+	return out, err
+}
+
+// try asks whether an event would be refused, before time is spent on a check.
+func (e *Engine) try(ctx context.Context, ev queue.Event) (err error) {
+	doErr := e.do(ctx, func() { err = e.wouldRefuse(ev) })
+	if doErr != nil {
+		return doErr
+	}
+	return err
+}
+
+func (e *Engine) wouldRefuse(ev queue.Event) error {
+	trial, err := queue.Load(queue.Records(e.state))
+	if err != nil {
+		return err
+	}
+	_, err = queue.Apply(trial, ev)
+	return err
+}
+
+func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bool) error {
+	out.Warnings = append(out.Warnings, e.overlapWarnings(ev.Norm)...)
+	if n := e.state.Names[ev.Norm]; n != nil {
+		out.Position = len(n.Claims)
+		out.Warnings = append(out.Warnings, fmt.Sprintf(
+			"%s is already claimed by %s: this claim waits at position %d of its queue (shaft queue show %q)",
+			n.Text, n.Claims[0], out.Position, n.Text))
+	}
+	if dryRun {
+		return e.wouldRefuse(ev)
+	}
+	record, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	var b store.Batch
+	effects, err := e.decide(&b, ev)
+	if err != nil {
+		return err
+	}
+	b.Records = append(b.Records, store.Record{Name: recordSubscription + s.ID, Value: record})
+	if err := e.commit(&b); err != nil {
+		return err
+	}
+	e.subs[s.ID] = s
+	if err := e.addClaim(e.state.Claims[ev.ID], s); err != nil {
+		return err
+	}
+	e.renest()
+	e.act(effects)
+	return nil
+}
+
+func (e *Engine) overlapWarnings(norm string) []string {
+	var w []string
+	for other, n := range e.state.Names {
+		switch {
+		case other == norm:
+		case underNorm(norm, other):
+			w = append(w, fmt.Sprintf("the name lies inside %s: it hides what %s has there", n.Text, n.Claims[0]))
+		case underNorm(other, norm):
+			w = append(w, fmt.Sprintf("%s lies inside this name: it hides what this source has there", n.Text))
+		}
+	}
+	return w
+}
+
+// RemoveSubscription removes a subscription with its claims, and nothing else (R16).
+func (e *Engine) RemoveSubscription(ctx context.Context, id string, dryRun bool) (out *Removed, err error) {
+	doErr := e.do(ctx, func() { out, err = e.remove(id, dryRun) })
+	if doErr != nil {
+		return nil, doErr
+	}
+	return out, err
+}
+
+func (e *Engine) remove(id string, dryRun bool) (*Removed, error) {
+	if e.subs[id] == nil {
+		return nil, notFound("subscription", id)
+	}
+	out := &Removed{ID: id, Names: []string{}, Warnings: []string{}, DryRun: dryRun}
+	var b store.Batch
+	var effects []queue.Effect
+	for _, cid := range e.claimIDs() {
+		qc := e.state.Claims[cid]
+		if qc == nil || qc.Subscription != id {
+			continue
+		}
+		out.Names = append(out.Names, qc.Name)
+		if n := e.state.Names[qc.Norm]; n.Claims[0] == cid && len(n.Claims) > 1 {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("%s takes over %s", n.Claims[1], n.Text))
+		}
+		if dryRun {
+			continue
+		}
+		more, err := e.decide(&b, queue.ClaimRemoved{ID: cid})
+		if err != nil {
+			return nil, err
+		}
+		effects = append(effects, more...)
+	}
+	if dryRun {
+		return out, nil
+	}
+	b.Records = append(b.Records, store.Record{Name: recordSubscription + id})
+	if err := e.commit(&b); err != nil {
+		return nil, err
+	}
+	delete(e.subs, id)
+	e.act(effects)
+	return out, nil
+}
+
+// CheckSubscription runs the check of a stored subscription now.
+func (e *Engine) CheckSubscription(ctx context.Context, id string) (*Checked, error) {
+	s, err := e.Subscription(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	steps, entries, fatal := upstream.Check(ctx, s.Source, e.o.Upstream)
+	if fatal != nil {
+		return nil, &queue.Refusal{Kind: "invalid", Reason: fatal.Error()}
+	}
+	out := &Checked{ID: id, OK: true, Steps: steps, Entries: entries}
+	for _, step := range steps {
+		out.OK = out.OK && step.OK
+	}
+	return out, nil
+}
+
+// localName reads a name as an operator gives it, relative to the base DN or
+// absolute (R3).
+func (e *Engine) localName(text string) (dit.DN, error) {
+	base := e.o.BaseDN
+	if base.IsEmpty() {
+		return dit.DN{}, &queue.Refusal{Kind: "no-base", Reason: errNoBase.Error()}
+	}
+	t, err := rewrite.ParseTemplate(text)
+	if err != nil {
+		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
+	}
+	if !t.IsConstant() {
+		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("name %q has substitutions; a tree has one name", text)}
+	}
+	dn, err := dit.ParseDN(e.schema, text)
+	if err != nil {
+		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
+	}
+	if dn.IsEmpty() || base.Under(dn) {
+		return dit.DN{}, &queue.Refusal{Kind: "outside-base", Reason: fmt.Sprintf("name %q is not below the base DN %q", text, base)}
+	}
+	if dn.Under(base) {
+		return dn, nil
+	}
+	if absolute(dn, base) {
+		return dit.DN{}, &queue.Refusal{Kind: "outside-base", Reason: fmt.Sprintf(
+			"name %q does not lie below the base DN %q; if it is meant relative to it, write %q", text, base, dn.Join(base))}
+	}
+	return dn.Join(base), nil
+}
+
+// absolute tells whether a DN that is not below the base looks like a whole one
+// all the same: it ends as the base does, or, with several RDNs, in a
+// country, domain or organization.
+func absolute(dn, base dit.DN) bool {
+	last := dn.RDN(dn.Len() - 1)
+	if last.Norm == base.RDN(base.Len()-1).Norm {
+		return true
+	}
+	if dn.Len() < 2 {
+		return false
+	}
+	switch last.AVAs()[0].Type {
+	case "dc", "DC", "c", "C", "o", "O":
+		return true
+	}
+	return false
+}
+
+func notFound(what, id string) error {
+	return &queue.Refusal{Kind: "not-found", Reason: fmt.Sprintf("there is no %s %q", what, id)}
+}

@@ -1,0 +1,245 @@
+package engine
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/store"
+	"shaft/pkg/tree"
+)
+
+// edit is one step from a version of the tree to the next, with what it means
+// to the store. It belongs to the engine goroutine.
+type edit struct {
+	e     *Engine
+	b     *tree.Builder
+	claim *claim // whose content is being changed just now
+	own   tree.ID
+	mark  int // changes of the builder that were settled
+
+	batch      store.Batch
+	puts       map[store.Key]store.Put
+	deletes    map[store.Key]bool
+	gluePuts   map[store.Key]store.Put
+	glueGone   map[store.Key]bool
+	refresh    *refresh     // when it is one
+	stage      *store.Stage // where content goes, when it is more than a batch
+	first      dit.CSN      // of the stage's ordinals
+	hides      []func() // done when published
+	err        error    // what makes the edit impossible
+}
+
+func (e *Engine) edit(cl *claim) *edit {
+	ed := &edit{
+		e: e, b: e.Version().Edit(), claim: cl,
+		puts: map[store.Key]store.Put{}, deletes: map[store.Key]bool{},
+		gluePuts: map[store.Key]store.Put{}, glueGone: map[store.Key]bool{},
+	}
+	ed.b.NextCSN = e.nextCSN
+	ed.b.Glue = func(dn dit.DN) (tree.Row, tree.Value) { return e.glue(ed.b, dn) }
+	return ed
+}
+
+// settle goes through what the builder did since the last call: the change
+// log's lines, and what has to be written or removed in consequence.
+func (ed *edit) settle() {
+	changes := ed.b.Changes()
+	for ; ed.mark < len(changes); ed.mark++ {
+		ch := changes[ed.mark]
+		ed.batch.Changes = append(ed.batch.Changes, store.Change{
+			CSN: ch.Row.CSN, Kind: store.ChangeKind(ch.Kind), UUID: ch.Row.UUID, DN: ch.OldDN,
+		})
+		switch {
+		case ch.Row.Claim == 0:
+			ed.settleGlue(ch)
+		case ch.Kind == tree.Deleted:
+			ed.settleDeleted(ch)
+		case ch.Kind == tree.Modified && ch.OldDN != "" && ch.ID != ed.own:
+			ed.settleMoved(ch)
+		}
+	}
+}
+
+func (ed *edit) settleGlue(ch tree.Change) {
+	key := store.Key{Claim: 0, UUID: ch.Row.UUID}
+	if ch.Kind == tree.Deleted {
+		delete(ed.gluePuts, key)
+		ed.glueGone[key] = true
+		return
+	}
+	delete(ed.glueGone, key)
+	ed.gluePuts[key] = ed.e.ownPut(ed.b.Entry(ch.ID))
+}
+
+// settleDeleted removes the content behind a row that went; a row of another
+// claim was only hidden.
+func (ed *edit) settleDeleted(ch tree.Change) {
+	row := ch.Row
+	id := ed.e.pub.upstream(row.Claim, row.UUID)
+	if row.Claim != ed.claim.number {
+		owner := ed.e.byNum[row.Claim]
+		if owner != nil {
+			h := hiddenEntry{gen: row.Gen, hash: row.Hash, csn: row.CSN}
+			if dn, err := dit.ParseDN(ed.e.schema, ch.OldDN); err == nil {
+				h.norm = dn.Norm()
+			}
+			ed.hides = append(ed.hides, func() { owner.hide(id, h) })
+		}
+		return
+	}
+	key := store.Key{Claim: row.Claim, UUID: id, Gen: row.Gen}
+	if ed.stage == nil {
+		delete(ed.puts, key)
+		ed.deletes[key] = true
+		return
+	}
+	if !ed.staged(id) {
+		ed.fail(ed.stage.Delete(id))
+	}
+}
+
+func (ed *edit) staged(id dit.UUID) bool {
+	if ed.refresh == nil {
+		return false
+	}
+	_, came := ed.refresh.byID[id]
+	return came
+}
+
+// settleMoved rewrites the stored DN of an entry that moved with its parent.
+func (ed *edit) settleMoved(ch tree.Change) {
+	row := ed.b.Row(ch.ID)
+	owner := ed.e.byNum[row.Claim]
+	id := ed.e.pub.upstream(row.Claim, row.UUID)
+	if owner == nil || ed.staged(id) {
+		return
+	}
+	key := store.Key{Claim: row.Claim, UUID: id, Gen: row.Gen}
+	value, err := ed.stored(key)
+	if err != nil {
+		ed.fail(err)
+		return
+	}
+	rec, err := decodeRecord(value)
+	if err != nil {
+		ed.fail(fmt.Errorf("entry %s of claim %s: %w", id, owner.id, err))
+		return
+	}
+	rec.hash -= xxhash.Sum64(rec.rel)
+	rec.rel = relativeText(ed.b.Entry(ch.ID).DN(), owner.name)
+	rec.hash += xxhash.Sum64(rec.rel)
+	row.Hash = rec.hash
+	ed.write(&row, id, rec.append(nil))
+	ed.b.SetRow(ch.ID, row)
+}
+
+// write stores an entry's record where this edit's content goes; it sets the
+// row's generation.
+func (ed *edit) write(row *tree.Row, id dit.UUID, value []byte) {
+	key := store.Key{Claim: row.Claim, UUID: id, Gen: row.Gen}
+	if ed.stage == nil {
+		delete(ed.deletes, key)
+		ed.puts[key] = store.Put{Claim: row.Claim, UUID: id, Gen: row.Gen, CSN: row.CSN, Value: value}
+		return
+	}
+	row.Gen = ed.stage.Gen()
+	ed.fail(ed.stage.Put(id, uint32(row.CSN-ed.first), value))
+}
+
+// stored reads a record, this edit's own writes included.
+func (ed *edit) stored(key store.Key) ([]byte, error) {
+	if p, ok := ed.puts[key]; ok {
+		return p.Value, nil
+	}
+	item, err := ed.e.store.Entry(key.Claim, key.UUID)
+	if err != nil {
+		return nil, err
+	}
+	if item == nil {
+		return nil, fmt.Errorf("entry %s is not in the store", key.UUID)
+	}
+	return item.Value, nil
+}
+
+func (ed *edit) fail(err error) {
+	if ed.err == nil {
+		ed.err = err
+	}
+}
+
+// relativeText is the part of a local DN's text left of the name.
+func relativeText(dn []byte, name dit.DN) []byte {
+	n := len(dn) - len(name.String()) - 1
+	if n <= 0 {
+		return nil
+	}
+	return bytes.Clone(dn[:n])
+}
+
+// publishAs gives the UUID to serve an upstream entry under, and its row if it
+// is served already. An entry whose own UUID another one bears gets its replacement,
+// for good (R41).
+func (ed *edit) publishAs(cl *claim, id dit.UUID) (dit.UUID, tree.ID) {
+	served := ed.e.pub.of(cl.number, id)
+	at := ed.b.ByUUID(served)
+	if at == 0 {
+		return served, 0
+	}
+	if ed.b.Row(at).Claim == cl.number && ed.e.pub.upstream(cl.number, served) == id {
+		return served, at
+	}
+	served = replacement(cl.id, id)
+	ed.e.pub.set(cl.number, id, served)
+	ed.batch.Published = append(ed.batch.Published, store.PublishedAs{Claim: cl.number, Upstream: id, Published: served})
+	return served, ed.b.ByUUID(served)
+}
+
+// finishBatch puts the batch together: changes in the order of their CSNs.
+func (ed *edit) finishBatch() {
+	slices.SortStableFunc(ed.batch.Changes, func(a, b store.Change) int { return cmp.Compare(a.CSN, b.CSN) })
+	if n := len(ed.batch.Changes); n > 0 {
+		ed.batch.CSN = max(ed.batch.CSN, ed.batch.Changes[n-1].CSN)
+	}
+	for key := range ed.deletes {
+		ed.batch.Deletes = append(ed.batch.Deletes, key)
+	}
+	for _, put := range ed.puts {
+		ed.batch.Puts = append(ed.batch.Puts, put)
+	}
+	if ed.stage != nil {
+		return
+	}
+	for key := range ed.glueGone {
+		ed.batch.Deletes = append(ed.batch.Deletes, key)
+	}
+	for _, put := range ed.gluePuts {
+		ed.batch.Puts = append(ed.batch.Puts, put)
+	}
+}
+
+// publish makes the edit's version the one that is served.
+func (e *Engine) publish(ed *edit) {
+	for _, ch := range ed.b.Changes() {
+		cl := e.byNum[ch.Row.Claim]
+		if cl == nil {
+			continue
+		}
+		switch ch.Kind {
+		case tree.Added:
+			cl.entries++
+		case tree.Deleted:
+			cl.entries--
+		}
+		cl.changed = max(cl.changed, ch.Row.CSN)
+	}
+	for _, hide := range ed.hides {
+		hide()
+	}
+	ed.b.SetCSN(ed.batch.CSN)
+	e.version.Store(ed.b.Done())
+}

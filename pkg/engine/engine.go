@@ -1,0 +1,255 @@
+// Package engine is the single writer: one goroutine takes what upstream
+// sessions and operators bring, lets package queue decide, makes it durable in one
+// commit, publishes the next version of the tree, and acts on what was decided.
+//
+//	event → decide → commit → publish → act
+//
+// Content (entries) and facts about claims travel apart: entries are converted
+// on their session's goroutine (convert.go), a refresh is staged there too
+// (refresh.go), and only finished work reaches the writer; facts go through
+// queue.Apply and the journal. Readers take Version, an immutable tree, and
+// never wait for a write.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/ldif"
+	"shaft/pkg/queue"
+	"shaft/pkg/schema"
+	"shaft/pkg/store"
+	"shaft/pkg/tree"
+	"shaft/pkg/upstream"
+)
+
+// Options of an engine. Store and Schema are required.
+type Options struct {
+	Store  *store.Store
+	Schema *schema.Schema
+	// BaseDN is where the merged tree hangs; empty: nothing is served (R1).
+	BaseDN dit.DN
+	// BaseEntry gives the base entry's attributes; nil: a valid one is made (R2).
+	BaseEntry *ldif.Record
+	// Index lists the attributes with an equality index.
+	Index []string
+	// ServerID is the SID in the CSNs that are served, 1 to 4095.
+	ServerID int
+	// Upstream is how servers are reached.
+	Upstream upstream.Options
+	// ProbeEvery is how often a waiting claim's server is asked; 0: a minute.
+	ProbeEvery time.Duration
+	Log        *slog.Logger
+	Now        func() time.Time
+}
+
+// DefaultIndex is the equality index when the configuration names none.
+var DefaultIndex = []string{"objectClass", "cn", "uid", "mail", "member", "entryUUID"}
+
+// ErrClosed is returned by every call once Close has begun.
+var ErrClosed = errors.New("the engine is closed")
+
+// Engine is the writer and the owner of all upstream links. Version may be
+// called by anyone at any time; so may the commands and queries, which
+// run one at a time on the engine's goroutine.
+type Engine struct {
+	o       Options
+	store   *store.Store
+	schema  *schema.Schema
+	log     *slog.Logger
+	version atomic.Pointer[tree.Version]
+	pub     published
+
+	// Owned by the engine goroutine once Open has returned.
+	state  *queue.State
+	subs   map[string]*Subscription
+	claims map[queue.ClaimID]*claim
+	byNum  map[uint32]*claim
+	last   dit.CSN
+	failed error                  // a commit that failed: no more writes
+	oldOwn map[dit.UUID]storedOwn // while loading: own entries not used yet
+
+	inbox inbox
+	cmds  chan func()
+	quit  chan struct{}
+	done  chan struct{}
+	once  sync.Once
+}
+
+// Open reads the store, rebuilds and publishes the tree, and starts following
+// every head. Stored content is served from the moment Open returns,
+// whatever the upstreams do (R33).
+func Open(o Options) (*Engine, error) {
+	if o.Store == nil || o.Schema == nil {
+		return nil, errors.New("engine: a store and a schema are needed")
+	}
+	if o.ServerID == 0 {
+		o.ServerID = 1
+	}
+	if o.ServerID < 1 || o.ServerID > 4095 {
+		return nil, fmt.Errorf("engine: server id %d is not in 1..4095", o.ServerID)
+	}
+	if o.Index == nil {
+		o.Index = DefaultIndex
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.ProbeEvery == 0 {
+		o.ProbeEvery = time.Minute
+	}
+	e := &Engine{
+		o: o, store: o.Store, schema: o.Schema, log: o.Log,
+		subs: map[string]*Subscription{}, claims: map[queue.ClaimID]*claim{}, byNum: map[uint32]*claim{},
+		cmds: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	e.inbox.wake = make(chan struct{}, 1)
+	if err := e.load(); err != nil {
+		return nil, err
+	}
+	e.act(queue.Resume(e.state))
+	go e.loop()
+	return e, nil
+}
+
+// Close stops the links, then the writer, and waits for both. What sessions
+// had handed over but was not committed comes again by their cookies.
+func (e *Engine) Close() {
+	e.once.Do(func() {
+		close(e.quit)
+		<-e.done
+		for _, c := range e.claims {
+			c.stop()
+		}
+		e.rememberContacts()
+	})
+	<-e.done
+}
+
+// Version is the newest published tree.
+func (e *Engine) Version() *tree.Version { return e.version.Load() }
+
+// do runs fn on the engine goroutine and waits for it.
+func (e *Engine) do(ctx context.Context, fn func()) error {
+	ran := make(chan struct{})
+	select {
+	case e.cmds <- func() { defer close(ran); fn() }:
+		<-ran
+		return nil
+	case <-e.quit:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *Engine) loop() {
+	defer close(e.done)
+	for {
+		select {
+		case <-e.quit:
+			e.inbox.close()
+			return
+		case fn := <-e.cmds:
+			fn()
+		case <-e.inbox.wake:
+			e.drain()
+		}
+	}
+}
+
+// drain takes whatever the sessions have handed over, group by group, letting
+// commands in between.
+func (e *Engine) drain() {
+	e.takeReports()
+	for {
+		group := e.inbox.take()
+		if len(group) == 0 {
+			return
+		}
+		if err := e.commitGroup(group); err != nil {
+			e.log.Error("commit failed", "error", err)
+		}
+		select {
+		case <-e.quit:
+			return
+		case fn := <-e.cmds:
+			fn()
+		default:
+		}
+	}
+}
+
+// nextCSN gives the next number of the one monotone sequence: the clock's,
+// unless that stands still or went back.
+func (e *Engine) nextCSN() dit.CSN {
+	c := dit.CSNAt(e.o.Now())
+	if c <= e.last {
+		c = e.last + 1
+	}
+	e.last = c
+	return c
+}
+
+// reserve takes n consecutive numbers and returns the first.
+func (e *Engine) reserve(n int) dit.CSN {
+	first := e.nextCSN()
+	if n > 1 {
+		e.last = first + dit.CSN(n-1)
+	}
+	return first
+}
+
+// commit writes b; after a failure no further write is tried, serving goes on.
+func (e *Engine) commit(b *store.Batch) error {
+	if e.failed != nil {
+		return e.failed
+	}
+	if err := e.store.Commit(b); err != nil {
+		e.fail(err)
+		return e.failed
+	}
+	return nil
+}
+
+func (e *Engine) fail(err error) {
+	e.failed = fmt.Errorf("the store takes no more writes: %w", err)
+	e.log.Error("store failed; serving goes on, nothing is written any more", "error", err)
+}
+
+// decide applies one event to the queues and adds what it changed to b. The
+// effects are to be carried out with act once b is durable.
+func (e *Engine) decide(b *store.Batch, ev queue.Event) ([]queue.Effect, error) {
+	if e.failed != nil {
+		return nil, e.failed
+	}
+	line, err := queue.EncodeEvent(ev)
+	if err != nil {
+		return nil, err
+	}
+	effects, err := queue.Apply(e.state, ev)
+	if err != nil {
+		return nil, err
+	}
+	b.Journal = append(b.Journal, line)
+	for name, value := range queue.Dirty(e.state, ev) {
+		b.Records = append(b.Records, store.Record{Name: recordQueue + name, Value: value})
+	}
+	return effects, nil
+}
+
+// Prefixes of the store's named records.
+const (
+	recordQueue        = "queue/"
+	recordSubscription = "subscription/"
+	recordContact      = "contact/"
+)

@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/syncrepl"
+	"shaft/pkg/upstream"
+)
+
+// feed takes one claim's sessions, one after the other, from its link: the
+// refresh is staged, what persists is gathered for the writer. All methods but
+// Report run on the link's goroutine.
+type feed struct {
+	e     *Engine
+	claim *claim
+
+	ctx     context.Context
+	server  string
+	conv    *converter
+	refresh *refresh // while refreshing
+	pending []change
+	bytes   int
+}
+
+// handOver is how much a session gathers before it goes to the writer even
+// though more input is waiting.
+const handOver = 64 << 10
+
+var errNotFollowed = errors.New("the claim is not followed any more")
+
+// Begin implements upstream.Feed. A cookie belongs to the server that gave it,
+// unless it is of OpenLDAP's form (R13).
+func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink, error) {
+	conv, err := newConverter(f.e.schema, f.claim.sub, f.claim.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	f.ctx, f.server, f.conv = ctx, server, conv
+	f.pending, f.bytes = nil, 0
+	var cookie []byte
+	err = f.e.do(ctx, func() {
+		if f.claim.feed != f {
+			err = errNotFollowed
+			return
+		}
+		cookie = slices.Clone(f.claim.cookie)
+		if _, portable := syncrepl.ParseCookie(cookie); f.claim.server != server && !portable {
+			cookie = nil
+		}
+		f.refresh = f.e.newRefresh(f)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return cookie, f, nil
+}
+
+// Forget implements upstream.Feed: the next Begin gives no cookie. The stored
+// one stays until a full load has taken its place, so a crash loses nothing.
+func (f *feed) Forget(ctx context.Context) error {
+	return f.e.do(ctx, func() { f.claim.cookie = nil })
+}
+
+// End implements upstream.Feed.
+func (f *feed) End(error) {
+	if f.refresh != nil {
+		f.refresh.discard()
+		f.refresh = nil
+	}
+}
+
+// Report implements upstream.Feed.
+func (f *feed) Report(s upstream.Status) {
+	f.claim.setStatus(s)
+	f.e.inbox.tell(report{f.claim.id, s})
+}
+
+// Put implements syncrepl.Sink.
+func (f *feed) Put(e syncrepl.Entry) error {
+	if err := f.conv.convert(e); err != nil {
+		return err
+	}
+	if f.refresh != nil {
+		return f.refresh.put(e.UUID)
+	}
+	return f.add(f.conv.change(f.claim, e.UUID))
+}
+
+// Present implements syncrepl.Sink.
+func (f *feed) Present(ids []dit.UUID) error {
+	if f.refresh == nil {
+		return nil
+	}
+	return f.refresh.present(ids)
+}
+
+// Delete implements syncrepl.Sink.
+func (f *feed) Delete(ids []dit.UUID) error {
+	if f.refresh != nil {
+		return f.refresh.delete(ids)
+	}
+	for _, id := range ids {
+		if err := f.add(change{claim: f.claim, op: opDelete, id: id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RefreshDone implements syncrepl.Sink: the writer publishes what was staged.
+func (f *feed) RefreshDone(end syncrepl.End) error {
+	r := f.refresh
+	if err := r.finish(f.ctx, end); err != nil {
+		return err
+	}
+	f.refresh = nil
+	return nil
+}
+
+// Cookie implements syncrepl.Sink.
+func (f *feed) Cookie(c []byte) error {
+	if f.refresh != nil {
+		return nil
+	}
+	return f.add(change{claim: f.claim, op: opCookie, cookie: slices.Clone(c), server: f.server})
+}
+
+// Flush implements syncrepl.Sink.
+func (f *feed) Flush() error {
+	if len(f.pending) == 0 {
+		return nil
+	}
+	changes := f.pending
+	f.pending, f.bytes = nil, 0
+	return f.e.inbox.push(f.ctx, f.claim, changes)
+}
+
+func (f *feed) add(c change) error {
+	f.pending = append(f.pending, c)
+	f.bytes += c.size()
+	if f.bytes >= handOver {
+		return f.Flush()
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/queue"
+	"shaft/pkg/store"
+	"shaft/pkg/syncrepl"
+	"shaft/pkg/tree"
+)
+
+// flip publishes a staged refresh: one step in the store, one in the tree. It
+// runs on the engine goroutine; until the store has it nothing shows.
+//
+// The order of the changes is the order of their CSNs, as followers need it:
+// what goes, glue, then the staged entries (parents first), then what follows
+// from those (descendants of what moved).
+func (e *Engine) flip(r *refresh, end syncrepl.End) error {
+	cl := r.claim
+	if cl.feed != r.f {
+		return errNotFollowed
+	}
+	if e.failed != nil {
+		return e.failed
+	}
+	if !slices.Equal(r.inner, cl.inner) {
+		return fmt.Errorf("names inside %q changed during the refresh; it begins again", cl.name)
+	}
+	ed := e.edit(cl)
+	ed.refresh = r
+	rows, hidden := r.gone(ed.b, end)
+	if r.stage == nil && len(rows) == 0 && len(hidden) == 0 && cl.gen != 0 {
+		return e.unchanged(cl, r.f.server, end)
+	}
+	if err := r.open(); err != nil {
+		return err
+	}
+	ed.stage = r.stage
+	if cl.gen == 0 {
+		ed.hideOuter(cl.name)
+	}
+	for _, at := range rows {
+		ed.b.Delete(at, false)
+	}
+	ed.settle()
+	if err := ed.clear(r); err != nil {
+		return err
+	}
+	for _, id := range hidden {
+		ed.dropHidden(id)
+	}
+	ed.ensureGlue(r)
+	ed.settle()
+	ed.putStaged(r)
+	ed.settle()
+	return e.commitStage(ed, cl, r.f.server, end.Cookie, queue.Refreshed{ID: cl.id})
+}
+
+// unchanged ends a refresh that brought nothing: only the cookie is news.
+func (e *Engine) unchanged(cl *claim, server string, end syncrepl.End) error {
+	b := &store.Batch{Cookies: []store.Claim{{ID: cl.number, Cookie: end.Cookie, Server: server}}}
+	if err := e.commit(b); err != nil {
+		return err
+	}
+	cl.cookie, cl.server = end.Cookie, server
+	return nil
+}
+
+// clear removes what stands where a staged entry is to go.
+func (ed *edit) clear(r *refresh) error {
+	if top, _ := ed.b.Find(r.claim.name.Norm()); top == 0 {
+		return nil
+	}
+	num := r.claim.number
+	for i := range r.items {
+		it := &r.items[i]
+		if it.dead || it.hidden {
+			continue
+		}
+		at, _ := ed.b.Find(string(r.norm(it)))
+		if at == 0 {
+			continue
+		}
+		row := ed.b.Row(at)
+		if row.Claim != num || row.UUID == ed.e.pub.of(num, it.id) {
+			continue
+		}
+		if r.isSeen(at) {
+			return fmt.Errorf("%w: %s", errDuplicateDN, r.norm(it))
+		}
+		ed.b.Delete(at, false)
+		ed.settle()
+	}
+	return nil
+}
+
+// ensureGlue makes parents that no source gives, before their children get
+// their CSNs.
+func (ed *edit) ensureGlue(r *refresh) {
+	for i := range r.items {
+		it := &r.items[i]
+		if it.dead || it.hidden || (!it.late && it.depth > 0) {
+			continue
+		}
+		if p, ok := r.byDN[it.parent]; ok && !r.items[p].dead && !r.items[p].hidden {
+			continue
+		}
+		norm := r.norm(it)
+		parent := string(norm[it.rdnNormLen+1:])
+		if at, _ := ed.b.Find(parent); at == 0 {
+			ed.e.putGlue(ed.b, r.pack.Text(it.ref))
+		}
+	}
+}
+
+// putStaged puts the staged entries, in the order of their ordinals.
+func (ed *edit) putStaged(r *refresh) {
+	order := make([]int32, 0, len(r.items))
+	last := uint32(0)
+	for i := range r.items {
+		if !r.items[i].dead {
+			order = append(order, int32(i))
+			last = max(last, r.items[i].ordinal)
+		}
+	}
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(r.items[a].ordinal, r.items[b].ordinal) })
+	ed.first = ed.e.reserve(int(last) + 1)
+	ed.b.Adopt(r.pack)
+	num, gen := r.claim.number, r.stage.Gen()
+	for _, i := range order {
+		it := &r.items[i]
+		delete(ed.claim.hidden, it.id)
+		served, at := ed.publishAs(ed.claim, it.id)
+		csn := ed.first + dit.CSN(it.ordinal)
+		if it.hidden {
+			if at != 0 {
+				ed.b.Delete(at, false)
+			}
+			ed.claim.hide(it.id, hiddenEntry{gen: gen, hash: it.hash, csn: csn, norm: string(r.norm(it))})
+			continue
+		}
+		ed.own = ed.b.PutRef(tree.Row{UUID: served, CSN: csn, Hash: it.hash, Claim: num, Gen: gen}, r.pack, it.ref)
+	}
+}
+
+// commitStage makes an edit with a stage durable and publishes it.
+func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, ev queue.Event) error {
+	if ed.err != nil {
+		return ed.err
+	}
+	var effects []queue.Effect
+	if ev != nil {
+		var err error
+		if effects, err = e.decide(&ed.batch, ev); err != nil {
+			return err
+		}
+	}
+	if err := e.writeGlue(ed); err != nil {
+		return err
+	}
+	ed.finishBatch()
+	if ed.first == 0 {
+		ed.first = e.reserve(1)
+		ed.batch.CSN = ed.first
+	}
+	gen := ed.stage.Gen()
+	if err := e.store.CommitStage(ed.stage, cookie, server, ed.first, &ed.batch, nil); err != nil {
+		e.fail(err)
+		return e.failed
+	}
+	first := cl.gen == 0
+	cl.gen, cl.cookie, cl.server = gen, cookie, server
+	e.publish(ed)
+	if first {
+		e.renest()
+	}
+	e.dropGlue(ed)
+	e.act(effects)
+	return nil
+}

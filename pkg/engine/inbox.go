@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/queue"
+	"shaft/pkg/tree"
+	"shaft/pkg/upstream"
+)
+
+const (
+	// maxPending bounds what one source may have waiting for the writer; beyond
+	// it its session stops reading, and TCP holds the upstream back.
+	maxPending = 1 << 20
+	// quota is how many changes of one source the writer takes before it looks
+	// at the next, so that a flood starves nobody.
+	quota = 64
+	// maxGroup bounds one commit (store.MaxBatchChanges leaves room for glue).
+	maxGroup      = 500
+	maxGroupBytes = 512 << 10
+)
+
+// change is one thing that happened to a claim's content in the persist stage,
+// converted by its session. Its slices are its own.
+type change struct {
+	claim      *claim
+	op         changeOp
+	id         dit.UUID // upstream's
+	record     []byte
+	hash       uint64
+	norm, text []byte
+	rdnLen     int
+	user, oper dit.Run
+	cookie     []byte
+	server     string // that gave the cookie
+}
+
+type changeOp uint8
+
+const (
+	opPut changeOp = iota
+	opDelete
+	opCookie // everything before it is covered by cookie
+)
+
+func (c *change) size() int {
+	return 160 + len(c.record) + len(c.norm) + len(c.text) + len(c.user) + len(c.oper) + len(c.cookie)
+}
+
+func (c *change) value() tree.Value {
+	return tree.Value{Norm: c.norm, Text: c.text, RDNLen: c.rdnLen, User: c.user, Oper: c.oper}
+}
+
+// inbox is where sessions leave changes and link reports for the writer:
+// bounded in bytes for each source, taken round-robin.
+type inbox struct {
+	mu      sync.Mutex
+	sources map[*claim]*pending
+	ring    []*claim
+	reports []report
+	closed  bool
+	wake    chan struct{} // holds one token while something waits
+}
+
+type pending struct {
+	changes []change
+	bytes   int
+	space   chan struct{} // holds a token after the writer took something
+}
+
+type report struct {
+	claim  queue.ClaimID
+	status upstream.Status
+}
+
+func (in *inbox) signal() {
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// push leaves changes, waiting while the source has too much pending already.
+func (in *inbox) push(ctx context.Context, cl *claim, changes []change) error {
+	for {
+		in.mu.Lock()
+		if in.closed {
+			in.mu.Unlock()
+			return ErrClosed
+		}
+		if in.sources == nil {
+			in.sources = map[*claim]*pending{}
+		}
+		p := in.sources[cl]
+		if p == nil {
+			p = &pending{space: make(chan struct{}, 1)}
+			in.sources[cl] = p
+		}
+		if p.bytes < maxPending {
+			if len(p.changes) == 0 {
+				in.ring = append(in.ring, cl)
+			}
+			for i := range changes {
+				p.bytes += changes[i].size()
+			}
+			p.changes = append(p.changes, changes...)
+			in.mu.Unlock()
+			in.signal()
+			return nil
+		}
+		in.mu.Unlock()
+		select {
+		case <-p.space:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// take gathers the next group, quota by quota round the sources.
+func (in *inbox) take() []change {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	var group []change
+	bytes := 0
+	for len(in.ring) > 0 && len(group) < maxGroup && bytes < maxGroupBytes {
+		cl := in.ring[0]
+		in.ring = in.ring[1:]
+		p := in.sources[cl]
+		n := 0
+		for n < len(p.changes) && n < quota && len(group) < maxGroup && bytes < maxGroupBytes {
+			size := p.changes[n].size()
+			group = append(group, p.changes[n])
+			p.bytes -= size
+			bytes += size
+			n++
+		}
+		p.changes = p.changes[n:]
+		if len(p.changes) > 0 {
+			in.ring = append(in.ring, cl)
+		} else {
+			p.changes = nil
+		}
+		select {
+		case p.space <- struct{}{}:
+		default:
+		}
+	}
+	return group
+}
+
+// forget throws away what a claim has pending.
+func (in *inbox) forget(cl *claim) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.sources, cl)
+	for i, c := range in.ring {
+		if c == cl {
+			in.ring = append(in.ring[:i], in.ring[i+1:]...)
+			return
+		}
+	}
+}
+
+// tell leaves a link's status; it never waits.
+func (in *inbox) tell(r report) {
+	in.mu.Lock()
+	for i := range in.reports {
+		if in.reports[i].claim == r.claim {
+			in.reports = append(in.reports[:i], in.reports[i+1:]...)
+			break
+		}
+	}
+	in.reports = append(in.reports, r)
+	in.mu.Unlock()
+	in.signal()
+}
+
+func (in *inbox) takeReports() []report {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	r := in.reports
+	in.reports = nil
+	return r
+}
+
+func (in *inbox) close() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.closed = true
+}

@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"slices"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/store"
+	"shaft/pkg/tree"
+)
+
+// commitGroup applies what sessions brought in their persist stages, as few
+// commits as the store's bounds allow. A change that cannot be applied ends its
+// session, which comes again with the last durable cookie.
+func (e *Engine) commitGroup(group []change) error {
+	if e.failed != nil {
+		return e.failed
+	}
+	g := e.newGroup()
+	for i := range group {
+		c := &group[i]
+		if c.claim.feed == nil {
+			continue
+		}
+		g.ed.claim = c.claim
+		weight := g.ed.weight(c)
+		if weight+g.weight > maxGroup {
+			if err := g.commit(); err != nil {
+				return err
+			}
+			g = e.newGroup()
+			g.ed.claim = c.claim
+		}
+		if weight > maxGroup {
+			if err := e.commitBig(c); err != nil {
+				return err
+			}
+			g = e.newGroup()
+			continue
+		}
+		g.add(c, weight)
+	}
+	return g.commit()
+}
+
+// group is changes of several claims going into one commit.
+type group struct {
+	e       *Engine
+	ed      *edit
+	weight  int
+	claims  []*claim
+	cookies map[*claim]*change
+}
+
+func (e *Engine) newGroup() *group {
+	return &group{e: e, ed: e.edit(nil), cookies: map[*claim]*change{}}
+}
+
+func (g *group) add(c *change, weight int) {
+	if !slices.Contains(g.claims, c.claim) {
+		g.claims = append(g.claims, c.claim)
+	}
+	g.weight += weight
+	if c.op == opCookie {
+		g.cookies[c.claim] = c
+		return
+	}
+	g.ed.apply(c)
+}
+
+func (g *group) commit() error {
+	e, ed := g.e, g.ed
+	if ed.err != nil {
+		for _, cl := range g.claims {
+			e.log.Error("changes not applied, the session begins again", "claim", cl.id, "error", ed.err)
+			e.refollow(cl)
+		}
+		return nil
+	}
+	ed.finishBatch()
+	for cl, c := range g.cookies {
+		ed.batch.Cookies = append(ed.batch.Cookies, store.Claim{ID: cl.number, Cookie: c.cookie, Server: c.server})
+	}
+	b := &ed.batch
+	if len(b.Puts)+len(b.Deletes)+len(b.Cookies)+len(b.Changes) == 0 {
+		return nil
+	}
+	if err := e.commit(b); err != nil {
+		return err
+	}
+	for cl, c := range g.cookies {
+		cl.cookie, cl.server = c.cookie, c.server
+	}
+	if len(b.Changes)+len(ed.hides) > 0 {
+		e.publish(ed)
+	}
+	return nil
+}
+
+// commitBig applies one change that is too big for a batch, a move or a delete
+// of a large subtree, as a stage of its own: one step all the same.
+func (e *Engine) commitBig(c *change) error {
+	ed := e.edit(c.claim)
+	stage, err := e.store.Stage(c.claim.number)
+	if err != nil {
+		e.fail(err)
+		return e.failed
+	}
+	ed.stage, ed.first = stage, e.reserve(1)
+	ed.apply(c)
+	if ed.err != nil {
+		e.log.Error("change not applied, the session begins again", "claim", c.claim.id, "error", ed.err)
+		e.refollow(c.claim)
+		return stage.Discard()
+	}
+	return e.commitStage(ed, c.claim, c.claim.server, c.claim.cookie, nil)
+}
+
+// weight is about how many records a change touches.
+func (ed *edit) weight(c *change) int {
+	if c.op == opCookie {
+		return 0
+	}
+	at, row := ed.e.row(ed.b, ed.b.Row, c.claim.number, c.id)
+	if at == 0 || (c.op == opPut && row.Hash == c.hash) {
+		return 1
+	}
+	if c.op == opPut {
+		if there, _ := ed.b.Find(string(c.norm)); there == at {
+			return 1
+		}
+	}
+	n := 0
+	ed.b.Walk(at, func(tree.ID) { n++ })
+	return n
+}
+
+// apply does one change to the tree and says what it means to the store.
+func (ed *edit) apply(c *change) {
+	ed.own = 0
+	if c.op == opPut {
+		ed.put(c)
+	} else {
+		ed.remove(c.id)
+	}
+	ed.settle()
+}
+
+func (ed *edit) put(c *change) {
+	cl := c.claim
+	if hiddenBy(cl.inner, c.norm) {
+		ed.putHidden(c)
+		return
+	}
+	if h, ok := cl.hidden[c.id]; ok {
+		delete(cl.hidden, c.id)
+		ed.deletes[store.Key{Claim: cl.number, UUID: c.id, Gen: h.gen}] = true
+	}
+	served, at := ed.publishAs(cl, c.id)
+	row := tree.Row{UUID: served, Hash: c.hash, Claim: cl.number, Gen: cl.gen}
+	if at != 0 {
+		old := ed.b.Row(at)
+		if old.Hash == c.hash {
+			return
+		}
+		row.Gen = old.Gen
+	}
+	ed.own = ed.b.Put(row, c.value())
+	if ed.own == 0 {
+		return
+	}
+	ed.settle()
+	row = ed.b.Row(ed.own)
+	ed.write(&row, c.id, c.record)
+	ed.b.SetRow(ed.own, row)
+}
+
+// putHidden keeps an entry that an inner name hides: stored, not served.
+func (ed *edit) putHidden(c *change) {
+	cl := c.claim
+	ed.remove(c.id)
+	ed.settle()
+	row := tree.Row{Claim: cl.number, Gen: cl.gen, CSN: ed.e.nextCSN(), Hash: c.hash}
+	ed.batch.CSN = max(ed.batch.CSN, row.CSN)
+	ed.write(&row, c.id, c.record)
+	cl.hide(c.id, hiddenEntry{gen: row.Gen, hash: c.hash, csn: row.CSN, norm: string(c.norm)})
+}
+
+// remove takes an entry out, with what is still below it where the claim takes
+// whole subtrees: an upstream that moves one out of the scope names its top only.
+func (ed *edit) remove(id dit.UUID) {
+	cl := ed.claim
+	if _, ok := cl.hidden[id]; ok {
+		ed.dropHidden(id)
+	}
+	at, _ := ed.e.row(ed.b, ed.b.Row, cl.number, id)
+	if at == 0 {
+		return
+	}
+	rows := []tree.ID{at}
+	if cl.wholeSubtrees() {
+		rows = rows[:0]
+		ed.b.Walk(at, func(id tree.ID) {
+			if ed.b.Row(id).Claim == cl.number {
+				rows = append(rows, id)
+			}
+		})
+	}
+	for _, at := range slices.Backward(rows) {
+		ed.b.Delete(at, false)
+	}
+}
+
+// dropHidden removes a hidden entry from the store.
+func (ed *edit) dropHidden(id dit.UUID) {
+	cl := ed.claim
+	h := cl.hidden[id]
+	delete(cl.hidden, id)
+	key := store.Key{Claim: cl.number, UUID: id, Gen: h.gen}
+	if ed.stage == nil {
+		ed.deletes[key] = true
+		return
+	}
+	if !ed.staged(id) {
+		ed.fail(ed.stage.Delete(id))
+	}
+}

@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"sync"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/queue"
+	"shaft/pkg/store"
+)
+
+// published maps (claim, upstream UUID) to the UUID under which the entry is
+// served, where that is not the upstream's own (R41). Written by the engine
+// goroutine, read by sessions too.
+type published struct {
+	mu   sync.RWMutex
+	fwd  map[upstreamKey]dit.UUID
+	back map[dit.UUID]upstreamKey
+}
+
+type upstreamKey struct {
+	claim uint32
+	id    dit.UUID
+}
+
+// of is the UUID that the claim's entry is, or would first be, served under.
+func (p *published) of(claim uint32, id dit.UUID) dit.UUID {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if u, ok := p.fwd[upstreamKey{claim, id}]; ok {
+		return u
+	}
+	return id
+}
+
+// upstream is of's inverse for an entry that the claim serves.
+func (p *published) upstream(claim uint32, served dit.UUID) dit.UUID {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if k, ok := p.back[served]; ok && k.claim == claim {
+		return k.id
+	}
+	return served
+}
+
+func (p *published) set(claim uint32, id, served dit.UUID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fwd == nil {
+		p.fwd, p.back = map[upstreamKey]dit.UUID{}, map[dit.UUID]upstreamKey{}
+	}
+	p.fwd[upstreamKey{claim, id}] = served
+	p.back[served] = upstreamKey{claim, id}
+}
+
+// drop forgets a claim's lines, and gives what removes them from the store.
+func (p *published) drop(claim uint32) (gone []store.PublishedAs) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, u := range p.fwd {
+		if k.claim == claim {
+			delete(p.fwd, k)
+			delete(p.back, u)
+			gone = append(gone, store.PublishedAs{Claim: claim, Upstream: k.id})
+		}
+	}
+	return gone
+}
+
+// replacementSpace is the namespace of UUIDs made for entries whose own is taken.
+var replacementSpace = dit.UUID{0x8a, 0x1f, 0x2c, 0x60, 0x5b, 0x0e, 0x4d, 0x52, 0x9c, 0x3e, 0x71, 0x2a, 0x5f, 0x44, 0xd0, 0x19}
+
+// replacement is the UUID of an entry whose own is borne by another (R41):
+// v5(constant, claim id, NUL, upstream UUID).
+func replacement(claim queue.ClaimID, id dit.UUID) dit.UUID {
+	name := append([]byte(claim), 0)
+	return dit.NewUUIDv5(replacementSpace, append(name, id[:]...))
+}

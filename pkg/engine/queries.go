@@ -1,0 +1,200 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"shaft/pkg/queue"
+	"shaft/pkg/upstream"
+)
+
+// Status is the daemon at a glance.
+type Status struct {
+	BaseDN        string         `json:"base_dn"`
+	Version       string         `json:"version"`
+	Names         int            `json:"names"`
+	Entries       int            `json:"entries"`
+	Subscriptions int            `json:"subscriptions"`
+	Alarms        map[string]int `json:"alarms"` // by kind
+	ContextCSN    string         `json:"context_csn"`
+	Followers     int            `json:"followers"`
+	Ready         bool           `json:"ready"`
+	Failure       string         `json:"failure,omitempty"` // why nothing is written any more
+}
+
+// Link is one claim with its source, as lists show it.
+type Link struct {
+	Claim        string `json:"claim"`
+	Subscription string `json:"subscription"`
+	URL          string `json:"url"`
+	Online       bool   `json:"online"`
+	State        string `json:"state"`
+	Reason       string `json:"reason,omitempty"`
+	LastContact  string `json:"last_contact,omitempty"` // RFC 3339
+	LastChange   string `json:"last_change,omitempty"`  // RFC 3339
+}
+
+// Name is one published name.
+type Name struct {
+	DN            string   `json:"dn"`
+	Head          Link     `json:"head"`
+	LastKnownGood bool     `json:"last_known_good"`
+	Entries       int      `json:"entries"`
+	Queue         []Link   `json:"queue"` // waiting, in order
+	Alarms        []string `json:"alarms"`
+	Overlaps      []string `json:"overlaps"` // names inside it, or around it
+}
+
+// Status tells how things stand.
+func (e *Engine) Status(ctx context.Context) (out *Status, err error) {
+	err = e.do(ctx, func() {
+		v := e.Version()
+		out = &Status{
+			BaseDN: e.o.BaseDN.String(), Names: len(e.state.Names), Entries: v.Len(),
+			Subscriptions: len(e.subs), Alarms: map[string]int{}, Ready: true,
+		}
+		if v.CSN() != 0 {
+			out.ContextCSN = string(v.CSN().Append(nil, e.o.ServerID))
+		}
+		for _, n := range e.state.Names {
+			for _, kind := range e.name(n).Alarms {
+				out.Alarms[kind]++
+			}
+		}
+		if e.failed != nil {
+			out.Failure = e.failed.Error()
+		}
+	})
+	return out, err
+}
+
+// Subscriptions lists all, by id.
+func (e *Engine) Subscriptions(ctx context.Context) (out []Subscription, err error) {
+	out = []Subscription{}
+	err = e.do(ctx, func() {
+		for _, s := range e.subs {
+			out = append(out, *s)
+		}
+	})
+	slices.SortFunc(out, func(a, b Subscription) int { return strings.Compare(a.ID, b.ID) })
+	return out, err
+}
+
+// Subscription gives one.
+func (e *Engine) Subscription(ctx context.Context, id string) (out *Subscription, err error) {
+	doErr := e.do(ctx, func() {
+		s := e.subs[id]
+		if s == nil {
+			err = notFound("subscription", id)
+			return
+		}
+		got := *s
+		out = &got
+	})
+	if doErr != nil {
+		return nil, doErr
+	}
+	return out, err
+}
+
+// Names lists all names, by DN.
+func (e *Engine) Names(ctx context.Context) (out []Name, err error) {
+	out = []Name{}
+	err = e.do(ctx, func() {
+		for _, n := range e.state.Names {
+			out = append(out, e.name(n))
+		}
+	})
+	slices.SortFunc(out, func(a, b Name) int { return strings.Compare(a.DN, b.DN) })
+	return out, err
+}
+
+// Name gives one, by its DN (relative or absolute).
+func (e *Engine) Name(ctx context.Context, dn string) (out *Name, err error) {
+	parsed, err := e.localName(dn)
+	if err != nil {
+		return nil, err
+	}
+	doErr := e.do(ctx, func() {
+		n := e.state.Names[parsed.Norm()]
+		if n == nil {
+			err = notFound("name", parsed.String())
+			return
+		}
+		got := e.name(n)
+		out = &got
+	})
+	if doErr != nil {
+		return nil, doErr
+	}
+	return out, err
+}
+
+// name describes a queue; on the engine goroutine.
+func (e *Engine) name(n *queue.Name) Name {
+	head := e.claims[n.Claims[0]]
+	out := Name{
+		DN: n.Text, Head: e.link(n.Claims[0]), LastKnownGood: head != nil && head.gen > 0,
+		Queue: []Link{}, Alarms: []string{}, Overlaps: []string{},
+	}
+	if head != nil {
+		out.Entries = head.entries
+	}
+	for _, id := range n.Claims[1:] {
+		out.Queue = append(out.Queue, e.link(id))
+	}
+	for other, o := range e.state.Names {
+		if other != n.Norm && (underNorm(n.Norm, other) || underNorm(other, n.Norm)) {
+			out.Overlaps = append(out.Overlaps, o.Text)
+		}
+	}
+	slices.Sort(out.Overlaps)
+	out.Alarms = conditions(&out)
+	return out
+}
+
+// conditions names what is wrong with a name, in the order of the alarm kinds (R48, R49).
+func conditions(n *Name) []string {
+	alarms := []string{}
+	if len(n.Queue) > 0 {
+		alarms = append(alarms, "clash")
+	}
+	switch upstream.State(n.Head.State) {
+	case upstream.Down:
+		alarms = append(alarms, "down")
+	case upstream.Unsupported:
+		alarms = append(alarms, "not-syncrepl")
+	}
+	if !n.LastKnownGood && n.Head.Reason != "" {
+		alarms = append(alarms, "no-lkg")
+	}
+	if len(n.Overlaps) > 0 {
+		alarms = append(alarms, "overlap")
+	}
+	return alarms
+}
+
+func (e *Engine) link(id queue.ClaimID) Link {
+	cl := e.claims[id]
+	if cl == nil {
+		return Link{Claim: string(id)}
+	}
+	s := cl.current()
+	out := Link{
+		Claim: string(id), Subscription: cl.sub.ID, URL: cl.sub.URL, Online: s.Online(),
+		State: string(s.State), Reason: s.Reason, LastContact: stamp(s.LastContact),
+	}
+	if cl.changed != 0 {
+		out.LastChange = stamp(cl.changed.Time())
+	}
+	return out
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

@@ -1,0 +1,323 @@
+package engine
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/store"
+	"shaft/pkg/syncrepl"
+	"shaft/pkg/tree"
+)
+
+// refresh is one refresh stage, staged beside the live content by its
+// session's goroutine: an unchanged entry sets a bit, a changed one is written under the next
+// generation and encoded for the tree. Nothing of it is visible before
+// the writer's flip, and a refresh that breaks is thrown away.
+type refresh struct {
+	e     *Engine
+	f     *feed
+	claim *claim
+	view  *tree.Version // when it began; the claim's own rows stay as they are
+	inner []string      // names whose subtrees hide content of this one (R7)
+
+	hidden map[dit.UUID]hiddenEntry
+	stage  *store.Stage
+	pack   *tree.Pack
+	value  []byte
+
+	items      []staged
+	byID       map[dit.UUID]int32
+	byDN       map[uint64]int32
+	norms      []byte
+	late       []int32 // came before their parent, or have none
+	seen       []uint64
+	seenHidden map[dit.UUID]bool
+	deletes    []dit.UUID
+	lastParent uint64 // known to be there
+	twice      []int32
+}
+
+// staged is an entry that is new or changed.
+type staged struct {
+	id         dit.UUID
+	ref        tree.Ref
+	hash       uint64
+	dn, parent uint64 // hashes of the normal forms
+	norm       int    // in norms
+	normLen    int32
+	rdnNormLen int32
+	ordinal    uint32
+	depth      uint16
+	hidden     bool
+	late       bool
+	dead       bool // the same entry came again
+}
+
+// newRefresh runs on the engine goroutine.
+func (e *Engine) newRefresh(f *feed) *refresh {
+	return &refresh{
+		e: e, f: f, claim: f.claim, view: e.Version(), inner: f.claim.inner,
+		hidden: maps.Clone(f.claim.hidden), byID: map[dit.UUID]int32{}, byDN: map[uint64]int32{},
+		seenHidden: map[dit.UUID]bool{},
+	}
+}
+
+func (r *refresh) discard() {
+	if r.stage == nil {
+		return
+	}
+	if err := r.stage.Discard(); err != nil {
+		r.e.log.Warn("staged refresh not discarded; the next start does", "claim", r.claim.id, "error", err)
+	}
+	r.stage = nil
+}
+
+// open makes the stage when the first change comes.
+func (r *refresh) open() (err error) {
+	if r.stage != nil {
+		return nil
+	}
+	r.pack = tree.NewPack(r.e.schema, r.e.o.Index)
+	r.stage, err = r.e.store.Stage(r.claim.number)
+	return err
+}
+
+// row finds the claim's row of an upstream entry.
+func (e *Engine) row(v interface{ ByUUID(dit.UUID) tree.ID }, row func(tree.ID) tree.Row, claim uint32, id dit.UUID) (tree.ID, tree.Row) {
+	served := e.pub.of(claim, id)
+	at := v.ByUUID(served)
+	if at == 0 {
+		return 0, tree.Row{}
+	}
+	got := row(at)
+	if got.Claim != claim || e.pub.upstream(claim, served) != id {
+		return 0, tree.Row{}
+	}
+	return at, got
+}
+
+func (r *refresh) known(id dit.UUID) (tree.ID, tree.Row) {
+	return r.e.row(r.view, r.view.Row, r.claim.number, id)
+}
+
+// put takes the entry that the session's converter holds.
+func (r *refresh) put(id dit.UUID) error {
+	c := r.f.conv
+	again, came := r.byID[id]
+	if !came {
+		if at, row := r.known(id); at != 0 && row.Hash == c.rec.hash {
+			r.see(at)
+			return nil
+		}
+		if h, ok := r.hidden[id]; ok && h.hash == c.rec.hash {
+			r.seenHidden[id] = true
+			return nil
+		}
+	} else {
+		r.items[again].dead = true
+	}
+	if err := r.open(); err != nil {
+		return err
+	}
+	depth := c.dn.Len() - c.base.Len()
+	rdnNorm := len(c.name.RDN(0).Norm)
+	if depth > 0 {
+		rdnNorm = len(c.dn.Norm(0))
+	}
+	it := staged{
+		id: id, hash: c.rec.hash, dn: xxhash.Sum64(c.norm), norm: len(r.norms), normLen: int32(len(c.norm)),
+		rdnNormLen: int32(rdnNorm), ordinal: uint32(len(r.items)), depth: uint16(min(depth, 1<<16-1)),
+		hidden: hiddenBy(r.inner, c.norm),
+	}
+	r.norms = append(r.norms, c.norm...)
+	r.place(&it, c.norm)
+	index := int32(len(r.items))
+	if prev, ok := r.byDN[it.dn]; ok && r.items[prev].id != id {
+		r.twice = append(r.twice, prev, index)
+	}
+	r.value = c.rec.append(r.value[:0])
+	if err := r.stage.Put(id, it.ordinal, r.value); err != nil {
+		return err
+	}
+	if !it.hidden {
+		it.ref = r.pack.Add(tree.Value{Norm: c.norm, Text: c.text, RDNLen: c.rdnLen, User: c.user, Oper: c.oper})
+	}
+	r.byID[id], r.byDN[it.dn] = index, index
+	r.items = append(r.items, it)
+	return nil
+}
+
+// place notes whether the entry's parent is there already, so that parents get
+// lower CSNs than their children whatever the order on the wire.
+func (r *refresh) place(it *staged, norm []byte) {
+	if int(it.rdnNormLen) >= len(norm) {
+		return
+	}
+	parent := norm[it.rdnNormLen+1:]
+	it.parent = xxhash.Sum64(parent)
+	if it.parent == r.lastParent {
+		return
+	}
+	if p, ok := r.byDN[it.parent]; ok && !r.items[p].late {
+		r.lastParent = it.parent
+		return
+	}
+	if at, _ := r.view.Find(string(parent)); at != 0 {
+		r.lastParent = it.parent
+		return
+	}
+	it.late = true
+	r.late = append(r.late, int32(len(r.items)))
+}
+
+func (r *refresh) see(at tree.ID) {
+	for int(at>>6) >= len(r.seen) {
+		r.seen = append(r.seen, make([]uint64, len(r.seen)+1024)...)
+	}
+	r.seen[at>>6] |= 1 << (at & 63)
+}
+
+func (r *refresh) isSeen(at tree.ID) bool {
+	return int(at>>6) < len(r.seen) && r.seen[at>>6]&(1<<(at&63)) != 0
+}
+
+// present: the upstream says that these are unchanged. One that is not known
+// here can only be had by a full load.
+func (r *refresh) present(ids []dit.UUID) error {
+	for _, id := range ids {
+		if _, ok := r.byID[id]; ok {
+			continue
+		}
+		if at, _ := r.known(id); at != 0 {
+			r.see(at)
+		} else if _, ok := r.hidden[id]; ok {
+			r.seenHidden[id] = true
+		} else {
+			return fmt.Errorf("the server says that entry %s is unchanged, which is not known here: %w", id, syncrepl.ErrReload)
+		}
+	}
+	return nil
+}
+
+func (r *refresh) delete(ids []dit.UUID) error {
+	r.deletes = append(r.deletes, ids...)
+	return nil
+}
+
+// finish makes everything staged durable and hands it to the writer.
+func (r *refresh) finish(ctx context.Context, end syncrepl.End) error {
+	if err := r.duplicates(); err != nil {
+		return err
+	}
+	if r.stage != nil {
+		if err := r.stage.Sync(ctx); err != nil {
+			return err
+		}
+		if err := r.order(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if doErr := r.e.do(ctx, func() { err = r.e.flip(r, end) }); doErr != nil {
+		return doErr
+	}
+	return err
+}
+
+// duplicates refuses a refresh in which two entries have one DN.
+func (r *refresh) duplicates() error {
+	for i := 0; i < len(r.twice); i += 2 {
+		a, b := r.items[r.twice[i]], r.items[r.twice[i+1]]
+		if !a.dead && !b.dead {
+			return fmt.Errorf("the server sent two entries with the DN %q (entryUUIDs %s and %s)", r.norm(&a), a.id, b.id)
+		}
+	}
+	return nil
+}
+
+func (r *refresh) norm(it *staged) []byte { return r.norms[it.norm : it.norm+int(it.normLen)] }
+
+// order gives a child that came before its parent a later ordinal.
+func (r *refresh) order() error {
+	slices.SortStableFunc(r.late, func(a, b int32) int { return cmp.Compare(r.items[a].depth, r.items[b].depth) })
+	next := uint32(len(r.items))
+	for _, i := range r.late {
+		it := &r.items[i]
+		p, ok := r.byDN[it.parent]
+		if !ok || it.dead || r.items[p].dead || r.items[p].ordinal < it.ordinal {
+			continue
+		}
+		value, err := r.stage.Value(it.id)
+		if err != nil {
+			return err
+		}
+		it.ordinal = next
+		next++
+		if err := r.stage.Put(it.id, it.ordinal, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone lists the rows that this refresh removes, deepest first, and the hidden
+// entries.
+func (r *refresh) gone(b *tree.Builder, end syncrepl.End) (rows []tree.ID, hidden []dit.UUID) {
+	num := r.claim.number
+	add := func(at tree.ID) {
+		row := b.Row(at)
+		_, came := r.byID[r.e.pub.upstream(num, row.UUID)]
+		if row.Claim == num && !r.isSeen(at) && !came {
+			rows = append(rows, at)
+		}
+	}
+	top, _ := b.Find(r.claim.name.Norm())
+	if end.Complete && top != 0 {
+		b.Walk(top, add)
+	}
+	if end.Complete {
+		for id := range r.hidden {
+			if _, came := r.byID[id]; !came && !r.seenHidden[id] {
+				hidden = append(hidden, id)
+			}
+		}
+	}
+	for _, id := range r.deletes {
+		if _, ok := r.hidden[id]; ok {
+			hidden = append(hidden, id)
+		}
+		at, _ := r.e.row(b, b.Row, num, id)
+		switch {
+		case at == 0:
+		case r.claim.wholeSubtrees():
+			b.Walk(at, add)
+		default:
+			add(at)
+		}
+	}
+	slices.SortFunc(hidden, func(a, b dit.UUID) int { return bytes.Compare(a[:], b[:]) })
+	slices.Reverse(rows)
+	return unique(rows), slices.Compact(hidden)
+}
+
+// unique drops repetitions, keeping the first of each.
+func unique(ids []tree.ID) []tree.ID {
+	had := make(map[tree.ID]bool, len(ids))
+	return slices.DeleteFunc(ids, func(id tree.ID) bool {
+		if had[id] {
+			return true
+		}
+		had[id] = true
+		return false
+	})
+}
+
+var errDuplicateDN = errors.New("the server sent an entry under a DN that another unchanged entry has")

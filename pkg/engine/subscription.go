@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"sync"
+	"time"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/queue"
+	"shaft/pkg/upstream"
+)
+
+// Subscription is what an operator enters (a tree: one remote subtree at one
+// local name). Its JSON is the store's record and the API's form.
+type Subscription struct {
+	ID   string `json:"id"`
+	Kind string `json:"kind"` // "tree"
+	// Name is the local name as entered; claims hold the absolute one.
+	Name   string          `json:"name"`
+	URL    string          `json:"url"` // Source in one line, without credentials
+	Source upstream.Source `json:"source"`
+	// NoDNRewrite leaves DN values inside the moved subtree as they are (R6).
+	NoDNRewrite bool `json:"no_dn_rewrite,omitempty"`
+}
+
+// KindTree is the one kind of subscription so far.
+const KindTree = "tree"
+
+var idForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// validate fills in defaults and refuses what can never work.
+func (s *Subscription) validate() (warnings []string, err error) {
+	if !idForm.MatchString(s.ID) {
+		return nil, fmt.Errorf("subscription id %q: 1 to 64 letters, digits, '.', '_' and '-' are allowed", s.ID)
+	}
+	if s.Kind == "" {
+		s.Kind = KindTree
+	}
+	if s.Kind != KindTree {
+		return nil, fmt.Errorf("subscription kind %q: only %q is known", s.Kind, KindTree)
+	}
+	warnings, err = s.Source.Validate()
+	if err != nil {
+		return warnings, err
+	}
+	s.URL = s.Source.URL()
+	return warnings, nil
+}
+
+// claim is what the engine holds at run time of one claim.
+type claim struct {
+	id     queue.ClaimID
+	number uint32
+	sub    *Subscription
+	name   dit.DN // local, absolute
+
+	// Owned by the engine goroutine.
+	gen     uint32 // committed generation
+	cookie  []byte
+	server  string   // that gave the cookie
+	inner   []string // names inside this one that hide content of it
+	hidden  map[dit.UUID]hiddenEntry
+	changed dit.CSN // newest change of its content
+	entries int
+	link    *upstream.Link
+	feed    *feed
+
+	mu      sync.Mutex
+	status  upstream.Status
+	contact time.Time // of an earlier run, until there is a newer one
+}
+
+// hiddenEntry is content that another name's subtree hides (R7): stored, not served.
+type hiddenEntry struct {
+	gen  uint32
+	hash uint64
+	csn  dit.CSN
+	norm string // of its local DN
+}
+
+// wholeSubtrees tells whether the claim takes every entry below its base, so
+// that a deleted entry takes its descendants along.
+func (c *claim) wholeSubtrees() bool {
+	return c.sub.Source.Scope == "sub" && c.sub.Source.Filter == allEntries
+}
+
+// allEntries is the filter of a subscription that names none.
+const allEntries = "(objectClass=*)"
+
+// stop ends the claim's session or probe and waits for it.
+func (c *claim) stop() {
+	if c.link != nil {
+		c.link.Close()
+		c.link = nil
+	}
+}
+
+func (c *claim) setStatus(s upstream.Status) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status = s
+}
+
+// current gives the link's status; before the first report it is connecting.
+func (c *claim) current() upstream.Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.status
+	if c.link != nil {
+		s = c.link.Status()
+	}
+	if s.State == "" {
+		s.State = upstream.Connecting
+	}
+	if s.LastContact.IsZero() {
+		s.LastContact = c.contact
+	}
+	return s
+}
+
+func decodeSubscription(b []byte) (*Subscription, error) {
+	var s Subscription
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
