@@ -1,0 +1,172 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"shaft/pkg/ber"
+)
+
+// conn is a connection to a server that is ready for requests.
+type conn struct {
+	wire *wire
+	ldap *ldap.Conn
+	goes sync.WaitGroup // requests beside the search
+	stop func() bool    // ends the watch over the context
+}
+
+// open connects, speaks TLS where the source has it, and binds. Ending ctx
+// closes the connection, at any time.
+func open(ctx context.Context, src Source, o Options, contact func()) (*conn, error) {
+	raw, err := connect(ctx, src, o)
+	if err != nil {
+		return nil, err
+	}
+	secured, err := secure(ctx, raw, src, o)
+	if err != nil {
+		return nil, err
+	}
+	c := newConn(ctx, secured, raw, o, contact)
+	if err := c.bind(src, o); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// connect resolves the host and opens the socket.
+func connect(ctx context.Context, src Source, o Options) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
+	defer cancel()
+	raw, err := o.Dial(ctx, "tcp", src.server())
+	if err != nil {
+		return nil, connectError(src, o, err)
+	}
+	if err := watchPeer(raw, o); err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("connect to %s: set keepalive: %w", src.server(), err)
+	}
+	return raw, nil
+}
+
+// secure speaks TLS on raw where the source asks for it, and closes raw when
+// that fails. Nothing else is sent before it has succeeded.
+func secure(ctx context.Context, raw net.Conn, src Source, o Options) (net.Conn, error) {
+	if !src.encrypted() {
+		return raw, nil
+	}
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
+	defer stop()
+	secured, err := negotiate(raw, src, o)
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return secured, nil
+}
+
+func negotiate(raw net.Conn, src Source, o Options) (net.Conn, error) {
+	config, err := tlsConfig(src)
+	if err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	if err := raw.SetDeadline(time.Now().Add(o.DialTimeout)); err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	if src.StartTLS {
+		if err := startTLS(raw); err != nil {
+			return nil, fmt.Errorf("StartTLS: %w", waited(err, o.DialTimeout))
+		}
+	}
+	secured := tls.Client(raw, config)
+	if err := secured.Handshake(); err != nil {
+		return nil, tlsError(src, o, err)
+	}
+	return secured, raw.SetDeadline(time.Time{})
+}
+
+// newConn starts go-ldap's side of a connection.
+func newConn(ctx context.Context, secured, raw net.Conn, o Options, contact func()) *conn {
+	c := &conn{wire: newWire(secured, raw, o, contact)}
+	c.ldap = ldap.NewConn(c.wire, secured != raw)
+	c.ldap.Start()
+	c.stop = context.AfterFunc(ctx, func() { c.wire.fail(context.Cause(ctx)) })
+	return c
+}
+
+// bind binds with the password that the file holds now; without a bind DN the
+// session stays anonymous, and nothing is sent.
+func (c *conn) bind(src Source, o Options) error {
+	if src.BindDN == "" {
+		return nil
+	}
+	password, err := readPassword(src.PasswordFile)
+	if err != nil {
+		return fmt.Errorf("bind: password file: %w", err)
+	}
+	err = c.within(o.DialTimeout, func() error { return c.ldap.Bind(src.BindDN, password) })
+	if err != nil {
+		return fmt.Errorf("bind as %s: %w", src.BindDN, requestError(err))
+	}
+	return nil
+}
+
+// within runs a request of go-ldap's with a deadline on the socket, since
+// go-ldap's own timeout loses messages of other requests. When the deadline
+// passes the connection is gone. The reason why a connection broke comes
+// from the wire: go-ldap tells only that it did.
+func (c *conn) within(d time.Duration, request func() error) error {
+	if err := c.wire.SetReadDeadline(time.Now().Add(d)); err != nil {
+		return lost(err)
+	}
+	err := request()
+	if err == nil {
+		err = c.wire.SetReadDeadline(time.Time{})
+	}
+	if cause := c.wire.cause(); err != nil && cause != nil {
+		return waited(cause, d)
+	}
+	return err
+}
+
+// close ends the session politely where the socket takes it, and waits for
+// what was begun on it.
+func (c *conn) close() {
+	c.stop()
+	if c.wire.cause() == nil {
+		c.wire.unbind()
+	}
+	c.wire.Close()
+	c.ldap.Close()
+	c.goes.Wait()
+}
+
+// politeness is how long an unbind may wait for room in the socket's buffer.
+const politeness = 100 * time.Millisecond
+
+// unbind sends an UnbindRequest (RFC 4511 section 4.3), which has no answer.
+func (w *wire) unbind() {
+	msg, mark := ber.Begin(nil, ber.Sequence)
+	msg = ber.AppendInt(msg, ber.Integer, int64(syncID)+1)
+	msg = ber.AppendBytes(msg, ber.Tag(0x42), nil)
+	msg = ber.End(msg, mark)
+	if w.SetWriteDeadline(time.Now().Add(politeness)) == nil {
+		w.Conn.Write(msg) //nolint:errcheck // the connection is closed next, whatever became of it
+	}
+}
+
+// requestError puts the answer to a request in words.
+func requestError(err error) error {
+	var answer *ldap.Error
+	if errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork {
+		return resultError(int(answer.ResultCode), answer.Err.Error(), err)
+	}
+	return err
+}

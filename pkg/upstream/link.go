@@ -1,0 +1,158 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"shaft/pkg/syncrepl"
+)
+
+// Link follows one source until closed.
+type Link struct{ impl linkImpl }
+
+type linkImpl struct {
+	src    Source
+	o      Options
+	log    *slog.Logger
+	report func(Status)
+
+	cancel  context.CancelFunc
+	done    chan struct{}
+	status  atomic.Pointer[Status]
+	contact atomic.Int64 // UnixNano of the last octet, 0: none yet
+}
+
+var errLinkClosed = errors.New("the link was closed")
+
+// start begins a link's goroutine with what it does until its context ends.
+func start(src Source, o Options, report func(Status), run func(*linkImpl, context.Context)) *Link {
+	o = o.withDefaults()
+	l := &Link{linkImpl{
+		src: src, o: o, report: report, done: make(chan struct{}),
+		log: o.Log.With("source", src.URL()),
+	}}
+	l.impl.status.Store(&Status{State: Connecting, Since: o.Now()})
+	ctx, cancel := context.WithCancelCause(context.Background())
+	l.impl.cancel = func() { cancel(errLinkClosed) }
+	go func() {
+		defer close(l.impl.done)
+		run(&l.impl, ctx)
+	}()
+	return l
+}
+
+// Follow starts the link's goroutine; Close stops it and waits. The source has
+// passed Validate.
+func Follow(src Source, feed Feed, o Options) *Link {
+	return start(src, o, feed.Report, func(l *linkImpl, ctx context.Context) {
+		l.report(l.current())
+		l.follow(ctx, feed)
+	})
+}
+
+// Close ends the session and waits until nothing of the link runs any more; the
+// feed's End has returned then. Nothing is reported of it. It may be called again.
+func (l *Link) Close() {
+	l.impl.cancel()
+	<-l.impl.done
+}
+
+// Status tells how the link stands now; its LastContact is fresher than that
+// of the last report.
+func (l *Link) Status() Status { return l.impl.current() }
+
+func (l *linkImpl) current() Status {
+	s := *l.status.Load()
+	if at := l.contact.Load(); at != 0 {
+		s.LastContact = time.Unix(0, at)
+	}
+	return s
+}
+
+// touch notes that the server was heard.
+func (l *linkImpl) touch() { l.contact.Store(l.o.Now().UnixNano()) }
+
+// set changes the status and reports it, unless it stays what it is.
+func (l *linkImpl) set(state State, reason string) {
+	if l.change(state, reason) {
+		l.report(l.current())
+	}
+}
+
+// change changes the status; false when it stays what it is.
+func (l *linkImpl) change(state State, reason string) bool {
+	old := l.status.Load()
+	if old.State == state && old.Reason == reason {
+		return false
+	}
+	s := &Status{State: state, Since: old.Since, Reason: reason}
+	if old.State != state {
+		s.Since = l.o.Now()
+	}
+	l.status.Store(s)
+	l.log.Info("link status", "state", string(state), "reason", reason)
+	return true
+}
+
+// follow runs sessions until ctx ends. After a failure the link stays Down, for
+// the reason of the latest one, until the server answers again.
+func (l *linkImpl) follow(ctx context.Context, feed Feed) {
+	pauses := backoff{min: l.o.MinBackoff, max: l.o.MaxBackoff, random: l.o.Rand}
+	reloads := 0
+	for {
+		lived, err := l.session(ctx, feed)
+		if ctx.Err() != nil {
+			return
+		}
+		if lived {
+			pauses.reset()
+			reloads = 0
+		}
+		var pause time.Duration
+		switch {
+		case errors.Is(err, syncrepl.ErrReload):
+			reloads++
+			pause = l.reload(ctx, feed, err, reloads, &pauses)
+		case errors.Is(err, syncrepl.ErrNotSync):
+			l.set(Unsupported, err.Error())
+			pause = pauses.jitter(l.o.MaxBackoff)
+		default:
+			l.set(Down, err.Error())
+			pause = pauses.pause()
+		}
+		if !l.sleep(ctx, pause) {
+			return
+		}
+	}
+}
+
+// reload prepares a full load: at once the first time, with pauses when even
+// that ends in a demand for one.
+func (l *linkImpl) reload(ctx context.Context, feed Feed, err error, times int, pauses *backoff) time.Duration {
+	if ferr := feed.Forget(ctx); ferr != nil {
+		l.set(Down, ferr.Error())
+		return pauses.pause()
+	}
+	if times == 1 {
+		l.set(Connecting, "")
+		return 0
+	}
+	l.set(Down, err.Error())
+	return pauses.pause()
+}
+
+// sleep waits; false when ctx ended.
+func (l *linkImpl) sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-l.o.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
