@@ -72,7 +72,7 @@ func parseDefinition(kind defKind, s *scanner, m macros) (*definition, error) {
 	if d.oid, err = m.expand(oid); err != nil {
 		return nil, err
 	}
-	var seen []string
+	seen := map[string]bool{}
 	for {
 		t, err := s.next()
 		if err != nil {
@@ -85,10 +85,10 @@ func parseDefinition(kind defKind, s *scanner, m macros) (*definition, error) {
 			return nil, t.at.errorf("a keyword expected, found %s", t)
 		}
 		field := strings.ToUpper(t.text)
-		if slices.Contains(seen, field) {
+		if seen[field] {
 			return nil, t.at.errorf("%s stands twice", field)
 		}
-		seen = append(seen, field)
+		seen[field] = true
 		if err := d.field(field, t, s, m); err != nil {
 			return nil, err
 		}

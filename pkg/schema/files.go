@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -164,8 +165,9 @@ func directiveEnd(text []byte, off int) int {
 // readLDIF finds the definitions in an LDIF text.
 func readLDIF(f File) ([]directive, error) {
 	records, err := ldif.Parse(f.Text, true)
-	if err != nil {
-		return nil, fmt.Errorf("%s:%w", f.Name, err)
+	var bad *ldif.Error
+	if errors.As(err, &bad) {
+		return nil, fmt.Errorf("%s:%d:1: %s", f.Name, bad.Line, bad.Msg)
 	}
 	var all []directive
 	for _, r := range records {

@@ -98,15 +98,18 @@ func (s *Schema) Allows(classes []string, a *AttributeType) bool {
 		if c == nil {
 			continue
 		}
-		without := c.walk(func(c *ObjectClass) bool {
-			return !slices.Contains(c.Must, a) && !slices.Contains(c.May, a) &&
-				(c.OID != oidExtensibleObject || a.Operational())
-		})
-		if !without {
-			return true
+		for _, c := range c.line {
+			if holds(c.Must, a) || holds(c.May, a) || c.OID == oidExtensibleObject && !a.Operational() {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// holds goes by the key: a may be another schema's.
+func holds(list []*AttributeType, a *AttributeType) bool {
+	return slices.ContainsFunc(list, func(b *AttributeType) bool { return b.key == a.key })
 }
 
 // StructuralClass names the most derived structural class among classes, as

@@ -248,5 +248,5 @@ func csnSID(dst, v []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	return append(dst, whole[29:32]...), nil
+	return append(dst, whole[30:33]...), nil
 }

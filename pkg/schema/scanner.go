@@ -109,7 +109,8 @@ func (s *scanner) word(what string) (word, error) {
 	if err != nil {
 		return word{}, err
 	}
-	if t.kind != tokenWord && t.kind != tokenQuoted || strings.TrimSpace(t.text) == "" {
+	plain := !strings.ContainsFunc(t.text, func(r rune) bool { return r <= ' ' || strings.ContainsRune("()$'", r) })
+	if t.kind != tokenWord && t.kind != tokenQuoted || t.text == "" || !plain {
 		return word{}, t.at.errorf("%s expected, found %s", what, t)
 	}
 	return word{t.text, t.at}, nil
@@ -146,7 +147,8 @@ func (s *scanner) words(what string) ([]word, error) {
 	}
 }
 
-// text takes a quoted string (RFC 4512's qdstring) and undoes its escapes.
+// text takes a quoted string (RFC 4512's qdstring) and undoes its escapes. A
+// text over several lines becomes one, with single spaces.
 func (s *scanner) text() (string, error) {
 	t, err := s.next()
 	if err != nil {
@@ -155,7 +157,11 @@ func (s *scanner) text() (string, error) {
 	if t.kind != tokenQuoted && t.kind != tokenWord {
 		return "", t.at.errorf("a quoted text expected, found %s", t)
 	}
-	return unescapeText.Replace(t.text), nil
+	text := t.text
+	if strings.ContainsAny(text, "\r\n\t") {
+		text = strings.Join(strings.Fields(text), " ")
+	}
+	return unescapeText.Replace(text), nil
 }
 
 var (

@@ -12,6 +12,8 @@
 // by any number of goroutines; Extend makes a new one.
 package schema
 
+import "slices"
+
 // Usage of an attribute type (RFC 4512 section 4.1.2).
 type Usage int
 
@@ -51,7 +53,6 @@ type AttributeType struct {
 	Extensions  map[string][]string
 	Unknown     bool // made up for a name that the schema lacks
 	key         string
-	def         *definition // what Subschema prints; nil if Unknown
 }
 
 // Key is the canonical short name: the first name in lower case, else the OID.
@@ -90,7 +91,7 @@ type ObjectClass struct {
 	Must       []*AttributeType
 	May        []*AttributeType
 	Extensions map[string][]string
-	def        *definition
+	line       []*ObjectClass // the class itself and all its superiors, each once
 }
 
 // Name is the first name as defined, else the OID.
@@ -117,36 +118,19 @@ func (c *ObjectClass) AllMay() []*AttributeType {
 func (c *ObjectClass) collect(own func(*ObjectClass) []*AttributeType) []*AttributeType {
 	var all []*AttributeType
 	seen := map[*AttributeType]bool{}
-	c.walk(func(c *ObjectClass) bool {
-		for _, a := range own(c) {
+	for _, super := range c.line {
+		for _, a := range own(super) {
 			if !seen[a] {
 				seen[a] = true
 				all = append(all, a)
 			}
 		}
-		return true
-	})
+	}
 	return all
 }
 
-// walk visits c and its superiors until visit answers false, and tells whether
-// it went through. A superior reached by two ways is visited twice.
-func (c *ObjectClass) walk(visit func(*ObjectClass) bool) bool {
-	if !visit(c) {
-		return false
-	}
-	for _, sup := range c.Sup {
-		if !sup.walk(visit) {
-			return false
-		}
-	}
-	return true
-}
-
 // DerivesFrom tells whether super is c or one of its superiors.
-func (c *ObjectClass) DerivesFrom(super *ObjectClass) bool {
-	return !c.walk(func(c *ObjectClass) bool { return c != super })
-}
+func (c *ObjectClass) DerivesFrom(super *ObjectClass) bool { return slices.Contains(c.line, super) }
 
 // Schema is an immutable set of definitions.
 type Schema struct {
