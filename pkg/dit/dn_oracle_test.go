@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -78,8 +80,10 @@ func knownDifference(text string) bool {
 		// It knows no quotes, lets '<', '>', ';' and NUL stand bare, and
 		// decodes a #hex value only when it is BER.
 		return true
-	case strings.ContainsAny(text, "\t\r\n"):
-		return true // only a space is blank to it
+	case !utf8.ValidString(text):
+		return true // it puts U+FFFD for what is not UTF-8
+	case strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) && r != ' ' }):
+		return true // blank are to it a space between parts, and all that Unicode calls so around a whole
 	case strings.Contains(strings.ToLower(text), "oid."):
 		return true // no prefix
 	}
