@@ -77,13 +77,14 @@ func newConn(s *Server, nc net.Conn) *conn {
 
 // serve is the connection's goroutine, from the first octet to the close.
 func (c *conn) serve() {
-	defer c.srv.forget(c)
+	var err error
+	defer func() { c.srv.forget(c, err) }()
 	defer c.nc.Close()
 	defer c.running.Wait()
 	defer c.abandonAll()
 	defer c.recovered("connection")
 	c.log.Debug("connection opened")
-	err := c.loop()
+	err = c.loop()
 	var bad *disconnect
 	switch {
 	case c.shutting.Load():
@@ -95,7 +96,6 @@ func (c *conn) serve() {
 	case err == nil:
 		c.w.flush(true)
 	}
-	c.log.Debug("connection closed", "error", err)
 }
 
 // disconnect is the error that ends a connection with a notice.

@@ -198,10 +198,12 @@ func (s *Server) accept(nc net.Conn) {
 	go c.serve()
 }
 
-func (s *Server) forget(c *conn) {
+// forget is the last that a connection does; err is why it ended, nil for unbind.
+func (s *Server) forget(c *conn, err error) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	c.log.Debug("connection closed", "error", err)
 	s.running.Done()
 }
 

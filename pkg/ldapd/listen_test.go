@@ -31,6 +31,9 @@ func TestListenUnix(t *testing.T) {
 	if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o666 {
 		t.Errorf("mode %v, %v", fi.Mode(), err)
 	}
+	if got := URLOf(l); got != ldapi(path) {
+		t.Errorf("it listens on %s", got)
+	}
 	if second, err := Listen(ldapi(path)); err == nil {
 		second.Close()
 		t.Error("a socket in use is taken over")
@@ -55,6 +58,9 @@ func TestListenURLs(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", good, err)
 			continue
+		}
+		if got := URLOf(l); !strings.HasPrefix(got, "ldap://127.0.0.1:") && !strings.HasPrefix(got, "ldap://[::1]:") {
+			t.Errorf("%s listens on %s", good, got)
 		}
 		l.Close()
 	}
