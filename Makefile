@@ -1,0 +1,47 @@
+# make help lists the targets.
+
+# Packages without goroutines: the race detector finds nothing in them and
+# makes their heavy tests slow.
+PURE := ./internal/arch/... ./pkg/ber/... ./pkg/ldif/... ./pkg/schema/... ./pkg/dit/... ./pkg/rewrite/... ./pkg/queue/...
+RACE  = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
+
+FUZZTIME ?= 30s
+TIMEOUT  ?= 10m
+
+.PHONY: help build setup test race fuzz bench lint requirements demo clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+build: ## bin/shaft
+	go build -o bin/shaft ./cmd/shaft
+
+setup: ## install what tests and demo need (as root), or say what
+	@tools/setup.sh
+
+test: setup ## all tests, the race detector on where there are goroutines
+	go vet ./...
+	go test -timeout $(TIMEOUT) $(PURE)
+	go test -race -timeout $(TIMEOUT) $(RACE)
+
+race: setup ## all tests under the race detector
+	go test -race -timeout $(TIMEOUT) ./...
+
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	tools/fuzz.sh $(FUZZTIME)
+
+bench: setup ## the figures of docs/benchmarks.md, beside slapd's
+	go run ./test/bench
+
+lint: ## gofmt, go vet, staticcheck
+	tools/lint.sh
+
+requirements: ## the tests that name each requirement
+	@go run ./internal/arch/requirements
+
+demo: setup ## the whole story on loopback ports
+	go run ./cmd/shaft demo
+
+clean: ## what builds and runs leave behind
+	rm -rf bin tmp
+	find . -name '*.test' -o -name '*.prof' | xargs rm -f
