@@ -23,8 +23,7 @@ if ! has go; then
 	exit 1
 fi
 
-packages=$(missing | tr '\n' ' ')
-packages=${packages% }
+packages=$(missing | paste -s -d ' ' -)
 [ -n "$packages" ] || exit 0
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -48,7 +47,7 @@ apt-get update -q
 # shellcheck disable=SC2086 # one word for each package
 apt-get install -q -y --no-install-recommends $packages
 
-packages=$(missing | tr '\n' ' ')
+packages=$(missing | paste -s -d ' ' -)
 if [ -n "$packages" ]; then
 	echo "setup: still missing after the installation: $packages" >&2
 	exit 1
