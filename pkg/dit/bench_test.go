@@ -1,8 +1,6 @@
 package dit
 
-import (
-	"testing"
-)
+import "testing"
 
 func BenchmarkDNParser(b *testing.B) {
 	p := NewDNParser(testSchema)
@@ -50,6 +48,28 @@ func BenchmarkMatchAndMiss(b *testing.B) {
 func BenchmarkMatchSubstring(b *testing.B) { benchmarkMatch(b, "(description=*engin*tower*)", True) }
 func BenchmarkMatchInteger(b *testing.B)   { benchmarkMatch(b, "(uidNumber>=5000)", False) }
 func BenchmarkMatchDN(b *testing.B)        { benchmarkMatch(b, "(manager=cn=Nobody,dc=example)", False) }
+
+func BenchmarkNormalizeValueDN(b *testing.B) {
+	member := testSchema.Attribute("member")
+	value := []byte("uid=babs.jensen,ou=People,dc=example,dc=com")
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if dst, err = NormalizeValue(dst[:0], testSchema, member, value); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParseDN(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ParseDN(testSchema, "uid=babs.jensen,ou=People,dc=example,dc=com"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
 
 func BenchmarkCompile(b *testing.B) {
 	f, err := ParseFilter("(&(objectClass=person)(|(uid=x)(cn=y*z)))")

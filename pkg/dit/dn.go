@@ -23,7 +23,7 @@ type cut struct{ text, norm int }
 // 2253 and RFC 4514 allow: spaces around separators, ';' as a separator, OIDs
 // ("OID.2.5.4.3=x"), \xx and \c escapes, quoted values, #hex values.
 func ParseDN(s *schema.Schema, text string) (DN, error) {
-	p := DNParser{s: s}
+	p := NewDNParser(s)
 	if err := p.Parse([]byte(text)); err != nil {
 		return DN{}, err
 	}

@@ -21,10 +21,22 @@ type DNParser struct {
 	starts     []cut  // of each RDN, from the beginning
 	ends       []int  // of each AVA of one RDN in norm
 	tmp        []byte // for what is moved within norm
+	room       dnRoom
+}
+
+// dnRoom is what the slices of a parser begin with; most DNs fit.
+type dnRoom struct {
+	text, norm [128]byte
+	starts     [8]cut
+	ends       [4]int
 }
 
 // NewDNParser makes a parser that takes attribute types and rules from s.
-func NewDNParser(s *schema.Schema) *DNParser { return &DNParser{s: s} }
+func NewDNParser(s *schema.Schema) *DNParser {
+	p := &DNParser{s: s}
+	p.text, p.norm, p.starts, p.ends = p.room.text[:0], p.room.norm[:0], p.room.starts[:0], p.room.ends[:0]
+	return p
+}
 
 // Parse takes text apart and normalises it, as ParseDN; after an error the
 // parser holds the empty DN.

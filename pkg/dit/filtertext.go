@@ -75,7 +75,7 @@ func (p *filterParser) filter(depth int) (f Filter, err error) {
 	if err != nil {
 		return f, err
 	}
-	if p.peek() != ')' || p.pos == len(p.text) {
+	if p.peek() != ')' {
 		return f, p.fail(p.pos, "expected ')'")
 	}
 	p.pos++

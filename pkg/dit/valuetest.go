@@ -96,6 +96,9 @@ func (e *eval) value(t *valueTest, v []byte) bool {
 
 // compare applies t to the comparable form of v.
 func (e *eval) compare(t *valueTest, v []byte) bool {
+	if e.buf == nil {
+		e.buf = make([]byte, 0, scratch)
+	}
 	norm, err := e.norms.append(e.buf[:0], t.rule, v)
 	if err != nil {
 		return false
@@ -115,6 +118,9 @@ func (e *eval) compare(t *valueTest, v []byte) bool {
 	}
 	return false
 }
+
+// scratch is the room for a comparable form, made when one is needed; it grows.
+const scratch = 128
 
 // folding is what a rule does to printable ASCII.
 type folding int
