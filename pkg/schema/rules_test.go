@@ -252,9 +252,10 @@ func TestRuleTable(t *testing.T) {
 }
 
 // notIdempotent lists the rules whose form is not a value of the syntax, or
-// not one that is its own form.
+// not one that is its own form: the space that substring rules put in front
+// joins a combining mark that a value begins with.
 func notIdempotent(r *MatchingRule) bool {
-	return strings.HasPrefix(r.Name(), "integer") || strings.HasPrefix(r.Name(), "generalizedTime")
+	return r.NormalizeSubstr != nil || strings.HasPrefix(r.Name(), "integer") || strings.HasPrefix(r.Name(), "generalizedTime")
 }
 
 // FuzzNormalize puts any value through all rules: no panic, dst kept, the same
