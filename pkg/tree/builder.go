@@ -53,7 +53,7 @@ type Builder struct {
 // Edit begins a change of v, which must be the newest version.
 func (v *Version) Edit() *Builder {
 	next := *v
-	next.values.own()
+	next.values.edit()
 	next.epoch++
 	return &Builder{v: &next}
 }
@@ -108,6 +108,10 @@ func (b *Builder) SetRow(id ID, row Row) {
 		r.csn = b.stamp(row.CSN)
 	}
 }
+
+// SetCSN raises the version's CSN to c, where a change newer than any entry's (a
+// deletion) was made before this tree was built. It never lowers it.
+func (b *Builder) SetCSN(c dit.CSN) { b.v.csn = max(b.v.csn, c) }
 
 // SetRoot makes the base entry; the tree must be empty, else 0 is returned.
 func (b *Builder) SetRoot(row Row, v Value) ID {

@@ -1,106 +1,113 @@
 package tree
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"shaft/pkg/dit"
 )
 
+// putting puts an entry that has to get an id.
+func putting(t *testing.T, b *Builder, n int, rdns string) {
+	t.Helper()
+	if b.Put(Row{UUID: uuid(n)}, at(t, under(rdns), "sn", "x")) == 0 {
+		t.Fatalf("put %s gave no id", rdns)
+	}
+}
+
+func deleting(t *testing.T, b *Builder, rdns string, subtree bool) {
+	t.Helper()
+	b.Delete(find(t, b.v, rdns), subtree)
+}
+
 // Each row plants entries with UUIDs from 2 on, makes one builder's changes,
 // and tells what is there then and which changes were listed.
+var buildings = []struct {
+	name    string
+	plant   string
+	do      func(*testing.T, *Builder)
+	names   string
+	changes string
+}{
+	{"R7: missing parents become glue", "",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "cn=a,ou=b,ou=c") },
+		"[ou=b,ou=c] [ou=c] cn=a,ou=b,ou=c", "+ou=c +ou=b,ou=c +cn=a,ou=b,ou=c"},
+	{"R7: glue is replaced under its children", "cn=a,ou=b",
+		func(t *testing.T, b *Builder) { putting(t, b, 9, "ou=b") },
+		"cn=a,ou=b ou=b", "-ou=b +ou=b"},
+	{"R7: glue left childless goes, up to what is real", "ou=r cn=a,ou=b,ou=c,ou=r",
+		func(t *testing.T, b *Builder) { deleting(t, b, "cn=a,ou=b,ou=c,ou=r", false) },
+		"ou=r", "-cn=a,ou=b,ou=c,ou=r -ou=b,ou=c,ou=r -ou=c,ou=r"},
+	{"R7: glue with another child stays", "cn=a,ou=b cn=c,ou=b",
+		func(t *testing.T, b *Builder) { deleting(t, b, "cn=a,ou=b", false) },
+		"[ou=b] cn=c,ou=b", "-cn=a,ou=b"},
+	{"R31: a deleted parent becomes glue", "ou=b cn=a,ou=b",
+		func(t *testing.T, b *Builder) { deleting(t, b, "ou=b", false) },
+		"[ou=b] cn=a,ou=b", "-ou=b +ou=b"},
+	{"R31: a subtree disappears, deepest first", "ou=b cn=a,ou=b cn=c,cn=a,ou=b cn=d,ou=b cn=z",
+		func(t *testing.T, b *Builder) { deleting(t, b, "ou=b", true) },
+		"cn=z", "-cn=d,ou=b -cn=c,cn=a,ou=b -cn=a,ou=b -ou=b"},
+	{"deleting glue changes nothing", "cn=a,ou=b",
+		func(t *testing.T, b *Builder) { deleting(t, b, "ou=b", false) },
+		"[ou=b] cn=a,ou=b", ""},
+	{"R2: the base entry never goes", "cn=a",
+		func(t *testing.T, b *Builder) { deleting(t, b, "", true); deleting(t, b, "", true) },
+		"", "-cn=a - +"},
+	{"a put with the same UUID modifies", "cn=a",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "cn=a") },
+		"cn=a", "~cn=a"},
+	{"R4: a name is respelled, all below with it", "ou=b cn=a,ou=b",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "OU=B") },
+		"OU=B cn=a,OU=B", "~ou=b>OU=B ~cn=a,ou=b>cn=a,OU=B"},
+	{"a subtree moves, its top first", "ou=b cn=a,ou=b cn=c,cn=a,ou=b cn=z",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "ou=n,cn=z") },
+		"cn=a,ou=n,cn=z cn=c,cn=a,ou=n,cn=z cn=z ou=n,cn=z",
+		"~ou=b>ou=n,cn=z ~cn=a,ou=b>cn=a,ou=n,cn=z ~cn=c,cn=a,ou=b>cn=c,cn=a,ou=n,cn=z"},
+	{"a move out of glue takes it along", "cn=a,ou=b",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "cn=a,ou=n") },
+		"[ou=n] cn=a,ou=n", "+ou=n ~cn=a,ou=b>cn=a,ou=n -ou=b"},
+	{"glue that moves is another", "ou=b cn=a,ou=g,ou=b",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "ou=n") },
+		"[ou=g,ou=n] cn=a,ou=g,ou=n ou=n", "~ou=b>ou=n -ou=g,ou=b +ou=g,ou=n ~cn=a,ou=g,ou=b>cn=a,ou=g,ou=n"},
+	{"a real entry in the way is deleted, its children stay", "ou=b cn=a,ou=b cn=z",
+		func(t *testing.T, b *Builder) { putting(t, b, 9, "ou=b") },
+		"cn=a,ou=b cn=z ou=b", "-ou=b +ou=b"},
+	{"so it is by a move", "ou=b cn=a,ou=b cn=z cn=y,cn=z",
+		func(t *testing.T, b *Builder) { putting(t, b, 4, "ou=b") },
+		"cn=a,ou=b cn=y,ou=b ou=b", "-ou=b ~cn=z>ou=b ~cn=y,cn=z>cn=y,ou=b"},
+	{"of two children with one name the one there stays", "ou=b cn=a,ou=b cn=z cn=a,cn=z cn=i,cn=a,cn=z",
+		func(t *testing.T, b *Builder) { putting(t, b, 4, "ou=b") },
+		"cn=a,ou=b cn=i,cn=a,ou=b ou=b",
+		"-ou=b -cn=a,cn=z ~cn=z>ou=b ~cn=i,cn=a,cn=z>cn=i,cn=a,ou=b"},
+	{"but a real one rather than glue", "ou=b cn=h,cn=a,ou=b cn=z cn=a,cn=z cn=i,cn=a,cn=z",
+		func(t *testing.T, b *Builder) { putting(t, b, 4, "ou=b") },
+		"cn=a,ou=b cn=h,cn=a,ou=b cn=i,cn=a,ou=b ou=b",
+		"-ou=b -cn=a,ou=b ~cn=z>ou=b ~cn=a,cn=z>cn=a,ou=b ~cn=i,cn=a,cn=z>cn=i,cn=a,ou=b"},
+	{"a swap", "cn=a cn=k,cn=a cn=b",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "cn=b"); putting(t, b, 4, "cn=a") },
+		"cn=a cn=b cn=k,cn=b", "-cn=b ~cn=a>cn=b ~cn=k,cn=a>cn=k,cn=b +cn=a"},
+	{"a move below itself leaves glue", "ou=b cn=a,ou=b",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "cn=n,cn=a,ou=b") },
+		"[cn=a,ou=b] [ou=b] cn=a,cn=n,cn=a,ou=b cn=n,cn=a,ou=b",
+		"+ou=b +cn=a,ou=b ~ou=b>cn=n,cn=a,ou=b ~cn=a,ou=b>cn=a,cn=n,cn=a,ou=b"},
+	{"a move to its parent's name", "ou=b cn=a,ou=b cn=c,ou=b cn=d,cn=a,ou=b",
+		func(t *testing.T, b *Builder) { putting(t, b, 3, "ou=b") },
+		"cn=c,ou=b cn=d,ou=b ou=b", "-ou=b ~cn=a,ou=b>ou=b ~cn=d,cn=a,ou=b>cn=d,ou=b"},
+	{"a move to the base's name", "ou=b cn=a,ou=b",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "") },
+		"cn=a", "- ~ou=b> ~cn=a,ou=b>cn=a"},
+	{"a move of the base entry leaves glue", "cn=a",
+		func(t *testing.T, b *Builder) { putting(t, b, 1, "cn=n") },
+		"cn=a cn=n", "- + +cn=n"},
+	{"what was added and deleted is only deleted", "",
+		func(t *testing.T, b *Builder) { putting(t, b, 2, "cn=a"); deleting(t, b, "cn=a", false) },
+		"", "-cn=a"},
+}
+
+// R2, R4, R7, R31: puts, moves and deletes, one by one.
 func TestBuilding(t *testing.T) {
-	put := func(t *testing.T, b *Builder, n int, rdns string) {
-		t.Helper()
-		if b.Put(Row{UUID: uuid(n)}, at(t, under(rdns), "sn", "x")) == 0 {
-			t.Fatalf("put %s gave no id", rdns)
-		}
-	}
-	del := func(t *testing.T, b *Builder, rdns string, subtree bool) {
-		t.Helper()
-		b.Delete(find(t, b.v, rdns), subtree)
-	}
-	for _, c := range []struct {
-		name    string
-		plant   string
-		do      func(*testing.T, *Builder)
-		names   string
-		changes string
-	}{
-		{"R7: missing parents become glue", "",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "cn=a,ou=b,ou=c") },
-			"[ou=b,ou=c] [ou=c] cn=a,ou=b,ou=c", "+ou=c +ou=b,ou=c +cn=a,ou=b,ou=c"},
-		{"R7: glue is replaced under its children", "cn=a,ou=b",
-			func(t *testing.T, b *Builder) { put(t, b, 9, "ou=b") },
-			"cn=a,ou=b ou=b", "-ou=b +ou=b"},
-		{"R7: glue left childless goes, up to what is real", "ou=r cn=a,ou=b,ou=c,ou=r",
-			func(t *testing.T, b *Builder) { del(t, b, "cn=a,ou=b,ou=c,ou=r", false) },
-			"ou=r", "-cn=a,ou=b,ou=c,ou=r -ou=b,ou=c,ou=r -ou=c,ou=r"},
-		{"R7: glue with another child stays", "cn=a,ou=b cn=c,ou=b",
-			func(t *testing.T, b *Builder) { del(t, b, "cn=a,ou=b", false) },
-			"[ou=b] cn=c,ou=b", "-cn=a,ou=b"},
-		{"R31: a deleted parent becomes glue", "ou=b cn=a,ou=b",
-			func(t *testing.T, b *Builder) { del(t, b, "ou=b", false) },
-			"[ou=b] cn=a,ou=b", "-ou=b +ou=b"},
-		{"R31: a subtree disappears, deepest first", "ou=b cn=a,ou=b cn=c,cn=a,ou=b cn=d,ou=b cn=z",
-			func(t *testing.T, b *Builder) { del(t, b, "ou=b", true) },
-			"cn=z", "-cn=d,ou=b -cn=c,cn=a,ou=b -cn=a,ou=b -ou=b"},
-		{"deleting glue changes nothing", "cn=a,ou=b",
-			func(t *testing.T, b *Builder) { del(t, b, "ou=b", false) },
-			"[ou=b] cn=a,ou=b", ""},
-		{"R2: the base entry never goes", "cn=a",
-			func(t *testing.T, b *Builder) { del(t, b, "", true); del(t, b, "", true) },
-			"", "-cn=a - +"},
-		{"a put with the same UUID modifies", "cn=a",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "cn=a") },
-			"cn=a", "~cn=a"},
-		{"R4: a name is respelled, all below with it", "ou=b cn=a,ou=b",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "OU=B") },
-			"OU=B cn=a,OU=B", "~ou=b>OU=B ~cn=a,ou=b>cn=a,OU=B"},
-		{"a subtree moves, its top first", "ou=b cn=a,ou=b cn=c,cn=a,ou=b cn=z",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "ou=n,cn=z") },
-			"cn=a,ou=n,cn=z cn=c,cn=a,ou=n,cn=z cn=z ou=n,cn=z",
-			"~ou=b>ou=n,cn=z ~cn=a,ou=b>cn=a,ou=n,cn=z ~cn=c,cn=a,ou=b>cn=c,cn=a,ou=n,cn=z"},
-		{"a move out of glue takes it along", "cn=a,ou=b",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "cn=a,ou=n") },
-			"[ou=n] cn=a,ou=n", "+ou=n ~cn=a,ou=b>cn=a,ou=n -ou=b"},
-		{"glue that moves is another", "ou=b cn=a,ou=g,ou=b",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "ou=n") },
-			"[ou=g,ou=n] cn=a,ou=g,ou=n ou=n", "~ou=b>ou=n -ou=g,ou=b +ou=g,ou=n ~cn=a,ou=g,ou=b>cn=a,ou=g,ou=n"},
-		{"a real entry in the way is deleted, its children stay", "ou=b cn=a,ou=b cn=z",
-			func(t *testing.T, b *Builder) { put(t, b, 9, "ou=b") },
-			"cn=a,ou=b cn=z ou=b", "-ou=b +ou=b"},
-		{"so it is by a move", "ou=b cn=a,ou=b cn=z cn=y,cn=z",
-			func(t *testing.T, b *Builder) { put(t, b, 4, "ou=b") },
-			"cn=a,ou=b cn=y,ou=b ou=b", "-ou=b ~cn=z>ou=b ~cn=y,cn=z>cn=y,ou=b"},
-		{"of two children with one name the one there stays", "ou=b cn=a,ou=b cn=z cn=a,cn=z cn=i,cn=a,cn=z",
-			func(t *testing.T, b *Builder) { put(t, b, 4, "ou=b") },
-			"cn=a,ou=b cn=i,cn=a,ou=b ou=b",
-			"-ou=b -cn=a,cn=z ~cn=z>ou=b ~cn=i,cn=a,cn=z>cn=i,cn=a,ou=b"},
-		{"but a real one rather than glue", "ou=b cn=h,cn=a,ou=b cn=z cn=a,cn=z cn=i,cn=a,cn=z",
-			func(t *testing.T, b *Builder) { put(t, b, 4, "ou=b") },
-			"cn=a,ou=b cn=h,cn=a,ou=b cn=i,cn=a,ou=b ou=b",
-			"-ou=b -cn=a,ou=b ~cn=z>ou=b ~cn=a,cn=z>cn=a,ou=b ~cn=i,cn=a,cn=z>cn=i,cn=a,ou=b"},
-		{"a swap", "cn=a cn=k,cn=a cn=b",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "cn=b"); put(t, b, 4, "cn=a") },
-			"cn=a cn=b cn=k,cn=b", "-cn=b ~cn=a>cn=b ~cn=k,cn=a>cn=k,cn=b +cn=a"},
-		{"a move below itself leaves glue", "ou=b cn=a,ou=b",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "cn=n,cn=a,ou=b") },
-			"[cn=a,ou=b] [ou=b] cn=a,cn=n,cn=a,ou=b cn=n,cn=a,ou=b",
-			"+ou=b +cn=a,ou=b ~ou=b>cn=n,cn=a,ou=b ~cn=a,ou=b>cn=a,cn=n,cn=a,ou=b"},
-		{"a move to its parent's name", "ou=b cn=a,ou=b cn=c,ou=b cn=d,cn=a,ou=b",
-			func(t *testing.T, b *Builder) { put(t, b, 3, "ou=b") },
-			"cn=c,ou=b cn=d,ou=b ou=b", "-ou=b ~cn=a,ou=b>ou=b ~cn=d,cn=a,ou=b>cn=d,ou=b"},
-		{"a move to the base's name", "ou=b cn=a,ou=b",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "") },
-			"cn=a", "- ~ou=b> ~cn=a,ou=b>cn=a"},
-		{"a move of the base entry leaves glue", "cn=a",
-			func(t *testing.T, b *Builder) { put(t, b, 1, "cn=n") },
-			"cn=a cn=n", "- + +cn=n"},
-		{"what was added and deleted is only deleted", "",
-			func(t *testing.T, b *Builder) { put(t, b, 2, "cn=a"); del(t, b, "cn=a", false) },
-			"", "-cn=a"},
-	} {
+	for _, c := range buildings {
 		t.Run(c.name, func(t *testing.T) {
 			v := grow(t, planted(t), strings.Fields(c.plant)...)
 			before := dump(v)
@@ -201,6 +208,7 @@ func TestSetRow(t *testing.T) {
 		t.Errorf("row %+v, want %+v; changes %s", got, row, changes(b))
 	}
 	b.SetRow(id, Row{CSN: 99})
+	b.SetCSN(7)
 	if v := b.Done(); v.CSN() != 99 || v.Row(id).CSN != 99 {
 		t.Errorf("CSN %d", v.CSN())
 	}
@@ -221,5 +229,33 @@ func TestCSNs(t *testing.T) {
 	}
 	if v.CSN() != 102 {
 		t.Errorf("version has CSN %d", v.CSN())
+	}
+	b = v.Edit()
+	b.SetCSN(500)
+	if v := verified(t, b.Done()); v.CSN() != 500 {
+		t.Errorf("version has CSN %d after SetCSN", v.CSN())
+	}
+}
+
+// A builder that is given up leaves no trace, in what it was begun on or in what comes next.
+func TestForgottenBuilder(t *testing.T) {
+	v := grow(t, planted(t), "ou=b", "cn=a,ou=b", "cn=c,ou=b", "cn=d")
+	was := dump(v)
+	for n := range 5 {
+		b := edit(v)
+		for i := range 30 {
+			b.Put(Row{UUID: uuid(100*n + i + 10)}, at(t, under(fmt.Sprintf("cn=n%d-%d,ou=b", n, i)), "sn", "1"))
+		}
+		b.Delete(find(t, v, "ou=b"), n%2 == 1)
+		b.Put(Row{UUID: uuid(5)}, at(t, under("cn=d,cn=e")))
+		if n < 4 && dump(v) != was {
+			t.Fatal("a builder that was given up has changed its version")
+		}
+		if n == 4 {
+			v = verified(t, b.Done())
+		}
+	}
+	if v.Len() != 36 {
+		t.Errorf("%d entries: %s", v.Len(), names(v))
 	}
 }

@@ -5,7 +5,8 @@ import (
 	"shaft/pkg/schema"
 )
 
-// packBlock is what the first block of a pack has room for; it grows.
+// packBlock is what the first block of a pack has room for; it grows, for most
+// packs of a quiet day are small.
 const packBlock = 16 << 10
 
 // Pack holds encoded values made ahead by another goroutine (a refresh being
@@ -68,16 +69,27 @@ func (p *Pack) Add(v Value) Ref {
 // room gives the block in which size bytes are to be appended.
 func (p *Pack) room(size int) int {
 	n := len(p.blocks)
-	if n == 0 || len(p.blocks[n-1])+size > blockSize {
+	switch {
+	case n == 0:
 		p.blocks = append(p.blocks, make([]byte, 0, max(size, packBlock)))
-		return n
+	case len(p.blocks[n-1])+size > blockSize:
+		p.blocks = append(p.blocks, make([]byte, 0, max(size, blockSize)))
+	default:
+		return n - 1
 	}
-	return n - 1
+	return n
 }
 
 // Bytes is how much memory the pack holds, about.
 func (p *Pack) Bytes() int {
 	return p.bytes + len(p.names) + 4*len(p.keys) + 40*len(p.items)
+}
+
+// Text is the DN of a value as Add was given it, nil for no value of the
+// pack's; good as long as the pack.
+func (p *Pack) Text(ref Ref) []byte {
+	c, _ := p.cargo(ref)
+	return c.text
 }
 
 // cargo gives back what Add was given, encoded.
@@ -97,13 +109,12 @@ func (p *Pack) cargo(ref Ref) (cargo, bool) {
 }
 
 // Adopt takes over a pack's blocks; PutRef may then name its values. Put it
-// once, before the refs are used. What is too small for a block of its own
-// is copied.
+// once, before the refs are used. A block with little in it is copied.
 func (b *Builder) Adopt(p *Pack) {
 	s := &b.v.values
 	p.by, p.at = b, make([]place, len(p.blocks))
 	for i, block := range p.blocks {
-		if len(block) >= ownBlock {
+		if len(block) >= max(ownBlock, cap(block)/2) {
 			p.at[i] = place{block: uint32(s.add(block, len(block)))}
 			continue
 		}

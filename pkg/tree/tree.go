@@ -88,6 +88,7 @@ func (v *Version) settle() {
 	v.children.settle()
 	v.uuids.settle()
 	v.index.settle()
+	v.values.settle()
 }
 
 // Len counts the entries, glue included.

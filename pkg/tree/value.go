@@ -79,6 +79,7 @@ type values struct {
 	info   []blockInfo
 	vacant []uint32 // numbers of blocks that are gone
 	tail   int      // block that is being filled
+	owned  bool     // blocks and vacant are this builder's alone
 }
 
 type blockInfo struct{ used, live uint32 } // bytes
@@ -88,16 +89,23 @@ func (v *Version) value(id ID) value {
 	return value(v.values.blocks[r.block][r.off:])
 }
 
-// own makes the lists of blocks writable. Adding a block needs no copy for the
-// readers' sake, but reusing a number does.
+// edit makes the counts writable.
+func (s *values) edit() { s.info = slices.Clone(s.info) }
+
+func (s *values) settle() { s.owned = false }
+
+// own makes the lists of blocks writable. A block that is added at the end
+// needs no copy, since readers do not look there.
 func (s *values) own() {
-	s.blocks = slices.Clone(s.blocks)
-	s.info = slices.Clone(s.info)
-	s.vacant = slices.Clone(s.vacant)
+	if !s.owned {
+		s.blocks, s.vacant, s.owned = slices.Clone(s.blocks), slices.Clone(s.vacant), true
+	}
 }
 
+// add takes a block over, of which used bytes are written.
 func (s *values) add(block []byte, used int) int {
 	if n := len(s.vacant); n > 0 {
+		s.own()
 		i := s.vacant[n-1]
 		s.vacant = s.vacant[:n-1]
 		s.blocks[i], s.info[i] = block, blockInfo{used: uint32(used)}
@@ -124,6 +132,7 @@ func (s *values) reserve(size int) (block, off uint32) {
 
 // drop forgets a block with nothing alive in it.
 func (s *values) drop(i int) {
+	s.own()
 	s.blocks[i], s.info[i] = nil, blockInfo{}
 	s.vacant = append(s.vacant, uint32(i))
 }
