@@ -5,11 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/y"
-	"golang.org/x/sys/unix"
 
 	"shaft/pkg/dit"
 )
@@ -86,12 +86,13 @@ func (s *Store) open() (err error) {
 	return s.load()
 }
 
-// openError says which of our errors badger's stands for.
+// openError says which of our errors badger's stands for. Badger does not
+// wrap what it met, so the text has to tell.
 func openError(err error) error {
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	switch text := err.Error(); {
+	case strings.Contains(text, "Cannot acquire directory lock"):
 		return fmt.Errorf("%w: %w", ErrLocked, err)
-	case errors.Is(err, y.ErrChecksumMismatch):
+	case strings.Contains(text, y.ErrChecksumMismatch.Error()):
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return err

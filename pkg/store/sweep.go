@@ -89,7 +89,6 @@ func (sw *sweeper) next() (j *sweepJob, trim bool) {
 	sw.mu.Lock()
 	defer sw.mu.Unlock()
 	trim, sw.trim = sw.trim, false
-	sw.now = nil
 	if len(sw.order) > 0 {
 		j = sw.jobs[sw.order[0]]
 		delete(sw.jobs, j.claim)
@@ -100,6 +99,13 @@ func (sw *sweeper) next() (j *sweepJob, trim bool) {
 		sw.idle.Broadcast()
 	}
 	return j, trim
+}
+
+func (sw *sweeper) finish(j *sweepJob) {
+	sw.mu.Lock()
+	sw.now = nil
+	sw.mu.Unlock()
+	close(j.done)
 }
 
 func (sw *sweeper) stopping() bool {
@@ -173,7 +179,7 @@ func (s *Store) sweep() {
 			}
 			if j != nil {
 				s.report("sweep leftovers", s.runJob(j))
-				close(j.done)
+				sw.finish(j)
 			}
 		}
 		s.collect()
@@ -295,12 +301,9 @@ func (s *Store) sweepEntries(claim uint32, ids []dit.UUID) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.acquire()
-	if err != nil {
-		return err
-	}
-	defer s.release(v)
-	it := newIterator(v.txn, contentPrefix(claim))
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	it := newIterator(txn, contentPrefix(claim))
 	defer it.Close()
 	var prefix []byte
 	for _, id := range ids {
@@ -327,13 +330,10 @@ func (s *Store) sweepRange(claim uint32, from []byte) (next []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.acquire()
-	if err != nil {
-		return nil, err
-	}
-	defer s.release(v)
+	txn := s.db.NewTransaction(false) // the shared view may not know what was staged
+	defer txn.Discard()
 	prefix := contentPrefix(claim)
-	it := newIterator(v.txn, prefix)
+	it := newIterator(txn, prefix)
 	defer it.Close()
 	var last dit.UUID
 	err = walk(it, prefix, from, b.claimState, func(r *content) error {
