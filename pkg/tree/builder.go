@@ -16,7 +16,7 @@ const (
 // Change is one thing that a Builder did to the tree, in order.
 type Change struct {
 	Kind  ChangeKind
-	ID    ID     // 0 for Deleted
+	ID    ID     // 0 for Deleted, and when a later change deletes it
 	Row   Row    // for Deleted: what it was, with CSN the new one of the deletion
 	OldDN string // Deleted, and Modified when it moved: text of the DN before
 }
@@ -127,23 +127,17 @@ func (b *Builder) SetRoot(row Row, v Value) ID {
 }
 
 // Changes lists what was done so far: parents before children where added,
-// children before parents where deleted. What was added or modified and
-// then deleted is listed as deleted only. Good until the next change.
+// children before parents where deleted. The list only grows. ID is where the
+// entry is now: 0 when it has gone since, as a later change says. Good until
+// the next change.
 func (b *Builder) Changes() []Change {
-	kept := b.changes[:0]
-	for _, c := range b.changes {
-		if c.Kind != Deleted {
-			if b.v.row(c.ID).uuid != c.Row.UUID {
-				c.ID = b.v.ByUUID(c.Row.UUID)
-			}
-			if c.ID == 0 {
-				continue
-			}
+	for i := range b.changes {
+		c := &b.changes[i]
+		if c.Kind != Deleted && (c.ID == 0 || b.v.row(c.ID).uuid != c.Row.UUID) {
+			c.ID = b.v.ByUUID(c.Row.UUID)
 		}
-		kept = append(kept, c)
 	}
-	b.changes = kept
-	return kept
+	return b.changes
 }
 
 // Done gives the version built. The builder is spent, but for Changes.

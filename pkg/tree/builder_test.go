@@ -100,9 +100,9 @@ var buildings = []struct {
 	{"a move of the base entry leaves glue", "cn=a",
 		func(t *testing.T, b *Builder) { putting(t, b, 1, "cn=n") },
 		"cn=a cn=n", "- + +cn=n"},
-	{"what was added and deleted is only deleted", "",
+	{"what was added and deleted is listed as both", "",
 		func(t *testing.T, b *Builder) { putting(t, b, 2, "cn=a"); deleting(t, b, "cn=a", false) },
-		"", "-cn=a"},
+		"", "+(gone) -cn=a"},
 }
 
 // R2, R4, R7, R31: puts, moves and deletes, one by one.
@@ -170,6 +170,9 @@ func TestRefusedPuts(t *testing.T) {
 		t.Error("a ref of nothing was put")
 	}
 	b.Glue = glueFor
+	if id := b.Put(Row{UUID: uuid(9)}, at(t, under(strings.Repeat("cn=x,", maxGlue+1)+"cn=y"))); id != 0 {
+		t.Error("put below too much glue")
+	}
 	bad := at(t, under("cn=x,cn=y"))
 	bad.Text = []byte("cn=x,=,")
 	if id := b.Put(Row{UUID: uuid(9)}, bad); id != 0 {
@@ -257,5 +260,29 @@ func TestForgottenBuilder(t *testing.T) {
 	}
 	if v.Len() != 36 {
 		t.Errorf("%d entries: %s", v.Len(), names(v))
+	}
+}
+
+// What Changes has listed stays at its place, so that a caller can go on from there.
+func TestChangesInParts(t *testing.T) {
+	b := edit(planted(t))
+	for i := range 5 {
+		putting(t, b, i+2, fmt.Sprintf("cn=e%d", i))
+	}
+	if got := changes(b); got != "+cn=e0 +cn=e1 +cn=e2 +cn=e3 +cn=e4" {
+		t.Fatal(got)
+	}
+	deleting(t, b, "cn=e1", false)
+	putting(t, b, 9, "cn=x")
+	deleting(t, b, "cn=x", false)
+	putting(t, b, 4, "cn=new")
+	list := b.Changes()
+	if len(list) != 9 || list[1].ID != 0 || list[1].Row.UUID != uuid(3) || list[2].ID != find(t, b.v, "cn=new") {
+		t.Errorf("changes %+v", list)
+	}
+	for i, want := range []string{under("cn=e1"), "", under("cn=x"), under("cn=e2")} {
+		if list[5+i].OldDN != want {
+			t.Errorf("change %d was %s, want %s", 5+i, list[5+i].OldDN, want)
+		}
 	}
 }

@@ -48,16 +48,16 @@ func (v *Version) Search(q Query) *Cursor {
 	if !v.has(q.Base) {
 		return c
 	}
-	if m := q.Matcher; m != nil {
-		if m.Always() {
-			c.q.Matcher = nil
-		}
-		c.oper, c.needed = m.NeedsOper(), m.NeedsComputed()
-		if c.candidates, c.indexed = v.plan(q); c.indexed {
-			return c
-		}
+	m := q.Matcher
+	if m == nil || m.Always() {
+		c.q.Matcher = nil
+		c.begin()
+		return c
 	}
-	c.begin()
+	c.oper, c.needed = m.NeedsOper(), m.NeedsComputed()
+	if c.candidates, c.indexed = v.plan(q); !c.indexed {
+		c.begin()
+	}
 	return c
 }
 

@@ -13,8 +13,14 @@ type Entry struct {
 	dn []byte // nil: not made yet
 }
 
-// Entry views an entry of this version, which must have it.
-func (v *Version) Entry(id ID) Entry { return Entry{v: v, id: id} }
+// Entry views an entry of this version. Of one that is not there ID is 0 and
+// everything else empty.
+func (v *Version) Entry(id ID) Entry {
+	if !v.has(id) {
+		id = 0
+	}
+	return Entry{v: v, id: id}
+}
 
 // ID is the entry's number in its version.
 func (e Entry) ID() ID { return e.id }
@@ -25,18 +31,27 @@ func (e Entry) Row() Row { return e.v.Row(e.id) }
 // DN is the text of the entry's name. Of a Cursor's entry it is good until the
 // cursor moves.
 func (e Entry) DN() []byte {
-	if e.dn == nil {
+	if e.dn == nil && e.id != 0 {
 		return e.v.appendDN(nil, e.id)
 	}
 	return e.dn
 }
 
 // User is the run of user attributes.
-func (e Entry) User() dit.Run { return e.v.value(e.id).user() }
+func (e Entry) User() dit.Run { return e.value().user() }
 
 // Oper is the run of operational attributes that are stored; AppendComputed
 // makes the others.
-func (e Entry) Oper() dit.Run { return e.v.value(e.id).oper() }
+func (e Entry) Oper() dit.Run { return e.value().oper() }
+
+var noValue = make(value, headSize)
+
+func (e Entry) value() value {
+	if e.id == 0 {
+		return noValue
+	}
+	return e.v.value(e.id)
+}
 
 // Names of the attributes that are made when read, and their keys.
 var (
@@ -68,6 +83,9 @@ var computed = map[string]bool{
 // entryUUID (RFC 4530), entryCSN, entryDN (RFC 5020), hasSubordinates (X.501),
 // numSubordinates, subschemaSubentry (RFC 4512 section 4.2), and contextCSN on the base entry.
 func (e Entry) AppendComputed(dst dit.Run) dit.Run {
+	if e.id == 0 {
+		return dst
+	}
 	v, r := e.v, e.v.row(e.id)
 	var buf [64]byte
 	dst = dit.AppendAttrBytes(dst, descUUID, r.uuid.Append(buf[:0]))

@@ -91,6 +91,9 @@ func (v *Version) ByUUID(u dit.UUID) ID {
 
 // Norm is the normal form of an entry's DN.
 func (v *Version) Norm(id ID) string {
+	if !v.has(id) {
+		return ""
+	}
 	var out []byte
 	for ; id != 0; id = v.row(id).parent {
 		out = append(append(out, v.value(id).norm()...), ',')

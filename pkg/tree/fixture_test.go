@@ -122,12 +122,14 @@ func changes(b *Builder) string {
 	var out []string
 	short := func(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, baseDN), ",") }
 	for _, c := range b.Changes() {
-		switch c.Kind {
-		case Deleted:
+		switch {
+		case c.Kind == Deleted:
 			out = append(out, "-"+short(c.OldDN))
-		case Added:
+		case c.ID == 0:
+			out = append(out, "+(gone)")
+		case c.Kind == Added:
 			out = append(out, "+"+short(string(b.Entry(c.ID).DN())))
-		case Modified:
+		default:
 			s := "~"
 			if c.OldDN != "" {
 				s += short(c.OldDN) + ">"

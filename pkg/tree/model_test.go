@@ -179,7 +179,7 @@ func (p *player) put() {
 // compare checks the builder's new version against the model.
 func (p *player) compare() {
 	p.t.Helper()
-	before := p.v.CSN()
+	before, entries := p.v.CSN(), p.v.Len()
 	list := p.b.Changes()
 	p.v = verified(p.t, p.b.Done())
 	v := p.v
@@ -202,11 +202,19 @@ func (p *player) compare() {
 			p.t.Fatalf("change %+v after %d", c, before)
 		}
 		before = c.Row.CSN
-		if c.Kind == Deleted {
-			delete(p.follower, c.Row.UUID)
-		} else {
+		switch c.Kind {
+		case Added:
+			entries++
 			p.follower[c.Row.UUID] = string(v.Entry(c.ID).DN())
+		case Modified:
+			p.follower[c.Row.UUID] = string(v.Entry(c.ID).DN())
+		case Deleted:
+			entries--
+			delete(p.follower, c.Row.UUID)
 		}
+	}
+	if entries != v.Len() {
+		p.t.Fatalf("%d entries by the changes, %d in the tree", entries, v.Len())
 	}
 	if len(p.follower) != v.Len() {
 		p.t.Fatalf("a follower has %d of %d entries", len(p.follower), v.Len())

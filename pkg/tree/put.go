@@ -5,11 +5,16 @@ import (
 	"strings"
 )
 
+// maxGlue is how many missing ancestors an entry may have: each costs as much
+// as its name is long, and no one means so many.
+const maxGlue = 100
+
 // Put adds the entry, or changes the one with the same UUID (moving it, with
 // everything below, when the DN differs). Missing ancestors become glue. Glue at
 // the DN is replaced, and so is another real entry there: it is deleted first, with
 // a change of its own, its children kept. A zero CSN is taken from NextCSN.
-// Returns the id, or 0 when the DN is not one under the base.
+// Returns the id, or 0 when the DN is not one under the base, or lacks more than
+// a hundred ancestors.
 //
 // An entry that is moved below itself leaves its old name to glue. Two
 // entries swap names in two Puts: the first deletes the second, which the other
@@ -158,7 +163,7 @@ func (b *Builder) parentFor(c *cargo, at ID, rest string) (ID, bool) {
 	if missing == 0 {
 		return at, true
 	}
-	if b.Glue == nil {
+	if b.Glue == nil || missing > maxGlue {
 		return 0, false
 	}
 	dn, ok := b.parse(string(c.text), text(c.norm))

@@ -153,3 +153,17 @@ func TestComputed(t *testing.T) {
 		t.Errorf("base has %q, want %q", got, base)
 	}
 }
+
+// An entry that is not there is empty.
+func TestNoEntry(t *testing.T) {
+	v := planted(t)
+	for _, id := range []ID{0, 2, 1 << 20} {
+		e := v.Entry(id)
+		if e.ID() != 0 || e.Row() != (Row{}) || len(e.DN())+len(e.User())+len(e.Oper())+len(e.AppendComputed(nil)) != 0 {
+			t.Errorf("entry %d is %s: %+v", id, e.DN(), e.Row())
+		}
+		if v.Parent(id) != 0 || v.Children(id) != 0 || v.Norm(id) != "" {
+			t.Errorf("entry %d has relatives", id)
+		}
+	}
+}
