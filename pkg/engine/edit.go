@@ -22,23 +22,22 @@ type edit struct {
 	own   tree.ID
 	mark  int // changes of the builder that were settled
 
-	batch      store.Batch
-	puts       map[store.Key]store.Put
-	deletes    map[store.Key]bool
-	gluePuts   map[store.Key]store.Put
-	glueGone   map[store.Key]bool
-	refresh    *refresh     // when it is one
-	stage      *store.Stage // where content goes, when it is more than a batch
-	first      dit.CSN      // of the stage's ordinals
-	hides      []func() // done when published
-	err        error    // what makes the edit impossible
+	batch   store.Batch
+	puts    map[store.Key]store.Put
+	deletes map[store.Key]bool
+	glue    map[dit.UUID][]byte // records of own entries; nil: gone
+	refresh *refresh            // when it is one
+	stage   *store.Stage        // where content goes, when it is more than a batch
+	first   dit.CSN             // of the stage's ordinals
+	hides   []func()            // done when published
+	err     error               // what makes the edit impossible
 }
 
 func (e *Engine) edit(cl *claim) *edit {
 	ed := &edit{
 		e: e, b: e.Version().Edit(), claim: cl,
 		puts: map[store.Key]store.Put{}, deletes: map[store.Key]bool{},
-		gluePuts: map[store.Key]store.Put{}, glueGone: map[store.Key]bool{},
+		glue: map[dit.UUID][]byte{},
 	}
 	ed.b.NextCSN = e.nextCSN
 	ed.b.Glue = func(dn dit.DN) (tree.Row, tree.Value) { return e.glue(ed.b, dn) }
@@ -66,14 +65,11 @@ func (ed *edit) settle() {
 }
 
 func (ed *edit) settleGlue(ch tree.Change) {
-	key := store.Key{Claim: 0, UUID: ch.Row.UUID}
 	if ch.Kind == tree.Deleted {
-		delete(ed.gluePuts, key)
-		ed.glueGone[key] = true
+		ed.glue[ch.Row.UUID] = nil
 		return
 	}
-	delete(ed.glueGone, key)
-	ed.gluePuts[key] = ed.e.ownPut(ed.b.Entry(ch.ID))
+	ed.glue[ch.Row.UUID] = ownRecord(ed.b.Entry(ch.ID))
 }
 
 // settleDeleted removes the content behind a row that went; a row of another
@@ -211,14 +207,9 @@ func (ed *edit) finishBatch() {
 	for _, put := range ed.puts {
 		ed.batch.Puts = append(ed.batch.Puts, put)
 	}
-	if ed.stage != nil {
-		return
-	}
-	for key := range ed.glueGone {
-		ed.batch.Deletes = append(ed.batch.Deletes, key)
-	}
-	for _, put := range ed.gluePuts {
-		ed.batch.Puts = append(ed.batch.Puts, put)
+	if ed.stage == nil {
+		ed.batch.Records = append(ed.batch.Records, ed.glueRecords(true)...)
+		ed.batch.Records = append(ed.batch.Records, ed.glueRecords(false)...)
 	}
 }
 

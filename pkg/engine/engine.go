@@ -252,4 +252,5 @@ const (
 	recordQueue        = "queue/"
 	recordSubscription = "subscription/"
 	recordContact      = "contact/"
+	recordOwn          = "own/"
 )

@@ -90,7 +90,6 @@ func (e *Engine) loadClaims() error {
 	for _, sc := range e.store.Claims() {
 		cl := e.byNum[sc.ID]
 		switch {
-		case sc.ID == 0:
 		case cl == nil:
 			if err := e.store.DropClaim(sc.ID, &store.Batch{}); err != nil {
 				return err
@@ -129,17 +128,7 @@ func (e *Engine) loadTree() error {
 	if e.o.BaseDN.IsEmpty() {
 		return nil
 	}
-	e.oldOwn = map[dit.UUID]storedOwn{}
-	err := e.store.Entries(0, func(it store.Item) error {
-		rec, err := decodeRecord(slices.Clone(it.Value))
-		if err != nil {
-			e.log.Error("a stored entry of our own is malformed; it is made anew", "uuid", it.UUID.String())
-			return nil
-		}
-		e.oldOwn[it.UUID] = storedOwn{rec, it.CSN}
-		return nil
-	})
-	if err != nil {
+	if err := e.loadOwn(); err != nil {
 		return err
 	}
 	ed := e.edit(nil)
@@ -147,10 +136,8 @@ func (e *Engine) loadTree() error {
 		return err
 	}
 	e.renest()
-	for _, cl := range e.headsOuterFirst() {
-		if err := e.loadContent(ed.b, cl); err != nil {
-			return err
-		}
+	if err := e.loadContent(ed.b); err != nil {
+		return err
 	}
 	ed.b.SetCSN(e.store.LastCSN())
 	e.version.Store(ed.b.Done())
@@ -160,32 +147,45 @@ func (e *Engine) loadTree() error {
 // SubschemaDN is where the schema is served.
 const SubschemaDN = "cn=Subschema"
 
-func (e *Engine) headsOuterFirst() []*claim {
-	var heads []*claim
-	for _, name := range e.state.Names {
-		heads = append(heads, e.claims[name.Claims[0]])
-	}
-	slices.SortFunc(heads, func(a, b *claim) int {
-		return cmp.Or(cmp.Compare(a.name.Len(), b.name.Len()), cmp.Compare(a.name.Norm(), b.name.Norm()))
-	})
-	return heads
-}
-
 // loadedEntry is a stored entry on its way into the tree.
 type loadedEntry struct {
 	row   tree.Row
+	pack  *tree.Pack
 	ref   tree.Ref
 	depth int
 }
 
-// loadContent puts one claim's stored content into the tree, parents first.
-func (e *Engine) loadContent(b *tree.Builder, cl *claim) error {
+// loadContent puts the heads' stored content into the tree, parents first and
+// each level in the order of its CSNs, which is the order it had.
+func (e *Engine) loadContent(b *tree.Builder) error {
+	var all []loadedEntry
+	for _, name := range e.state.Names {
+		cl := e.claims[name.Claims[0]]
+		entries, err := e.readContent(cl)
+		if err != nil {
+			return fmt.Errorf("content of claim %s: %w", cl.id, err)
+		}
+		if len(entries) > 0 {
+			b.Adopt(entries[0].pack)
+			all = append(all, entries...)
+		}
+	}
+	slices.SortFunc(all, func(a, b loadedEntry) int {
+		return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.row.CSN, b.row.CSN))
+	})
+	for i := range all {
+		b.PutRef(all[i].row, all[i].pack, all[i].ref)
+	}
+	return nil
+}
+
+// readContent prepares one claim's stored entries for the tree.
+func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 	conv, err := newConverter(e.schema, cl.sub, cl.name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	pack := tree.NewPack(e.schema, e.o.Index)
-	var entries []loadedEntry
 	bad := 0
 	err = e.store.Entries(cl.number, func(it store.Item) error {
 		rec, err := decodeRecord(it.Value)
@@ -197,42 +197,31 @@ func (e *Engine) loadContent(b *tree.Builder, cl *claim) error {
 			return nil
 		}
 		cl.changed = max(cl.changed, it.CSN)
-		cl.entries++
 		if hiddenBy(cl.inner, conv.norm) {
 			cl.hide(it.UUID, hiddenEntry{gen: it.Gen, hash: rec.hash, csn: it.CSN, norm: string(conv.norm)})
-			cl.entries--
 			return nil
 		}
+		cl.entries++
 		ref := pack.Add(tree.Value{Norm: conv.norm, Text: conv.text, RDNLen: conv.rdnLen, User: conv.user, Oper: conv.oper})
 		row := tree.Row{UUID: e.pub.of(cl.number, it.UUID), CSN: it.CSN, Hash: rec.hash, Claim: cl.number, Gen: it.Gen}
-		entries = append(entries, loadedEntry{row, ref, conv.dn.Len()})
+		entries = append(entries, loadedEntry{row, pack, ref, cl.name.Len() + conv.dn.Len()})
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("content of claim %s: %w", cl.id, err)
-	}
 	if bad > 0 {
 		e.log.Error("stored entries are malformed: all is fetched again", "claim", cl.id, "entries", bad)
 		cl.cookie = nil
 	}
-	slices.SortStableFunc(entries, func(a, b loadedEntry) int {
-		return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.row.CSN, b.row.CSN))
-	})
-	b.Adopt(pack)
-	for _, le := range entries {
-		b.PutRef(le.row, pack, le.ref)
-	}
-	return nil
+	return entries, err
 }
 
 // dropUnusedOwn removes stored glue that nothing needs any more.
 func (e *Engine) dropUnusedOwn() error {
-	var keys []store.Key
+	var records []store.Record
 	for u := range e.oldOwn {
-		keys = append(keys, store.Key{Claim: 0, UUID: u})
+		records = append(records, store.Record{Name: recordOwn + u.String()})
 	}
 	e.oldOwn = nil
-	return inChunks(keys, func(part []store.Key) error { return e.commit(&store.Batch{Deletes: part}) })
+	return e.writeRecords(records)
 }
 
 var errNoBase = errors.New("no base DN is set: put base_dn into the configuration first")

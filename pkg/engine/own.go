@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/ldif"
@@ -10,9 +13,10 @@ import (
 	"shaft/pkg/tree"
 )
 
-// Entries of Shaft's own, the base entry and glue, are content of claim 0: their
-// records hold the whole DN. Glue is derived from the content that needs it; it
-// is stored only so that its CSN and times outlive a restart.
+// Entries of Shaft's own, the base entry and glue, belong to claim 0. They are
+// named records (own/UUID: 8 bytes CSN, then a record with the whole DN). Glue is
+// derived from the content that needs it; it is stored only so that its CSN and
+// times outlive a restart.
 
 // generalizedTime in UTC, as operational attributes have it.
 const generalizedTime = "20060102150405Z"
@@ -72,11 +76,29 @@ func ownValue(dn dit.DN, user, oper dit.Run) tree.Value {
 	return tree.Value{Norm: []byte(dn.Norm()), Text: []byte(dn.String()), RDNLen: len(dn.RDN(0).Text), User: user, Oper: oper}
 }
 
-// ownPut is the store's record of an own entry.
-func (e *Engine) ownPut(t tree.Entry) store.Put {
-	row := t.Row()
+// ownRecord is the store's form of an own entry.
+func ownRecord(t tree.Entry) []byte {
 	rec := record{rel: t.DN(), user: t.User(), oper: t.Oper()}
-	return store.Put{Claim: 0, UUID: row.UUID, CSN: row.CSN, Value: rec.append(nil)}
+	return rec.append(binary.BigEndian.AppendUint64(nil, uint64(t.Row().CSN)))
+}
+
+// loadOwn reads the stored own entries; one that is malformed is made anew.
+func (e *Engine) loadOwn() error {
+	e.oldOwn = map[dit.UUID]storedOwn{}
+	return e.store.Records(recordOwn, func(name string, value []byte) error {
+		id, err := dit.ParseUUID(strings.TrimPrefix(name, recordOwn))
+		if err != nil || len(value) < 8 {
+			e.log.Error("a stored entry of our own is malformed; it is made anew", "record", name)
+			return nil
+		}
+		rec, err := decodeRecord(slices.Clone(value[8:]))
+		if err != nil {
+			e.log.Error("a stored entry of our own is malformed; it is made anew", "record", name)
+			return nil
+		}
+		e.oldOwn[id] = storedOwn{rec, dit.CSN(binary.BigEndian.Uint64(value))}
+		return nil
+	})
 }
 
 // setBase puts the base entry at the root: the stored one while it says the
@@ -102,7 +124,7 @@ func (e *Engine) setBase(b *tree.Builder) error {
 	}
 	at := b.SetRoot(row, ownValue(dn, user, e.ownOper(user)))
 	return e.commit(&store.Batch{
-		CSN: row.CSN, Puts: []store.Put{e.ownPut(b.Entry(at))},
+		CSN: row.CSN, Records: []store.Record{{Name: recordOwn + row.UUID.String(), Value: ownRecord(b.Entry(at))}},
 		Changes: []store.Change{{CSN: row.CSN, Kind: kind, UUID: row.UUID}},
 	})
 }
@@ -140,26 +162,30 @@ func runOf(r *ldif.Record) dit.Run {
 	return run
 }
 
+// glueRecords are an edit's own entries that were made or changed, or those
+// that are gone.
+func (ed *edit) glueRecords(made bool) (records []store.Record) {
+	for id, value := range ed.glue {
+		if (value != nil) == made {
+			records = append(records, store.Record{Name: recordOwn + id.String(), Value: value})
+		}
+	}
+	return records
+}
+
 // writeGlue stores the glue of an edit with a stage ahead of it: glue that
 // nothing needs is dropped at the next start, so a crash in between is harmless.
-func (e *Engine) writeGlue(ed *edit) error {
-	var puts []store.Put
-	for _, p := range ed.gluePuts {
-		puts = append(puts, p)
-	}
-	return inChunks(puts, func(part []store.Put) error { return e.commit(&store.Batch{Puts: part}) })
-}
+func (e *Engine) writeGlue(ed *edit) error { return e.writeRecords(ed.glueRecords(true)) }
 
 // dropGlue removes the records of glue that went, after the edit's commit.
 func (e *Engine) dropGlue(ed *edit) {
-	var keys []store.Key
-	for k := range ed.glueGone {
-		keys = append(keys, k)
-	}
-	err := inChunks(keys, func(part []store.Key) error { return e.commit(&store.Batch{Deletes: part}) })
-	if err != nil {
+	if err := e.writeRecords(ed.glueRecords(false)); err != nil {
 		e.log.Error("glue not removed", "error", err)
 	}
+}
+
+func (e *Engine) writeRecords(records []store.Record) error {
+	return inChunks(records, func(part []store.Record) error { return e.commit(&store.Batch{Records: part}) })
 }
 
 // inChunks hands list on in parts that fit one commit.

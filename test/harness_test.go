@@ -1,0 +1,202 @@
+// Package test holds what runs the whole of Shaft: the real binary against real
+// servers and real clients.
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// binary is the shaft that TestMain built.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "shaft-test")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "shaft")
+		if out, err := exec.Command("go", "build", "-o", binary, "shaft/cmd/shaft").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// shaft is one daemon, a process of its own.
+type shaft struct {
+	t       *testing.T
+	dir     string
+	address string // host:port of its LDAP door
+	cmd     *exec.Cmd
+	log     *bytes.Buffer
+	done    chan struct{}
+}
+
+// newShaft writes a configuration and starts a daemon; extra is more YAML.
+func newShaft(t *testing.T, extra string) *shaft {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &shaft{t: t, dir: t.TempDir(), address: l.Addr().String()}
+	l.Close()
+	config := fmt.Sprintf("data_dir: data\nlisten: [ %q ]\n%s\n", "ldap://"+s.address, extra)
+	if err := os.WriteFile(s.path("shaft.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() && s.log != nil {
+			t.Logf("log of the daemon:\n%s", s.log)
+		}
+		s.kill()
+	})
+	s.start()
+	return s
+}
+
+func (s *shaft) path(name string) string { return filepath.Join(s.dir, name) }
+
+func (s *shaft) start() {
+	s.t.Helper()
+	s.log, s.done = &bytes.Buffer{}, make(chan struct{})
+	s.cmd = exec.Command(binary, "serve", "--config", s.path("shaft.yaml"))
+	s.cmd.Stderr = s.log
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func(cmd *exec.Cmd, done chan struct{}) { cmd.Wait(); close(done) }(s.cmd, s.done)
+	eventually(s.t, 10*time.Second, "the daemon answers", func() bool {
+		select {
+		case <-s.done:
+			s.t.Fatalf("the daemon ended:\n%s", s.log)
+		default:
+		}
+		c, err := net.Dial("tcp", s.address)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// kill is kill -9; stop is SIGTERM. Both wait for the end.
+func (s *shaft) kill() { s.signal(os.Kill) }
+func (s *shaft) stop() { s.signal(os.Interrupt) }
+
+func (s *shaft) signal(sig os.Signal) {
+	if s.cmd == nil {
+		return
+	}
+	s.cmd.Process.Signal(sig)
+	<-s.done
+	s.cmd = nil
+}
+
+// try runs a command of the CLI against the daemon.
+func (s *shaft) try(args ...string) (stdout, stderr string, code int) {
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), "SHAFT_SOCKET="+s.path("data/control.sock"))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		s.t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+func (s *shaft) run(args ...string) string {
+	s.t.Helper()
+	out, errs, code := s.try(args...)
+	if code != 0 {
+		s.t.Fatalf("shaft %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
+	}
+	return out
+}
+
+// name is what scripts read of `shaft name list -o json`.
+type name struct {
+	DN   string
+	Head struct {
+		Claim, Subscription, URL, State string
+		Online                          bool
+		LastContact                     string `json:"last_contact"`
+		LastChange                      string `json:"last_change"`
+	}
+	LastKnownGood bool `json:"last_known_good"`
+	Entries       int
+	Queue         []struct {
+		Claim, Subscription, URL string
+		Online                   bool
+	}
+	Alarms []string
+}
+
+func (s *shaft) names() map[string]name {
+	s.t.Helper()
+	var list []name
+	if err := json.Unmarshal([]byte(s.run("name", "list", "-o", "json")), &list); err != nil {
+		s.t.Fatal(err)
+	}
+	names := map[string]name{}
+	for _, n := range list {
+		names[n.DN] = n
+	}
+	return names
+}
+
+// search runs ldapsearch and gives its LDIF.
+func (s *shaft) search(args ...string) string {
+	s.t.Helper()
+	out, err := s.trySearch(args...)
+	if err != nil {
+		s.t.Fatalf("ldapsearch %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func (s *shaft) trySearch(args ...string) (string, error) {
+	args = append([]string{"-x", "-LLL", "-o", "ldif-wrap=no", "-H", "ldap://" + s.address}, args...)
+	out, err := exec.Command("ldapsearch", args...).CombinedOutput()
+	return string(out), err
+}
+
+// dns lists the DNs below base.
+func (s *shaft) dns(base string, args ...string) []string {
+	s.t.Helper()
+	var dns []string
+	for _, line := range strings.Split(s.search(append([]string{"-b", base}, append(args, "1.1")...)...), "\n") {
+		if dn, ok := strings.CutPrefix(line, "dn: "); ok {
+			dns = append(dns, dn)
+		}
+	}
+	return dns
+}
+
+// eventually waits for a condition, asking again every few milliseconds.
+func eventually(t *testing.T, limit time.Duration, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
