@@ -10,11 +10,16 @@ import (
 )
 
 // Value reads back what the stage holds for an entry, once Sync has made it
-// durable.
+// durable; nil for one it deletes. It is an error to ask for one not staged.
 func (st *Stage) Value(id dit.UUID) ([]byte, error) {
+	v, err := st.s.acquire() // holds off Close; the view itself may be too old
+	if err != nil {
+		return nil, fmt.Errorf("stage claim %d: %w", st.claim, err)
+	}
+	defer st.s.release(v)
 	key := contentKey(nil, Key{st.claim, id, st.gen})
 	var value []byte
-	err := st.s.db.View(func(txn *badger.Txn) error {
+	err = st.s.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(key)
 		if err != nil {
 			return err
