@@ -2,6 +2,7 @@ package tree
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -111,6 +112,15 @@ func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		reportMemory(b, v)
 	}
+}
+
+// BenchmarkCollect is a garbage collection with a million entries alive.
+func BenchmarkCollect(b *testing.B) {
+	v := million()
+	for b.Loop() {
+		runtime.GC()
+	}
+	runtime.KeepAlive(v)
 }
 
 func reportMemory(b *testing.B, v *Version) {
