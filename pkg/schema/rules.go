@@ -66,6 +66,7 @@ var standardRules = []*MatchingRule{
 	{OID: "1.3.6.1.4.1.4203.666.11.2.3", Names: []string{"CSNOrderingMatch"}, Syntax: synCSN, Normalize: csn},
 	{OID: "1.3.6.1.4.1.4203.666.11.2.5", Names: []string{"CSNSIDMatch"}, Syntax: synCSNSID, Normalize: csnSID},
 	{OID: "1.3.6.1.4.1.4203.666.4.12", Names: []string{"authzMatch"}, Syntax: "1.3.6.1.4.1.4203.666.2.7", Normalize: caseExact},
+	{OID: "1.3.6.1.4.1.4203.666.4.13", Names: []string{"privateKeyMatch"}, Syntax: "1.2.840.113549.1.8.1.1", Normalize: octets},
 	{OID: "1.2.840.113556.1.4.803", Names: []string{"integerBitAndMatch", "bitAndMatch"}, Syntax: synInteger, Kind: RuleComponentwise, Normalize: integer, Match: bitRule(allBits)},
 	{OID: "1.2.840.113556.1.4.804", Names: []string{"integerBitOrMatch", "bitOrMatch"}, Syntax: synInteger, Kind: RuleComponentwise, Normalize: integer, Match: bitRule(anyBits)},
 }

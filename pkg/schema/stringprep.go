@@ -74,32 +74,50 @@ func prepare(dst, v []byte, fold bool, sp *spaces) ([]byte, error) {
 
 // appendSpaced appends v with its ASCII letters folded and its spaces as sp says.
 func appendSpaced(dst, v []byte, fold bool, sp *spaces) []byte {
-	start, pending := len(dst), false
-	for _, c := range v {
-		if c == ' ' {
-			pending = true
-			continue
-		}
-		if sp.hyphens && c == '-' {
-			continue
-		}
-		if !sp.strip && (pending || len(dst) == start) {
-			dst = appendGap(dst, start, pending, sp)
-		}
-		pending = false
-		if fold && 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		dst = append(dst, c)
-	}
+	start := len(dst)
 	if sp.strip {
-		return dst
+		dst = appendStripped(dst, v, sp.hyphens)
+	} else {
+		dst = appendWords(dst, v, sp)
 	}
-	if len(dst) == start {
+	if fold {
+		for i, c := range dst[start:] {
+			dst[start+i] = lower(c)
+		}
+	}
+	return dst
+}
+
+// appendStripped appends v without spaces, and without hyphens if they go too.
+func appendStripped(dst, v []byte, hyphens bool) []byte {
+	for _, c := range v {
+		if c != ' ' && (c != '-' || !hyphens) {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// appendWords appends v word by word, with gaps as sp says.
+func appendWords(dst, v []byte, sp *spaces) []byte {
+	start, spaced := len(dst), false
+	for len(v) > 0 {
+		if v[0] == ' ' {
+			v, spaced = v[1:], true
+			continue
+		}
+		end := bytes.IndexByte(v, ' ')
+		if end < 0 {
+			end = len(v)
+		}
+		dst = append(appendGap(dst, start, spaced, sp), v[:end]...)
+		v, spaced = v[end:], false
+	}
+	switch {
+	case len(dst) == start:
 		return append(dst, sp.blankForm...)
-	}
-	if sp.trail == forced || sp.trail == kept && pending {
-		dst = append(dst, ' ')
+	case sp.trail == forced || sp.trail == kept && spaced:
+		return append(dst, ' ')
 	}
 	return dst
 }
@@ -132,25 +150,14 @@ const maxPasses = 4
 // Case is folded by the tables of today's Unicode rather than those of 3.2,
 // and code points assigned since are let through.
 func prepareUnicode(dst, v []byte, fold bool, sp *spaces) ([]byte, error) {
-	text, err := mapped(v)
+	if form, ok := prepareSingles(dst, v, fold, sp); ok {
+		return form, nil
+	}
+	text, err := preparedText(v, fold)
+	if err == nil {
+		text, err = marked(text, sp)
+	}
 	if err != nil {
-		return dst, err
-	}
-	for range maxPasses {
-		next := text
-		if fold {
-			next = cases.Fold().Bytes(next)
-		}
-		next, err = mapped(norm.NFKC.Bytes(next))
-		if err != nil {
-			return dst, err
-		}
-		if bytes.Equal(next, text) {
-			break
-		}
-		text = next
-	}
-	if text, err = marked(text, sp); err != nil {
 		return dst, err
 	}
 	start := len(dst)
@@ -164,6 +171,28 @@ func prepareUnicode(dst, v []byte, fold bool, sp *spaces) ([]byte, error) {
 		}
 	}
 	return dst, nil
+}
+
+// preparedText maps, folds and normalises (sections 2.2 and 2.3).
+func preparedText(v []byte, fold bool) ([]byte, error) {
+	text, err := mapped(v)
+	if err != nil {
+		return nil, err
+	}
+	for range maxPasses {
+		next := text
+		if fold {
+			next = cases.Fold().Bytes(next)
+		}
+		if next, err = mapped(norm.NFKC.Bytes(next)); err != nil {
+			return nil, err
+		}
+		if bytes.Equal(next, text) {
+			break
+		}
+		text = next
+	}
+	return text, nil
 }
 
 // mapped does RFC 4518 section 2.2 but for the folding of case.

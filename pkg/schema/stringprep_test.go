@@ -184,6 +184,37 @@ func TestNoGarbageForASCII(t *testing.T) {
 	}
 }
 
+// TestSinglesAgree checks the short way for Latin, Greek and Cyrillic text
+// against the long one: each code point alone, and between others.
+func TestSinglesAgree(t *testing.T) {
+	for _, fold := range []bool{true, false} {
+		singles := 0
+		for r := rune(0); r < tableEnd+10; r++ {
+			for _, in := range []string{string(r), "Ä" + string(r), string(r) + " Éa", "σ" + string(r) + "Σ"} {
+				got, ok := prepareSingles(nil, []byte(in), fold, &substrValue)
+				if !ok {
+					continue
+				}
+				singles++
+				text, err := preparedText([]byte(in), fold)
+				if err == nil {
+					text, err = marked(text, &substrValue)
+				}
+				if want := appendSpaced(nil, text, fold, &substrValue); err != nil || string(got) != string(want) {
+					t.Errorf("%q: %q, want %q, %v", in, got, want, err)
+				}
+			}
+		}
+		if singles < 4*1000 {
+			t.Errorf("only %d texts went the short way", singles)
+		}
+	}
+	long := strings.Repeat("ÄÖ ", stackText)
+	if got, err := caseIgnore(nil, []byte(long)); err != nil || string(got) != strings.TrimSpace(strings.Repeat("äö ", stackText)) {
+		t.Errorf("a long text: %d bytes, %v", len(got), err)
+	}
+}
+
 func BenchmarkCaseIgnore(b *testing.B) {
 	value := []byte("Barbara Jane Jensen!")
 	buf := make([]byte, 0, 64)
