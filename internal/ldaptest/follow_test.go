@@ -197,6 +197,12 @@ func (m *mirror) said() []string {
 	return slices.Clone(m.log)
 }
 
+// held is the cookie.
+func (m *mirror) held() string {
+	defer m.lock()()
+	return string(m.cookie)
+}
+
 // await waits until the content is as wanted.
 func (m *mirror) await(t *testing.T, what string, wanted func() bool) {
 	t.Helper()
@@ -305,6 +311,9 @@ func testFollowing(t *testing.T, u upstream) {
 	s := follow(t, u.address, "dc=tea", syncrepl.RefreshAndPersist, m)
 	settled := func() bool { return m.lines() == again(t, u.address) }
 	m.await(t, "the first load", settled)
+	if n := strings.Count(m.lines(), "entryCSN: "); n != 4 {
+		t.Fatalf("%d of 4 entries were loaded:\n%s", n, m.lines())
+	}
 	for _, change := range []string{
 		oolong,
 		"dn: cn=sencha,ou=green,dc=tea\nchangetype: modify\nreplace: description\ndescription: steamed\n",
