@@ -304,7 +304,7 @@ func again(t *testing.T, address string) string {
 	return m.lines()
 }
 
-// R11, R12, R33: the same following of a scripted and of a real server; what was
+// R12, R33, R35: the same following of a scripted and of a real server; what was
 // followed is at every step what a fresh search gives.
 func testFollowing(t *testing.T, u upstream) {
 	m := newMirror()

@@ -113,7 +113,7 @@ func TestRootDSE(t *testing.T) {
 	}
 }
 
-// R11: the sync search of ldapsearch, both modes.
+// R12: the sync search of ldapsearch, both modes.
 func TestLdapsearchSync(t *testing.T) {
 	s := start(t, Options{Suffix: RedHatSuffix, LDIF: RedHatLDIF, SID: 0x0fe})
 	out, err := tool(t, s.URL(), "ldapsearch", "-b", RedHatSuffix, "-E", "!sync=ro", "1.1")
@@ -312,7 +312,7 @@ func TestCookiesThatDoNotFit(t *testing.T) {
 	m.await(t, "a full present phase", func() bool { return m.lines() == again(t, s.Addr()) })
 }
 
-// R16: what a bad upstream may send, by script; the raw bytes go out as they are.
+// R15, R35: what a bad upstream may send, by script; the raw bytes go out as they are.
 func TestScript(t *testing.T) {
 	s := start(t, Options{Suffix: "dc=tea", LDIF: teaLDIF})
 	entry := dit.AppendAttr(nil, "objectClass", "device")

@@ -280,7 +280,7 @@ func TestResultErrors(t *testing.T) {
 	}
 }
 
-// R12, R33: a refresh that is cut after any message never ends, whatever was
+// R12, R33, R35: a refresh that is cut after any message never ends, whatever was
 // sent and however the phases went.
 func TestCutAnywhere(t *testing.T) {
 	whole := []Message{entry(StateAdd, 1), newCookie("rid=001,csn=" + csnA1), set(false, 2, 3), entry(StatePresent, 4), nextPhase().with(newer),

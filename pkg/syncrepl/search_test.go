@@ -10,7 +10,7 @@ import (
 	"shaft/pkg/dit"
 )
 
-// R12: the search as it goes out, octet by octet.
+// R11, R12: the search as it goes out, octet by octet.
 func TestAppendSearch(t *testing.T) {
 	got := AppendSearch(nil, 2, Request{
 		Base: "dc=x", Scope: 2, Filter: dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"},
