@@ -162,6 +162,7 @@ func (b *Builder) stamp(csn dit.CSN) dit.CSN {
 
 // note records that id was added or modified.
 func (b *Builder) note(kind ChangeKind, id ID, oldDN string) {
+	b.order(id)
 	b.changes = append(b.changes, Change{Kind: kind, ID: id, Row: b.v.row(id).public(), OldDN: oldDN})
 }
 

@@ -82,18 +82,10 @@ func (b *Builder) free(id ID) {
 
 // attach makes id the last child of parent, under the name that its value has.
 func (b *Builder) attach(id, parent ID, rdnHash uint32) {
-	p := b.edit(parent)
-	last := p.last
-	p.last = id
-	if last == 0 {
-		p.first = id
-	}
-	p.kids++
-	if last != 0 {
-		b.edit(last).next = id
-	}
+	b.link(id, parent, b.v.row(parent).last)
+	b.edit(parent).kids++
 	r := b.edit(id)
-	r.parent, r.prev, r.next, r.rdnHash = parent, last, 0, rdnHash
+	r.parent, r.rdnHash = parent, rdnHash
 	b.v.children.insert(childHash(parent, rdnHash), uint32(id))
 }
 
@@ -101,19 +93,58 @@ func (b *Builder) attach(id, parent ID, rdnHash uint32) {
 // parent number stays, so that its DN can still be told.
 func (b *Builder) detach(id ID) {
 	r := *b.v.row(id)
+	b.unlink(&r)
+	b.edit(r.parent).kids--
+	b.v.children.remove(childHash(r.parent, r.rdnHash), uint32(id))
+}
+
+// order moves id to its place among its siblings, which stand in the order of
+// their CSNs: so a tree built again from what was stored lists entries as it
+// did before. What changes is nearly always the newest, and goes to the end.
+func (b *Builder) order(id ID) {
+	v := b.v
+	r := *v.row(id)
+	if id == v.root || (r.prev == 0 || v.row(r.prev).csn <= r.csn) && (r.next == 0 || v.row(r.next).csn >= r.csn) {
+		return
+	}
+	b.unlink(&r)
+	before := v.row(r.parent).last
+	for before != 0 && v.row(before).csn > r.csn {
+		before = v.row(before).prev
+	}
+	b.link(id, r.parent, before)
+}
+
+// link puts id into its parent's list behind the sibling before; 0: first.
+func (b *Builder) link(id, parent, before ID) {
+	p := b.edit(parent)
+	next := p.first
+	if before != 0 {
+		s := b.edit(before)
+		next, s.next = s.next, id
+	} else {
+		p.first = id
+	}
+	if next != 0 {
+		b.edit(next).prev = id
+	} else {
+		p.last = id
+	}
+	r := b.edit(id)
+	r.prev, r.next = before, next
+}
+
+// unlink takes a row out of its parent's list.
+func (b *Builder) unlink(r *row) {
 	p := b.edit(r.parent)
-	p.kids--
 	if r.prev == 0 {
 		p.first = r.next
+	} else {
+		b.edit(r.prev).next = r.next
 	}
 	if r.next == 0 {
 		p.last = r.prev
-	}
-	if r.prev != 0 {
-		b.edit(r.prev).next = r.next
-	}
-	if r.next != 0 {
+	} else {
 		b.edit(r.next).prev = r.prev
 	}
-	b.v.children.remove(childHash(r.parent, r.rdnHash), uint32(id))
 }

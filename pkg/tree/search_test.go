@@ -203,3 +203,37 @@ func TestDeepNames(t *testing.T) {
 		}
 	}
 }
+
+// R38: what a matcher is given: the DN for :dn filters, operational attributes,
+// stored and computed, only where it looks at them.
+func TestMatching(t *testing.T) {
+	v := grow(t, planted(t), "ou=b", "cn=a,ou=b", "cn=c,cn=a,ou=b", "cn=d,ou=g")
+	for _, c := range []struct {
+		filter, base string
+		scope        Scope
+		want         string
+	}{
+		{"(ou:dn:=B)", "", Sub, "ou=b. cn=a,ou=b. cn=c,cn=a,ou=b."},
+		{"(ou:dn:=b)", "ou=b", Subordinate, "cn=a,ou=b. cn=c,cn=a,ou=b."},
+		{"(&(sn=1)(ou:dn:=b))", "", Sub, "cn=a,ou=b."},
+		{"(structuralObjectClass=person)", "ou=b", One, "cn=a,ou=b."},
+		{"(hasSubordinates=TRUE)", "", Sub, ". ou=b. cn=a,ou=b. ou=g."},
+		{"(numSubordinates=2)", "", Sub, "."},
+		{"(numSubordinates>=1)", "ou=b", Sub, "ou=b. cn=a,ou=b."},
+		{"(!(hasSubordinates=TRUE))", "", Sub, "cn=c,cn=a,ou=b. cn=d,ou=g."},
+		{"(contextCSN=*)", "", Sub, "."},
+		{"(entryCSN=*)", "cn=d,ou=g", Base, "cn=d,ou=g."},
+		{"(subschemaSubentry=CN=subschema)", "ou=g", Sub, "ou=g. cn=d,ou=g."},
+		{"(objectClass=glue)", "", Sub, "ou=g."},
+		{"(entryDN:dnSubtreeMatch:=" + under("ou=g") + ")", "", Sub, ""},
+		{"(unknownAttribute=x)", "", Sub, ""},
+		{"(!(unknownAttribute=x))", "ou=g", Base, "ou=g."},
+		{"(&)", "ou=b", One, "cn=a,ou=b."},
+		{"(|)", "", Sub, ""},
+	} {
+		got := found(v, Query{Base: find(t, v, c.base), Scope: c.scope, Matcher: matcher(t, c.filter)})
+		if got != c.want {
+			t.Errorf("%s scope %d below %q: %s, want %s", c.filter, c.scope, c.base, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,277 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"shaft/internal/ldaptest"
+	"shaft/pkg/dit"
+	"shaft/pkg/schema"
+	"shaft/pkg/store"
+	"shaft/pkg/tree"
+	"shaft/pkg/upstream"
+)
+
+const baseDN = "ou=Package Listers"
+
+// world is an engine over a store on disk, and the servers it follows.
+type world struct {
+	t      *testing.T
+	dir    string
+	schema *schema.Schema
+	store  *store.Store
+	e      *Engine
+	log    *strings.Builder
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	s, err := schema.Bundled().Extend(schema.File{Name: "story.schema", Text: []byte(ldaptest.StorySchema)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, dir: t.TempDir(), schema: s}
+	w.open()
+	t.Cleanup(w.close)
+	return w
+}
+
+func (w *world) open() {
+	w.t.Helper()
+	var err error
+	if w.store, err = store.Open(w.dir, store.Options{}); err != nil {
+		w.t.Fatal(err)
+	}
+	base, err := dit.ParseDN(w.schema, baseDN)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.e, err = Open(Options{
+		Store: w.store, Schema: w.schema, BaseDN: base, Log: slog.New(slog.DiscardHandler), ProbeEvery: 50 * time.Millisecond,
+		Upstream: upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) close() {
+	if w.e == nil {
+		return
+	}
+	w.e.Close()
+	if err := w.store.Close(); err != nil {
+		w.t.Error(err)
+	}
+	w.e = nil
+}
+
+// restart closes everything and opens it again; the tree must be the same, byte for byte.
+func (w *world) restart() {
+	w.t.Helper()
+	before := w.print()
+	w.close()
+	w.open()
+	if after := w.print(); after != before {
+		w.t.Fatalf("after a restart the tree differs\n%s", firstDifference(before, after))
+	}
+}
+
+func firstDifference(a, b string) string {
+	la, lb := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range la {
+		if i >= len(lb) || la[i] != lb[i] {
+			other := ""
+			if i < len(lb) {
+				other = lb[i]
+			}
+			return fmt.Sprintf("line %d\nwas %s\nis  %s", i+1, la[i], other)
+		}
+	}
+	return fmt.Sprintf("%d lines more", len(lb)-len(la))
+}
+
+// print is the whole tree with every attribute, in the order of a search.
+func (w *world) print() string {
+	v := w.e.Version()
+	var b strings.Builder
+	for c := v.Search(tree.Query{Base: v.Root(), Scope: tree.Sub}); c.Next(); {
+		e := c.Entry()
+		fmt.Fprintf(&b, "%s\n%q\n", e.DN(), append(append(append(dit.Run(nil), e.User()...), e.Oper()...), e.AppendComputed(nil)...))
+	}
+	return b.String()
+}
+
+func (w *world) source(s *ldaptest.Server, base string) upstream.Source {
+	src, _, err := upstream.ParseURL(s.URL() + "/" + strings.ReplaceAll(base, " ", "%20"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return src
+}
+
+func (w *world) add(id, name string, src upstream.Source) *Added {
+	w.t.Helper()
+	out, err := w.e.AddSubscription(context.Background(), Subscription{ID: id, Name: name, Source: src}, false)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return out
+}
+
+func (w *world) name(dn string) *Name {
+	w.t.Helper()
+	n, err := w.e.Name(context.Background(), dn)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// await waits until cond holds.
+func await(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+func (w *world) awaitLive(dn string) {
+	w.t.Helper()
+	await(w.t, dn+" is live", func() bool { return w.name(dn).Head.State == "live" })
+}
+
+// content is what an entry is compared by: its UUID and one attribute.
+func (w *world) content() map[string]string {
+	v := w.e.Version()
+	out := map[string]string{}
+	at := w.schema.Attribute("description")
+	for c := v.Search(tree.Query{Base: v.Root(), Scope: tree.Sub}); c.Next(); {
+		e := c.Entry()
+		if row := e.Row(); row.Claim != 0 {
+			out[string(e.DN())] = fmt.Sprintf("%s %q", row.UUID, slices.Sorted(values(e.User().Values(w.schema, at))))
+		}
+	}
+	return out
+}
+
+func values(list [][]byte) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, v := range list {
+			if !yield(string(v)) {
+				return
+			}
+		}
+	}
+}
+
+// upstreamContent asks a server the same, with its DNs moved to name.
+func (w *world) upstreamContent(s *ldaptest.Server, base, name string) map[string]string {
+	w.t.Helper()
+	c, err := ldap.DialURL(s.URL())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer c.Close()
+	res, err := c.Search(ldap.NewSearchRequest(base, ldap.ScopeWholeSubtree, 0, 0, 0, false, "(objectClass=*)", []string{"description", "entryUUID"}, nil))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, e := range res.Entries {
+		dn := strings.TrimSuffix(e.DN, base) + name
+		out[dn] = fmt.Sprintf("%s %q", e.GetAttributeValue("entryUUID"), slices.Sorted(slices.Values(e.GetAttributeValues("description"))))
+	}
+	return out
+}
+
+// awaitEqual waits until the tree shows what the server has.
+func (w *world) awaitEqual(s *ldaptest.Server, base, name string) {
+	w.t.Helper()
+	want := w.upstreamContent(s, base, name)
+	var got map[string]string
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if got = w.content(); maps.Equal(got, want) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			for dn := range want {
+				if got[dn] != want[dn] {
+					w.t.Errorf("%s: %q here, %q there", dn, got[dn], want[dn])
+				}
+			}
+			for dn := range got {
+				if _, ok := want[dn]; !ok {
+					w.t.Errorf("%s is here and not there", dn)
+				}
+			}
+			w.t.Fatalf("the tree does not follow: %+v", w.name(name))
+		}
+	}
+}
+
+// check verifies what holds of every version: parents, the RDN's value, UUIDs
+// that are unique, CSNs below the context's.
+func (w *world) check() {
+	w.t.Helper()
+	v := w.e.Version()
+	uuids := map[dit.UUID]string{}
+	for c := v.Search(tree.Query{Base: v.Root(), Scope: tree.Sub}); c.Next(); {
+		e := c.Entry()
+		row := e.Row()
+		dn, err := dit.ParseDN(w.schema, string(e.DN()))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if other, twice := uuids[row.UUID]; twice {
+			w.t.Errorf("%s and %s share the entryUUID %s", dn, other, row.UUID)
+		}
+		uuids[row.UUID] = dn.String()
+		if row.CSN > v.CSN() || row.CSN == 0 {
+			w.t.Errorf("%s has CSN %d of %d", dn, row.CSN, v.CSN())
+		}
+		for _, ava := range dn.RDN(0).AVAs() {
+			at := w.schema.Attribute(ava.Type)
+			if len(e.User().Values(w.schema, at)) == 0 {
+				w.t.Errorf("%s lacks its RDN's %s", dn, ava.Type)
+			}
+		}
+	}
+}
+
+func serve(t *testing.T, o ldaptest.Options) *ldaptest.Server {
+	t.Helper()
+	s, err := ldaptest.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
