@@ -104,40 +104,30 @@ func (b *Batch) size() (int, error) {
 		return 0, fmt.Errorf("%d records: %w", n, ErrTooBig)
 	}
 	total, largest := 0, 0
-	add := func(key int, value int) error {
-		if value > MaxValue {
-			return fmt.Errorf("value of %d bytes, at most %d: %w", value, MaxValue, ErrTooBig)
-		}
+	add := func(key, value int) {
 		total += key + value + recordOverhead
 		largest = max(largest, value)
-		return nil
-	}
-	var err error
-	each := func(key int, value int) {
-		if err == nil {
-			err = add(key, value)
-		}
 	}
 	for i := range b.Puts {
-		each(2*contentKeyLen, len(b.Puts[i].Value))
+		add(2*contentKeyLen, len(b.Puts[i].Value))
 	}
 	for range b.Deletes {
-		each(2*contentKeyLen, 0)
+		add(2*contentKeyLen, 0)
 	}
 	for i := range b.Cookies {
-		each(5, len(b.Cookies[i].Cookie)+len(b.Cookies[i].Server))
+		add(5, len(b.Cookies[i].Cookie)+len(b.Cookies[i].Server))
 	}
 	for _, r := range b.Records {
 		if len(r.Name) > maxName {
 			return 0, fmt.Errorf("record name of %d bytes, at most %d", len(r.Name), maxName)
 		}
-		each(len(r.Name), len(r.Value))
+		add(len(r.Name), len(r.Value))
 	}
 	for _, line := range b.Journal {
-		each(9, len(line))
+		add(9, len(line))
 	}
-	if err != nil {
-		return 0, err
+	if largest > MaxValue {
+		return 0, fmt.Errorf("value of %d bytes, at most %d: %w", largest, MaxValue, ErrTooBig)
 	}
 	if len(b.Puts)+len(b.Deletes) <= 1 {
 		total -= largest

@@ -155,5 +155,8 @@ func eachChange(key, value []byte, fn func(Change) error) error {
 			return err
 		}
 	}
+	if len(rest) > 0 {
+		return corruptKey(key)
+	}
 	return nil
 }

@@ -98,7 +98,7 @@ func (c *claimState) encode() []byte {
 
 func (c *claimState) decode(src []byte) error {
 	const head = 1 + 4 + 4 + 8 + 8 + 4
-	if len(src) < head {
+	if len(src) < head || src[0] > flagDropped|flagDamaged {
 		return errForm
 	}
 	c.dropped, c.damaged = src[0]&flagDropped != 0, src[0]&flagDamaged != 0

@@ -25,7 +25,7 @@ var errDiscarded = errors.New("stage was discarded")
 
 // Stage is a refresh being written beside the live content. It is for one
 // goroutine, not the single writer's, and never seen before CommitStage. It
-// remembers 24 bytes for each entry staged.
+// keeps 24 bytes in memory for each entry staged, and 1.5 MB of buffers.
 type Stage struct {
 	s     *Store
 	claim uint32
@@ -83,6 +83,9 @@ func (s *Store) Stage(claimID uint32) (*Stage, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fmt.Errorf("stage claim %d: %w", claimID, ErrClosed)
+	}
 	c := s.claims[claimID]
 	if c == nil {
 		c = &claim{}

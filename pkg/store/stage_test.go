@@ -143,6 +143,27 @@ func TestStageSameEntryTwice(t *testing.T) {
 	wantEntries(t, s, 1, map[int]string{1: "1/112/z"})
 }
 
+func TestStageValue(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	refresh(t, s, 1, 100, "", map[int]string{1: "old", 2: "b", 3: "c"})
+	st := begin(t, s, 1, map[int]string{1: "new"}, 2)
+	if err := st.Sync(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range map[int]string{1: "new", 2: ""} {
+		if got, err := st.Value(scattered(i)); string(got) != want || err != nil {
+			t.Errorf("entry %d: %q, %v", i, got, err)
+		}
+	}
+	if got, err := st.Value(scattered(3)); err == nil {
+		t.Errorf("not staged: %q", got)
+	}
+	s.Close()
+	if _, err := st.Value(scattered(1)); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+}
+
 // Commits between a stage's Sync and its commit are reckoned with.
 func TestCommitDuringStage(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
