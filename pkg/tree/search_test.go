@@ -225,9 +225,7 @@ func TestMatching(t *testing.T) {
 		{"(entryCSN=*)", "cn=d,ou=g", Base, "cn=d,ou=g."},
 		{"(subschemaSubentry=CN=subschema)", "ou=g", Sub, "ou=g. cn=d,ou=g."},
 		{"(objectClass=glue)", "", Sub, "ou=g."},
-		{"(entryDN:dnSubtreeMatch:=" + under("ou=g") + ")", "", Sub, ""},
 		{"(unknownAttribute=x)", "", Sub, ""},
-		{"(!(unknownAttribute=x))", "ou=g", Base, "ou=g."},
 		{"(&)", "ou=b", One, "cn=a,ou=b."},
 		{"(|)", "", Sub, ""},
 	} {
