@@ -43,7 +43,7 @@ func run(args []string) int {
 	case "check":
 		err = check(args[1:])
 	case "demo":
-		err = demo(ctx, args[1:])
+		err = runDemo(ctx, args[1:])
 	case "passwd":
 		err = passwd(args[1:])
 	case "version", "-version", "--version":

@@ -25,6 +25,7 @@ var table = []row{
 	{path: "pkg/operator", mustNot: []string{"pkg/ber", "pkg/rewrite", "pkg/syncrepl", "pkg/store", "pkg/tree", "pkg/ldapd"}},
 	{path: "internal/ldaptest", mustNot: []string{"pkg/rewrite", "pkg/queue", "pkg/store", "pkg/tree", "pkg/engine", "pkg/ldapd", "pkg/operator"}},
 	{path: "pkg/daemon"},
+	{path: "internal/demo", mustNot: []string{"pkg/rewrite", "pkg/queue", "pkg/upstream", "pkg/store", "pkg/tree", "pkg/ldapd"}},
 	{path: "cmd/shaft", mustNot: []string{"pkg/rewrite", "pkg/queue", "pkg/syncrepl", "pkg/store", "pkg/tree", "pkg/engine"}},
 }
 
