@@ -77,8 +77,9 @@ func (w *world) close() {
 // restart closes everything and opens it again; the tree must be the same, byte for byte.
 func (w *world) restart() {
 	w.t.Helper()
-	before := w.print()
+	last := w.e
 	w.close()
+	before := w.printOf(last.Version())
 	w.open()
 	if after := w.print(); after != before {
 		w.t.Fatalf("after a restart the tree differs\n%s", firstDifference(before, after))
@@ -100,8 +101,9 @@ func firstDifference(a, b string) string {
 }
 
 // print is the whole tree with every attribute, in the order of a search.
-func (w *world) print() string {
-	v := w.e.Version()
+func (w *world) print() string { return w.printOf(w.e.Version()) }
+
+func (w *world) printOf(v *tree.Version) string {
 	var b strings.Builder
 	for c := v.Search(tree.Query{Base: v.Root(), Scope: tree.Sub}); c.Next(); {
 		e := c.Entry()
