@@ -11,7 +11,6 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
-	"shaft/pkg/ber"
 	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
 )
@@ -151,7 +150,7 @@ func (k *check) syncrepl(context.Context) (string, error) {
 		if spoken, err := k.answer(frame); err != nil {
 			return "", err
 		} else if spoken {
-			return "refreshAndPersist", k.conn.abandonSync()
+			return "refreshAndPersist", frames.abandon()
 		}
 	}
 	return "", syncrepl.ErrNotSync
@@ -184,15 +183,6 @@ func (k *check) answer(frame []byte) (spoken bool, err error) {
 		return false, searchError(k.src, end)
 	}
 	return true, nil
-}
-
-// abandonSync ends the sync search (RFC 4511 section 4.11); nothing answers.
-func (c *conn) abandonSync() error {
-	msg, mark := ber.Begin(nil, ber.Sequence)
-	msg = ber.AppendInt(msg, ber.Integer, int64(syncID)+2)
-	msg = ber.AppendInt(msg, ber.Tag(0x50), int64(syncID))
-	_, err := c.wire.Write(ber.End(msg, mark))
-	return err
 }
 
 func (k *check) base(ctx context.Context) (string, error) {

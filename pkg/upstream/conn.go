@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -118,19 +119,15 @@ func (c *conn) bind(src Source, o Options) error {
 	return nil
 }
 
-// within runs a request of go-ldap's with a deadline on the socket, since
-// go-ldap's own timeout loses messages of other requests. When the deadline
-// passes the connection is gone. The reason why a connection broke comes
-// from the wire: go-ldap tells only that it did.
+// within runs a request of go-ldap's, and closes the connection when it takes
+// longer than d: go-ldap's own timeout loses messages of other requests, and a
+// deadline on the socket is not felt while the wire waits for the consumer. The
+// reason why a connection broke comes from the wire: go-ldap tells only that it did.
 func (c *conn) within(d time.Duration, request func() error) error {
-	if err := c.wire.SetReadDeadline(time.Now().Add(d)); err != nil {
-		return lost(err)
-	}
+	timer := time.AfterFunc(d, func() { c.wire.fail(os.ErrDeadlineExceeded) })
 	err := request()
-	if err == nil {
-		err = c.wire.SetReadDeadline(time.Time{})
-	}
-	if cause := c.wire.cause(); err != nil && cause != nil {
+	timer.Stop()
+	if cause := c.wire.cause(); cause != nil {
 		return waited(cause, d)
 	}
 	return err

@@ -3,6 +3,8 @@ package upstream
 import (
 	"fmt"
 	"time"
+
+	"shaft/pkg/ber"
 )
 
 // frames is the consumer's end of a wire: the messages of the sync search, one
@@ -122,4 +124,23 @@ func (f *frames) last() (*chunk, error) {
 	default:
 		return nil, lost(f.c.wire.cause())
 	}
+}
+
+// abandon ends the sync search (RFC 4511 section 4.11), which has no answer.
+// The connection goes on without it: what still comes of it is dropped.
+func (f *frames) abandon() error {
+	w := f.c.wire
+	w.abandoned.Store(true)
+	if f.cur != nil {
+		w.release(f.cur)
+		f.cur = nil
+	}
+	for len(w.full) > 0 {
+		w.release(<-w.full)
+	}
+	msg, mark := ber.Begin(nil, ber.Sequence)
+	msg = ber.AppendInt(msg, ber.Integer, int64(syncID)+2)
+	msg = ber.AppendInt(msg, ber.Tag(0x50), int64(syncID))
+	_, err := w.Write(ber.End(msg, mark))
+	return err
 }

@@ -39,6 +39,7 @@ type wire struct {
 	contact  func()        // called when octets came
 
 	following atomic.Bool  // the sync search was sent
+	abandoned atomic.Bool  // it is not wanted any more: its messages are dropped
 	reads     atomic.Int64 // how often octets came
 
 	cur   *chunk
@@ -154,7 +155,9 @@ func (w *wire) sort(frame []byte, at span) error {
 		if !w.following.Load() {
 			return errors.New("the server answered a search before it was sent")
 		}
-		w.cur.spans = append(w.cur.spans, at)
+		if !w.abandoned.Load() {
+			w.cur.spans = append(w.cur.spans, at)
+		}
 	case id == 0:
 		return unsolicited(op)
 	default:

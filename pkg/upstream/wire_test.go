@@ -208,15 +208,21 @@ func TestPlainRequestsBesideTheSearch(t *testing.T) {
 	if _, err := c.wire.Write(syncrepl.AppendSearch(nil, syncID, filter)); err != nil {
 		t.Fatal(err)
 	}
-	for range 10 {
-		if err := c.findBase(context.Background(), s.source(), o); err != nil {
-			t.Fatal(err)
+	asked := make(chan error, 10)
+	go func() {
+		for range cap(asked) {
+			asked <- c.findBase(context.Background(), s.source(), o)
 		}
-	}
+	}()
 	f := newFrames(c, o)
 	for i := range 101 {
 		if _, err := f.Next(); err != nil {
 			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+	for range cap(asked) {
+		if err := <-asked; err != nil {
+			t.Error(err)
 		}
 	}
 	c.close()
@@ -224,6 +230,41 @@ func TestPlainRequestsBesideTheSearch(t *testing.T) {
 	case <-s.unbound:
 	case <-time.After(patience):
 		t.Error("closed without an unbind")
+	}
+}
+
+// R15: a plain request ends in time even when the wire waits for a consumer of
+// the search that does not read; an abandoned search is in nobody's way.
+func TestR15RequestsBesideAStalledSearch(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{sync: func(s *session, r request) { s.refresh(10_000, "c") }})
+	for _, abandon := range []bool{false, true} {
+		o := quick().withDefaults()
+		if !abandon {
+			o.DialTimeout = 50 * time.Millisecond
+		}
+		c, err := open(context.Background(), s.source(), o, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.wire.following.Store(true)
+		if _, err := c.wire.Write(syncrepl.AppendSearch(nil, syncID, syncrepl.Request{Mode: syncrepl.RefreshAndPersist})); err != nil {
+			t.Fatal(err)
+		}
+		f := newFrames(c, o)
+		if _, err := f.Next(); err != nil {
+			t.Fatal(err)
+		}
+		if abandon {
+			if err := f.abandon(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err = c.findBase(context.Background(), s.source(), o)
+		if abandon && err != nil || !abandon && (err == nil || !strings.Contains(err.Error(), "no answer within 50ms")) {
+			t.Errorf("abandoned %v: %v", abandon, err)
+		}
+		c.close()
 	}
 }
 
