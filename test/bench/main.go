@@ -1,0 +1,122 @@
+// Command bench measures Shaft beside Debian's slapd: the same content, the
+// same requests, one machine, in turns, some rounds; it prints medians with the
+// smallest and the largest figure.
+//
+//	go run ./test/bench                      # what docs/benchmarks.md shows: ten minutes
+//	go run ./test/bench -quick               # a look: one minute
+//	go run ./test/bench -only refresh -cpuprofile /tmp/profiles
+//
+// A slapd provider is loaded with made-up people (generate.go). Shaft and a
+// slapd consumer copy it by SyncRepl (refresh.go); then a load generator sends
+// the same searches to Shaft's copy and to the provider (searches.go). Every
+// server is a process of its own, so that the kernel counts its CPU time and memory.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+	"time"
+)
+
+// options are the command's flags.
+type options struct {
+	rounds   int
+	entries  int           // people; the ous above them come on top
+	window   time.Duration // that a load is measured for
+	seed     uint64
+	only     *regexp.Regexp
+	markdown bool
+	profiles string // directory for profiles of Shaft; "": none
+}
+
+const (
+	defaultRounds  = 5
+	defaultEntries = 100_000
+	defaultWindow  = 4 * time.Second
+	quickEntries   = 20_000 // two full ous
+	quickWindow    = time.Second
+)
+
+func main() {
+	if config := os.Getenv(daemonConfig); config != "" {
+		exit(profiledDaemon(config, os.Getenv(daemonProfiles)))
+	}
+	o, err := parseOptions(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		os.Exit(0)
+	}
+	if err != nil {
+		exit(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exit(run(ctx, o))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func parseOptions(args []string) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.IntVar(&o.rounds, "rounds", defaultRounds, "`times` that each side is measured")
+	fs.IntVar(&o.entries, "entries", defaultEntries, "people in the provider")
+	fs.DurationVar(&o.window, "window", defaultWindow, "how long a load is measured")
+	fs.Uint64Var(&o.seed, "seed", 1, "of content and requests")
+	fs.BoolVar(&o.markdown, "markdown", false, "print tables as in docs/benchmarks.md")
+	fs.StringVar(&o.profiles, "cpuprofile", "", "`directory` for CPU and allocation profiles of Shaft, which cost it some speed")
+	only := fs.String("only", "", "measure the rows that match this `regexp`: "+rowNames())
+	quick := fs.Bool("quick", false, fmt.Sprintf("one round, %d entries, windows of %v", quickEntries, quickWindow))
+	if err := fs.Parse(args); err != nil {
+		return o, err
+	}
+	if *quick {
+		o.rounds, o.entries, o.window = 1, quickEntries, quickWindow
+		if err := fs.Parse(args); err != nil { // what is given beside -quick counts
+			return o, err
+		}
+	}
+	var err error
+	if o.only, err = regexp.Compile(*only); err != nil {
+		return o, fmt.Errorf("-only: %w", err)
+	}
+	if o.rounds < 1 || o.entries < 1 || o.window <= 0 || fs.NArg() > 0 {
+		return o, errors.New("-rounds, -entries and -window are above 0, and no other arguments are taken")
+	}
+	return o, nil
+}
+
+// run measures the wanted rows and prints them.
+func run(ctx context.Context, o options) error {
+	rows := wanted(o)
+	if len(rows) == 0 {
+		return fmt.Errorf("-only: no row matches; there are %s", rowNames())
+	}
+	b, err := newBench(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	printMachine(os.Stdout, b.machine, o)
+	for _, r := range rows {
+		res, err := b.measure(ctx, r)
+		if err != nil {
+			return fmt.Errorf("row %s: %w", r.name, err)
+		}
+		if err := res.print(os.Stdout, o.markdown); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+)
+
+// result is a measured row.
+type result struct {
+	title   string
+	figures []figure
+	samples [2][][]float64 // by side, round, figure
+}
+
+// cells gives the table, its head first.
+func (r *result) cells() [][4]string {
+	out := [][4]string{{"", "Shaft", "slapd", "Shaft is better by"}}
+	for i, f := range r.figures {
+		var sides [2]spread
+		for s, rounds := range r.samples {
+			values := make([]float64, len(rounds))
+			for j, round := range rounds {
+				values[j] = round[i]
+			}
+			sides[s] = spreadOf(values)
+		}
+		ratio := ""
+		if times := better(f.kind, sides[ours].median, sides[theirs].median); times > 0 {
+			ratio = number(times) + " times"
+		}
+		out = append(out, [4]string{f.name, sides[ours].String(), sides[theirs].String(), ratio})
+	}
+	return out
+}
+
+func (r *result) print(w io.Writer, markdown bool) error {
+	var b bytes.Buffer
+	if markdown {
+		fmt.Fprintf(&b, "\n### %s\n\n", sentence(r.title))
+		for i, c := range r.cells() {
+			fmt.Fprintf(&b, "| %s |\n", strings.Join(c[:], " | "))
+			if i == 0 {
+				fmt.Fprintln(&b, "|---|--:|--:|--:|")
+			}
+		}
+	} else {
+		fmt.Fprintf(&b, "\n%s\n", r.title)
+		t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+		for _, c := range r.cells() {
+			fmt.Fprintf(t, "  %s\n", strings.Join(c[:], "\t"))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// machine is what the figures depend on.
+type machine struct {
+	cpu   string
+	cores int
+	slapd string
+	load  string // average of the last minute before the start
+}
+
+func thisMachine() (machine, error) {
+	m := machine{cpu: "unknown CPU", cores: runtime.NumCPU()}
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return m, err
+	}
+	if model := field(string(info), "model name"); model != "" {
+		m.cpu = model
+	}
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return m, err
+	}
+	m.load, _, _ = strings.Cut(string(load), " ")
+	out, _ := exec.Command(slapdProgram, "-VV").CombinedOutput() // it ends with 1 and says its version
+	m.slapd = "of unknown version"
+	if _, rest, ok := strings.Cut(string(out), "slapd "); ok {
+		m.slapd, _, _ = strings.Cut(rest, " ")
+	}
+	return m, nil
+}
+
+// field finds a "name : value" line, as in /proc/cpuinfo and /proc/PID/status.
+func field(text, name string) string {
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+func printMachine(w io.Writer, m machine, o options) {
+	fmt.Fprintf(w, "%s, %d cores, load %s before the start; %s, slapd %s. Median (smallest to largest) of %d.\n",
+		m.cpu, m.cores, m.load, runtime.Version(), m.slapd, o.rounds)
+}

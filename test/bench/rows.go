@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// side is one of the two that are compared.
+type side int
+
+const (
+	ours side = iota
+	theirs
+)
+
+// row is one thing that is measured on both sides.
+type row struct {
+	name    string
+	title   func(o options) string
+	figures []figure
+	// sample measures one side once; the values are in the order of figures.
+	sample func(ctx context.Context, b *bench, s side) ([]float64, error)
+}
+
+// figure is one number of a row.
+type figure struct {
+	name string
+	kind figureKind
+}
+
+type figureKind int
+
+const (
+	cost    figureKind = iota // less is better
+	rate                      // more is better
+	neutral                   // tells about the measurement; has no ratio
+)
+
+var rows = []row{refreshRow,
+	searchRow("base-1", "base search of one entry, 8 connections, one request at a time on each", baseLoad(1)),
+	searchRow("base-16", "base search of one entry, 8 connections, 16 requests under way on each", baseLoad(16)),
+	searchRow("equality", "(uid=…) below the suffix, one hit, 8 connections, one request at a time on each", equalityLoad),
+	listRow,
+}
+
+func rowNames() string {
+	names := make([]string, len(rows))
+	for i, r := range rows {
+		names[i] = r.name
+	}
+	return strings.Join(names, ", ")
+}
+
+func wanted(o options) []row {
+	var out []row
+	for _, r := range rows {
+		if o.only.MatchString(r.name) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// bench holds what all rows share.
+type bench struct {
+	o        options
+	dir      string
+	machine  machine
+	content  content
+	shaft    string // the program
+	provider *slapd
+	copy     *shaft // serves searches; started by the first row that needs it
+	round    int
+	row      string
+}
+
+// newBench builds Shaft, loads the provider and starts it.
+func newBench(ctx context.Context, o options) (b *bench, err error) {
+	if err := needTools(); err != nil {
+		return nil, err
+	}
+	b = &bench{o: o, content: content{seed: o.seed, people: o.entries}}
+	if b.dir, err = os.MkdirTemp("", "shaft-bench"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if b.machine, err = thisMachine(); err != nil {
+		return b, err
+	}
+	if b.shaft, err = buildShaft(ctx, b.dir, o.profiles); err != nil {
+		return b, err
+	}
+	if b.provider, err = newProvider(ctx, b.dir, b.content); err != nil {
+		return b, err
+	}
+	return b, nil
+}
+
+// close stops what still runs and removes the files.
+func (b *bench) close() {
+	if b.copy != nil {
+		b.copy.stop()
+	}
+	if b.provider != nil {
+		b.provider.stop()
+	}
+	os.RemoveAll(b.dir) //nolint:errcheck // in the directory for temporary files
+}
+
+// measure takes the sides in turns; who begins changes with the round.
+func (b *bench) measure(ctx context.Context, r row) (*result, error) {
+	res := &result{title: r.title(b.o), figures: r.figures}
+	b.row = r.name
+	for b.round = 1; b.round <= b.o.rounds; b.round++ {
+		for i := range 2 {
+			s := side((b.round + 1 + i) % 2)
+			fmt.Fprintf(os.Stderr, "%s: round %d of %d, %s\n", r.name, b.round, b.o.rounds, s)
+			values, err := r.sample(ctx, b, s)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s, err)
+			}
+			res.samples[s] = append(res.samples[s], values)
+		}
+	}
+	return res, nil
+}
+
+func (s side) String() string {
+	if s == ours {
+		return "shaft"
+	}
+	return "slapd"
+}
+
+// tempDir makes a directory for one server.
+func (b *bench) tempDir(name string) (string, error) { return os.MkdirTemp(b.dir, name) }
+
+// profileName names the profile of what is measured now.
+func (b *bench) profileName() string { return fmt.Sprintf("%s-%d", b.row, b.round) }
