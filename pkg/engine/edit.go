@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cespare/xxhash/v2"
-
 	"shaft/pkg/dit"
 	"shaft/pkg/store"
 	"shaft/pkg/tree"
@@ -23,8 +21,8 @@ type edit struct {
 	mark  int // changes of the builder that were settled
 
 	batch   store.Batch
-	puts    map[store.Key]store.Put
-	deletes map[store.Key]bool
+	puts    map[upstreamKey]store.Put
+	deletes map[upstreamKey]bool
 	glue    map[dit.UUID][]byte // records of own entries; nil: gone
 	refresh *refresh            // when it is one
 	stage   *store.Stage        // where content goes, when it is more than a batch
@@ -36,7 +34,7 @@ type edit struct {
 func (e *Engine) edit(cl *claim) *edit {
 	ed := &edit{
 		e: e, b: e.Version().Edit(), claim: cl,
-		puts: map[store.Key]store.Put{}, deletes: map[store.Key]bool{},
+		puts: map[upstreamKey]store.Put{}, deletes: map[upstreamKey]bool{},
 		glue: map[dit.UUID][]byte{},
 	}
 	ed.b.NextCSN = e.nextCSN
@@ -88,7 +86,7 @@ func (ed *edit) settleDeleted(ch tree.Change) {
 		}
 		return
 	}
-	key := store.Key{Claim: row.Claim, UUID: id, Gen: row.Gen}
+	key := upstreamKey{row.Claim, id}
 	if ed.stage == nil {
 		delete(ed.puts, key)
 		ed.deletes[key] = true
@@ -115,8 +113,7 @@ func (ed *edit) settleMoved(ch tree.Change) {
 	if owner == nil || ed.staged(id) {
 		return
 	}
-	key := store.Key{Claim: row.Claim, UUID: id, Gen: row.Gen}
-	value, err := ed.stored(key)
+	value, err := ed.stored(upstreamKey{row.Claim, id})
 	if err != nil {
 		ed.fail(err)
 		return
@@ -126,9 +123,7 @@ func (ed *edit) settleMoved(ch tree.Change) {
 		ed.fail(fmt.Errorf("entry %s of claim %s: %w", id, owner.id, err))
 		return
 	}
-	rec.hash -= xxhash.Sum64(rec.rel)
-	rec.rel = relativeText(ed.b.Entry(ch.ID).DN(), owner.name)
-	rec.hash += xxhash.Sum64(rec.rel)
+	rec.setRel(relativeText(ed.b.Entry(ch.ID).DN(), owner.name))
 	row.Hash = rec.hash
 	ed.write(&row, id, rec.append(nil))
 	ed.b.SetRow(ch.ID, row)
@@ -137,7 +132,7 @@ func (ed *edit) settleMoved(ch tree.Change) {
 // write stores an entry's record where this edit's content goes; it sets the
 // row's generation.
 func (ed *edit) write(row *tree.Row, id dit.UUID, value []byte) {
-	key := store.Key{Claim: row.Claim, UUID: id, Gen: row.Gen}
+	key := upstreamKey{row.Claim, id}
 	if ed.stage == nil {
 		delete(ed.deletes, key)
 		ed.puts[key] = store.Put{Claim: row.Claim, UUID: id, Gen: row.Gen, CSN: row.CSN, Value: value}
@@ -148,16 +143,16 @@ func (ed *edit) write(row *tree.Row, id dit.UUID, value []byte) {
 }
 
 // stored reads a record, this edit's own writes included.
-func (ed *edit) stored(key store.Key) ([]byte, error) {
+func (ed *edit) stored(key upstreamKey) ([]byte, error) {
 	if p, ok := ed.puts[key]; ok {
 		return p.Value, nil
 	}
-	item, err := ed.e.store.Entry(key.Claim, key.UUID)
+	item, err := ed.e.store.Entry(key.claim, key.id)
 	if err != nil {
 		return nil, err
 	}
 	if item == nil {
-		return nil, fmt.Errorf("entry %s is not in the store", key.UUID)
+		return nil, fmt.Errorf("entry %s is not in the store", key.id)
 	}
 	return item.Value, nil
 }
@@ -202,7 +197,7 @@ func (ed *edit) finishBatch() {
 		ed.batch.CSN = max(ed.batch.CSN, ed.batch.Changes[n-1].CSN)
 	}
 	for key := range ed.deletes {
-		ed.batch.Deletes = append(ed.batch.Deletes, key)
+		ed.batch.Deletes = append(ed.batch.Deletes, store.Key{Claim: key.claim, UUID: key.id})
 	}
 	for _, put := range ed.puts {
 		ed.batch.Puts = append(ed.batch.Puts, put)

@@ -91,7 +91,7 @@ func (e *Engine) drop(cl *claim) {
 		}
 	}
 	ed.settle()
-	ed.deletes = map[store.Key]bool{} // all of it goes at once
+	ed.deletes = nil // all of it goes at once
 	ed.finishBatch()
 	ed.batch.Published = e.pub.drop(cl.number)
 	if e.failed != nil {

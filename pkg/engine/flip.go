@@ -128,10 +128,12 @@ func (ed *edit) putStaged(r *refresh) {
 	}
 	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(r.items[a].ordinal, r.items[b].ordinal) })
 	ed.first = ed.e.reserve(int(last) + 1)
+	ed.batch.CSN = ed.first + dit.CSN(last)
 	ed.b.Adopt(r.pack)
 	num, gen := r.claim.number, r.stage.Gen()
 	for _, i := range order {
 		it := &r.items[i]
+		below := ed.liftStaged(r, it)
 		delete(ed.claim.hidden, it.id)
 		served, at := ed.publishAs(ed.claim, it.id)
 		csn := ed.first + dit.CSN(it.ordinal)
@@ -140,10 +142,29 @@ func (ed *edit) putStaged(r *refresh) {
 				ed.b.Delete(at, false)
 			}
 			ed.claim.hide(it.id, hiddenEntry{gen: gen, hash: it.hash, csn: csn, norm: string(r.norm(it))})
-			continue
+		} else if ed.b.PutRef(tree.Row{UUID: served, CSN: csn, Hash: it.hash, Claim: num, Gen: gen}, r.pack, it.ref) == 0 {
+			ed.fail(fmt.Errorf("entry %s has no place in the tree", r.norm(it)))
 		}
-		ed.own = ed.b.PutRef(tree.Row{UUID: served, CSN: csn, Hash: it.hash, Claim: num, Gen: gen}, r.pack, it.ref)
+		ed.placeAll(below)
 	}
+}
+
+// liftStaged is lift for a staged entry, where it matters.
+func (ed *edit) liftStaged(r *refresh, it *staged) []change {
+	if !r.claim.overlapped() {
+		return nil
+	}
+	value, err := r.stage.Value(it.id)
+	if err != nil {
+		ed.fail(err)
+		return nil
+	}
+	rec, err := decodeRecord(value)
+	if err != nil {
+		ed.fail(err)
+		return nil
+	}
+	return ed.lift(r.claim, it.id, rec.rel)
 }
 
 // commitStage makes an edit with a stage durable and publishes it.

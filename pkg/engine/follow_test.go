@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -108,6 +109,52 @@ func randomWrites(t *testing.T, r *rand.Rand, s *ldaptest.Server) {
 				}
 			}
 		}
+	}
+}
+
+// R7: the same with a name inside: what the outer source does there stays hidden,
+// is not lost, and comes back when the inner name goes.
+func TestRandomHistoriesAroundAnInnerName(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 11))
+			outer := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF, PresentPhase: seed%2 == 1})
+			inner := serve(t, ldaptest.Options{Suffix: ldaptest.SuSeSuffix, LDIF: ldaptest.SuSeLDIF})
+			w := newWorld(t)
+			w.add("outer", "cn=Here", w.source(outer, suffix))
+			w.awaitEqual(outer, suffix, name)
+			place := "cn=0,ou=a," + name
+			w.add("inner", place, w.source(inner, ldaptest.SuSeSuffix))
+			w.awaitLive(place)
+			innerContent := w.upstreamContent(inner, ldaptest.SuSeSuffix, place)
+			merged := func() map[string]string {
+				want := maps.Clone(innerContent)
+				for dn, e := range w.upstreamContent(outer, suffix, name) {
+					if dn != place && !strings.HasSuffix(dn, ","+place) {
+						want[dn] = e
+					}
+				}
+				return want
+			}
+			for range 20 {
+				if r.IntN(4) == 0 {
+					outer.Down()
+				}
+				randomWrites(t, r, outer)
+				must(t, outer.Up())
+				want := merged()
+				await(t, "the merged tree", func() bool { return maps.Equal(w.content(), want) })
+				w.check()
+				if r.IntN(4) == 0 {
+					w.restart()
+				}
+			}
+			_, err := w.e.RemoveSubscription(t.Context(), "inner", false)
+			must(t, err)
+			w.awaitEqual(outer, suffix, name)
+			w.restart()
+		})
 	}
 }
 

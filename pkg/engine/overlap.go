@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 
@@ -60,6 +62,112 @@ func (c *claim) hide(id dit.UUID, h hiddenEntry) {
 		c.hidden = map[dit.UUID]hiddenEntry{}
 	}
 	c.hidden[id] = h
+}
+
+// overlapped tells whether other names lie inside the claim's, or did.
+func (c *claim) overlapped() bool { return len(c.inner) > 0 || len(c.hidden) > 0 }
+
+// lift prepares a move of an entry of an overlapped claim to newRel: it and what
+// is below it, served or hidden, are taken out, so that rows of inner names stay
+// where they are. What was below comes back as changes, to be placed after the
+// entry itself. Entries that a refresh has staged place themselves.
+func (ed *edit) lift(cl *claim, id dit.UUID, newRel []byte) []change {
+	at, _ := ed.e.row(ed.b, ed.b.Row, cl.number, id)
+	if _, hidden := cl.hidden[id]; at == 0 && !hidden {
+		return nil
+	}
+	oldDN, oldNorm, err := ed.relative(upstreamKey{cl.number, id})
+	if err != nil {
+		ed.fail(err)
+		return nil
+	}
+	newDN, err := dit.ParseDN(ed.e.schema, string(newRel))
+	if err != nil || newDN.Norm() == oldDN.Norm() {
+		ed.fail(err)
+		return nil
+	}
+	var rows []tree.ID
+	if at != 0 {
+		ed.b.Walk(at, func(id tree.ID) {
+			r := ed.b.Row(id)
+			if r.Claim == cl.number && (id == at || !ed.staged(ed.e.pub.upstream(cl.number, r.UUID))) {
+				rows = append(rows, id)
+			}
+		})
+	}
+	keys := ed.hiddenBelow(cl, id, oldNorm)
+	for _, at := range rows[min(1, len(rows)):] {
+		keys = append(keys, upstreamKey{cl.number, ed.e.pub.upstream(cl.number, ed.b.Row(at).UUID)})
+	}
+	below := ed.rebased(cl, keys, oldDN.Len(), newDN)
+	for _, at := range slices.Backward(rows) {
+		ed.b.Delete(at, false)
+	}
+	ed.own = 0
+	ed.settle()
+	return below
+}
+
+// relative reads the stored relative DN of an entry, and gives its normal form
+// under the claim's name too.
+func (ed *edit) relative(key upstreamKey) (dit.DN, string, error) {
+	value, err := ed.stored(key)
+	if err != nil {
+		return dit.DN{}, "", err
+	}
+	rec, err := decodeRecord(value)
+	if err != nil {
+		return dit.DN{}, "", err
+	}
+	dn, err := dit.ParseDN(ed.e.schema, string(rec.rel))
+	return dn, dn.Join(ed.e.byNum[key.claim].name).Norm(), err
+}
+
+// hiddenBelow lists the claim's hidden entries below norm, but for id itself.
+func (ed *edit) hiddenBelow(cl *claim, id dit.UUID, norm string) (keys []upstreamKey) {
+	for other, h := range cl.hidden {
+		if other != id && underNorm(h.norm, norm) && !ed.staged(other) {
+			keys = append(keys, upstreamKey{cl.number, other})
+		}
+	}
+	return keys
+}
+
+// rebased gives stored entries as changes that place them below newDN instead
+// of the ancestor that was depth RDNs deep, parents first.
+func (ed *edit) rebased(cl *claim, keys []upstreamKey, depth int, newDN dit.DN) (out []change) {
+	conv, err := newConverter(ed.e.schema, cl.sub, cl.name)
+	for i := 0; i < len(keys) && err == nil; i++ {
+		var value []byte
+		var rec record
+		var dn dit.DN
+		if value, err = ed.stored(keys[i]); err != nil {
+			break
+		}
+		if rec, err = decodeRecord(value); err != nil {
+			break
+		}
+		if dn, err = dit.ParseDN(ed.e.schema, string(rec.rel)); err != nil {
+			break
+		}
+		rec.setRel([]byte(dn.First(dn.Len() - depth).Join(newDN).String()))
+		if err = conv.restore(rec); err == nil {
+			out = append(out, conv.change(cl, keys[i].id))
+		}
+	}
+	ed.fail(err)
+	slices.SortFunc(out, byDepth)
+	return out
+}
+
+func byDepth(a, b change) int {
+	return cmp.Compare(bytes.Count(a.norm, []byte(",")), bytes.Count(b.norm, []byte(",")))
+}
+
+func (ed *edit) placeAll(changes []change) {
+	for i := range changes {
+		ed.place(&changes[i])
+	}
 }
 
 // hideOuter takes the rows of outer claims at and below a name out of the tree.
@@ -123,7 +231,7 @@ func (e *Engine) unhideClaim(cl *claim) error {
 			back = append(back, conv.change(cl, id))
 		}
 	}
-	slices.SortFunc(back, func(a, b change) int { return strings.Count(string(a.norm), ",") - strings.Count(string(b.norm), ",") })
+	slices.SortFunc(back, byDepth)
 	return inChunks(back, func(part []change) error {
 		g := e.newGroup()
 		for i := range part {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 
 	"shaft/pkg/dit"
@@ -90,7 +91,7 @@ func (g *group) commit() error {
 	for cl, c := range g.cookies {
 		cl.cookie, cl.server = c.cookie, c.server
 	}
-	if len(b.Changes)+len(ed.hides) > 0 {
+	if b.CSN > e.Version().CSN() || len(ed.hides) > 0 {
 		e.publish(ed)
 	}
 	return nil
@@ -147,14 +148,24 @@ func (ed *edit) apply(c *change) {
 
 func (ed *edit) put(c *change) {
 	cl := c.claim
-	if hiddenBy(cl.inner, c.norm) {
-		ed.putHidden(c)
+	if !cl.overlapped() {
+		ed.place(c)
 		return
 	}
-	if h, ok := cl.hidden[c.id]; ok {
-		delete(cl.hidden, c.id)
-		ed.deletes[store.Key{Claim: cl.number, UUID: c.id, Gen: h.gen}] = true
+	rec, err := decodeRecord(c.record)
+	if err != nil {
+		ed.fail(err)
+		return
 	}
+	below := ed.lift(cl, c.id, rec.rel)
+	ed.place(c)
+	ed.placeAll(below)
+}
+
+// place puts one entry where it belongs: into the tree, or beside it where an
+// inner name hides it.
+func (ed *edit) place(c *change) {
+	cl := c.claim
 	served, at := ed.publishAs(cl, c.id)
 	row := tree.Row{UUID: served, Hash: c.hash, Claim: cl.number, Gen: cl.gen}
 	if at != 0 {
@@ -164,25 +175,30 @@ func (ed *edit) put(c *change) {
 		}
 		row.Gen = old.Gen
 	}
+	if h, ok := cl.hidden[c.id]; ok {
+		row.Gen = h.gen
+		delete(cl.hidden, c.id)
+	}
+	if hiddenBy(cl.inner, c.norm) {
+		if at != 0 {
+			ed.b.Delete(at, false)
+			ed.settle()
+		}
+		row.CSN = ed.e.nextCSN()
+		ed.batch.CSN = max(ed.batch.CSN, row.CSN)
+		ed.write(&row, c.id, c.record)
+		cl.hide(c.id, hiddenEntry{gen: row.Gen, hash: c.hash, csn: row.CSN, norm: string(c.norm)})
+		return
+	}
 	ed.own = ed.b.Put(row, c.value())
 	if ed.own == 0 {
+		ed.fail(fmt.Errorf("entry %s has no place in the tree", c.text))
 		return
 	}
 	ed.settle()
 	row = ed.b.Row(ed.own)
 	ed.write(&row, c.id, c.record)
 	ed.b.SetRow(ed.own, row)
-}
-
-// putHidden keeps an entry that an inner name hides: stored, not served.
-func (ed *edit) putHidden(c *change) {
-	cl := c.claim
-	ed.remove(c.id)
-	ed.settle()
-	row := tree.Row{Claim: cl.number, Gen: cl.gen, CSN: ed.e.nextCSN(), Hash: c.hash}
-	ed.batch.CSN = max(ed.batch.CSN, row.CSN)
-	ed.write(&row, c.id, c.record)
-	cl.hide(c.id, hiddenEntry{gen: row.Gen, hash: c.hash, csn: row.CSN, norm: string(c.norm)})
 }
 
 // remove takes an entry out, with what is still below it where the claim takes
@@ -213,11 +229,9 @@ func (ed *edit) remove(id dit.UUID) {
 // dropHidden removes a hidden entry from the store.
 func (ed *edit) dropHidden(id dit.UUID) {
 	cl := ed.claim
-	h := cl.hidden[id]
 	delete(cl.hidden, id)
-	key := store.Key{Claim: cl.number, UUID: id, Gen: h.gen}
 	if ed.stage == nil {
-		ed.deletes[key] = true
+		ed.deletes[upstreamKey{cl.number, id}] = true
 		return
 	}
 	if !ed.staged(id) {

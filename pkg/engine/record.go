@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"github.com/cespare/xxhash/v2"
+
 	"shaft/pkg/dit"
 )
 
@@ -42,6 +44,12 @@ func (r *record) append(dst []byte) []byte {
 		dst = append(dst, part...)
 	}
 	return append(dst, r.oper...)
+}
+
+// setRel gives the entry another relative DN; the hash covers it.
+func (r *record) setRel(rel []byte) {
+	r.hash += xxhash.Sum64(rel) - xxhash.Sum64(r.rel)
+	r.rel = rel
 }
 
 // decodeRecord reads a record; its slices alias b.
