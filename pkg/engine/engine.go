@@ -241,7 +241,7 @@ func (e *Engine) decide(b *store.Batch, ev queue.Event) ([]queue.Effect, error) 
 		return nil, err
 	}
 	b.Journal = append(b.Journal, line)
-	for name, value := range queue.Dirty(e.state, ev) {
+	for name, value := range queue.Dirty(e.state) {
 		b.Records = append(b.Records, store.Record{Name: recordQueue + name, Value: value})
 	}
 	return effects, nil

@@ -188,7 +188,7 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 		ed.batch.CSN = ed.first
 	}
 	gen := ed.stage.Gen()
-	if err := e.store.CommitStage(ed.stage, cookie, server, ed.first, &ed.batch, nil); err != nil {
+	if err := e.store.CommitStage(ed.stage, cookie, server, ed.first, &ed.batch); err != nil {
 		e.fail(err)
 		return e.failed
 	}

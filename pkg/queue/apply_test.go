@@ -73,8 +73,8 @@ func TestRefusals(t *testing.T) {
 			if !errors.As(err, &r) || r.Kind != test.kind || !strings.Contains(r.Reason, test.words) {
 				t.Fatalf("got %v (%#v), want kind %s with %q", err, r, test.kind, test.words)
 			}
-			if len(effects) > 0 || len(Dirty(s, nil)) > 0 {
-				t.Errorf("refused with effects %v and dirty records %v", effects, Dirty(s, nil))
+			if len(effects) > 0 || len(Dirty(s)) > 0 {
+				t.Errorf("refused with effects %v and dirty records %v", effects, Dirty(s))
 			}
 			if after := showRecords(s); after != before {
 				t.Errorf("state changed from %s to %s", before, after)
@@ -90,8 +90,8 @@ func (strange) event() string { return "strange" }
 func TestApplyUnknownEvent(t *testing.T) {
 	for _, e := range []Event{nil, strange{}, &BaseSet{Norm: "o=x"}} {
 		s := NewState()
-		if _, err := Apply(s, e); err == nil || len(Dirty(s, nil)) > 0 {
-			t.Errorf("%T: error %v, dirty %v", e, err, Dirty(s, nil))
+		if _, err := Apply(s, e); err == nil || len(Dirty(s)) > 0 {
+			t.Errorf("%T: error %v, dirty %v", e, err, Dirty(s))
 		}
 	}
 }
@@ -149,7 +149,7 @@ func TestDirty(t *testing.T) {
 	s := NewState()
 	for i, step := range steps {
 		mustApply(t, s, step.event)
-		dirty := Dirty(s, nil)
+		dirty := Dirty(s)
 		if len(dirty) != len(step.want) {
 			t.Errorf("step %d: dirty records %q, want %v", i, dirty, step.want)
 		}

@@ -135,7 +135,7 @@ func (h *history) checkState(e Event, names map[string]*Name) {
 			t.Fatalf("%#v moved somebody", e)
 		}
 	}
-	for name, value := range Dirty(h.state, e) {
+	for name, value := range Dirty(h.state) {
 		if h.records[name] = value; value == nil {
 			delete(h.records, name)
 		}

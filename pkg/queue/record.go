@@ -46,7 +46,7 @@ func Records(s *State) map[string][]byte {
 // Dirty lists the records that the last Apply changed, for the store: names as
 // Records gives them. A record that is gone has a nil value. After an error
 // there are none.
-func Dirty(s *State, _ Event) map[string][]byte {
+func Dirty(s *State) map[string][]byte {
 	out := make(map[string][]byte, len(s.changed))
 	for name := range s.changed {
 		out[name] = s.record(name)

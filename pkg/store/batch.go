@@ -29,12 +29,11 @@ type Item struct {
 // Put is an entry to be written. Whatever older generations of it are there
 // are removed with it.
 type Put struct {
-	Claim  uint32
-	UUID   dit.UUID
-	Gen    uint32 // of the record it replaces or creates; at most the claim's committed generation
-	OldGen uint32 // of a record to remove with it, when not Gen; 0: none
-	CSN    dit.CSN
-	Value  []byte
+	Claim uint32
+	UUID  dit.UUID
+	Gen   uint32 // of the record it replaces or creates; at most the claim's committed generation
+	CSN   dit.CSN
+	Value []byte
 }
 
 // Key names a stored entry.

@@ -78,7 +78,7 @@ func BenchmarkStage100k(b *testing.B) {
 				}
 				csn := dit.CSN(1)
 				if again {
-					if err := s.CommitStage(stageMany(b, s, 1, n, 1000), nil, "", csn, &Batch{CSN: csn + n}, nil); err != nil {
+					if err := s.CommitStage(stageMany(b, s, 1, n, 1000), nil, "", csn, &Batch{CSN: csn + n}); err != nil {
 						b.Fatal(err)
 					}
 					csn += n + 1
@@ -86,7 +86,7 @@ func BenchmarkStage100k(b *testing.B) {
 				b.StartTimer()
 				cpu := cpuSeconds(b)
 				st := stageMany(b, s, 1, n, 1000)
-				if err := s.CommitStage(st, nil, "", csn, &Batch{CSN: csn + n}, nil); err != nil {
+				if err := s.CommitStage(st, nil, "", csn, &Batch{CSN: csn + n}); err != nil {
 					b.Fatal(err)
 				}
 				b.StopTimer()
@@ -111,7 +111,7 @@ func BenchmarkOpen100k(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := s.CommitStage(stageMany(b, s, 1, n, 1000), nil, "", 1, &Batch{CSN: n}, nil); err != nil {
+	if err := s.CommitStage(stageMany(b, s, 1, n, 1000), nil, "", 1, &Batch{CSN: n}); err != nil {
 		b.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -136,7 +136,7 @@ func BenchmarkOpen100k(b *testing.B) {
 func BenchmarkEntries(b *testing.B) {
 	const n = 20_000
 	s := open(b, b.TempDir(), Options{})
-	if err := s.CommitStage(stageMany(b, s, 1, n, 1000), nil, "", 1, &Batch{CSN: n}, nil); err != nil {
+	if err := s.CommitStage(stageMany(b, s, 1, n, 1000), nil, "", 1, &Batch{CSN: n}); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("walk", func(b *testing.B) {

@@ -171,7 +171,7 @@ func TestValuesOfAnySize(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.CommitStage(st, nil, "", 100, &Batch{}, nil); err != nil {
+	if err := s.CommitStage(st, nil, "", 100, &Batch{}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -227,7 +227,7 @@ func TestR35FailedWriteStopsWrites(t *testing.T) {
 	_, stageErr := s.Stage(2)
 	for what, err := range map[string]error{
 		"commit": s.Commit(&Batch{CSN: 2}), "drop": s.DropClaim(1, &Batch{}), "stage": stageErr,
-		"sync": st.Sync(t.Context()), "commit stage": s.CommitStage(st, nil, "", 2, &Batch{}, nil),
+		"sync": st.Sync(t.Context()), "commit stage": s.CommitStage(st, nil, "", 2, &Batch{}),
 	} {
 		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "store takes no more writes") {
 			t.Errorf("%s: %v", what, err)

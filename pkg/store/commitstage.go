@@ -15,10 +15,8 @@ var errCommitted = errors.New("stage was committed")
 // CommitStage is the point of no return of a refresh: the stage's generation,
 // cookie and server, FirstCSN for its ordinals, and batch b (records, journal,
 // published map, changes of any number: written ahead and valid only with it).
-// The stage finds itself what it supersedes; superseded names further old
-// records to be looked at, and may be nil. They are swept afterwards in the
-// background. After a refusal (see Commit) the stage is as it was.
-func (s *Store) CommitStage(st *Stage, cookie []byte, server string, first dit.CSN, b *Batch, superseded []Key) error {
+// What it supersedes is swept afterwards in the background. After a refusal (see Commit) the stage is as it was.
+func (s *Store) CommitStage(st *Stage, cookie []byte, server string, first dit.CSN, b *Batch) error {
 	err := st.Sync(context.Background())
 	if err == nil {
 		err = s.commitStage(st, cookie, server, first, b)
@@ -29,11 +27,6 @@ func (s *Store) CommitStage(st *Stage, cookie []byte, server string, first dit.C
 	st.mu.Lock()
 	stale := st.delta.stale
 	st.mu.Unlock()
-	for _, k := range superseded {
-		if k.Claim == st.claim {
-			stale = append(stale, k.UUID)
-		}
-	}
 	st.end(errCommitted, stale)
 	return nil
 }

@@ -81,7 +81,7 @@ func crashRefresh(s *Store, n uint64, b *Batch) error {
 			return err
 		}
 	}
-	return s.CommitStage(st, text, "", dit.CSN(n), b, nil)
+	return s.CommitStage(st, text, "", dit.CSN(n), b)
 }
 
 // crash runs a child until a moment after it acknowledged a number of commits,

@@ -15,7 +15,7 @@ import (
 func refresh(t *testing.T, s *Store, claim uint32, first dit.CSN, cookie string, puts map[int]string, deletes ...int) *Stage {
 	t.Helper()
 	st := begin(t, s, claim, puts, deletes...)
-	if err := s.CommitStage(st, []byte(cookie), "ldap://a", first, &Batch{}, nil); err != nil {
+	if err := s.CommitStage(st, []byte(cookie), "ldap://a", first, &Batch{}); err != nil {
 		t.Fatal(err)
 	}
 	return st
@@ -52,7 +52,7 @@ func TestR35Refresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEntries(t, s, 1, want)
-	if err := s.CommitStage(st, []byte("c2"), "ldap://b", 200, &Batch{}, nil); err != nil {
+	if err := s.CommitStage(st, []byte("c2"), "ldap://b", 200, &Batch{}); err != nil {
 		t.Fatal(err)
 	}
 	want = map[int]string{1: "2/201/A", 3: "1/103/c", 4: "2/204/D"}
@@ -135,7 +135,7 @@ func TestStageSameEntryTwice(t *testing.T) {
 	if err := st.Put(scattered(1), 12, []byte("z")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.CommitStage(st, nil, "", 100, &Batch{}, nil); err != nil {
+	if err := s.CommitStage(st, nil, "", 100, &Batch{}); err != nil {
 		t.Fatal(err)
 	}
 	wantEntries(t, s, 1, map[int]string{1: "1/112/z"})
@@ -180,7 +180,7 @@ func TestCommitDuringStage(t *testing.T) {
 		CSN: 300, Deletes: []Key{{1, scattered(4), 2}},
 		Puts: []Put{{Claim: 1, UUID: scattered(5), Gen: 2, CSN: 300, Value: []byte("e")}, {Claim: 2, UUID: scattered(1), CSN: 299}},
 	}
-	if err := s.CommitStage(st, nil, "", 200, b, nil); err != nil {
+	if err := s.CommitStage(st, nil, "", 200, b); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -255,7 +255,7 @@ func TestHugeStageIsAtomic(t *testing.T) {
 	if got := len(entries(t, s, 1)); got != 0 {
 		t.Fatalf("%d entries before the commit", got)
 	}
-	if err := s.CommitStage(st, []byte("c"), "", 5, b, nil); err != nil {
+	if err := s.CommitStage(st, []byte("c"), "", 5, b); err != nil {
 		t.Fatal(err)
 	}
 	close(done)
@@ -372,7 +372,7 @@ func TestRandomHistory(t *testing.T) {
 					}
 					break
 				}
-				if err := s.CommitStage(st, nil, "", csn+1, &Batch{CSN: csn + 20}, nil); err != nil {
+				if err := s.CommitStage(st, nil, "", csn+1, &Batch{CSN: csn + 20}); err != nil {
 					t.Fatal(err)
 				}
 				gen = st.Gen()
