@@ -39,8 +39,8 @@ lint: ## gofmt, go vet, staticcheck
 requirements: ## the tests that name each requirement
 	@go run ./internal/arch/requirements
 
-demo: setup ## the whole story on loopback ports
-	go run ./cmd/shaft demo
+demo: setup build ## the whole story on loopback ports
+	bin/shaft demo
 
 clean: ## what builds and runs leave behind
 	rm -rf bin tmp
