@@ -116,7 +116,7 @@ func (e *Engine) drop(cl *claim) {
 func (e *Engine) takeReports() {
 	for _, r := range e.inbox.takeReports() {
 		qc := e.state.Claims[r.claim]
-		if qc == nil || r.status.State == upstream.Connecting {
+		if qc == nil || e.failed != nil || r.status.State == upstream.Connecting {
 			continue
 		}
 		online, reason := r.status.Online(), r.status.Reason

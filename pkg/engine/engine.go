@@ -157,7 +157,7 @@ func (e *Engine) loop() {
 	for {
 		select {
 		case <-e.quit:
-			e.inbox.close()
+			e.inbox.close(ErrClosed)
 			return
 		case fn := <-e.cmds:
 			fn()
@@ -177,7 +177,7 @@ func (e *Engine) drain() {
 			return
 		}
 		if err := e.commitGroup(group); err != nil {
-			e.log.Error("commit failed", "error", err)
+			return // said and remembered by fail
 		}
 		select {
 		case <-e.quit:
@@ -223,6 +223,7 @@ func (e *Engine) commit(b *store.Batch) error {
 
 func (e *Engine) fail(err error) {
 	e.failed = fmt.Errorf("the store takes no more writes: %w", err)
+	e.inbox.close(e.failed) // sessions end, and say why
 	e.log.Error("store failed; serving goes on, nothing is written any more", "error", err)
 }
 

@@ -44,6 +44,10 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 	err = f.e.do(ctx, func() {
 		if f.claim.feed != f {
 			err = errNotFollowed
+		} else {
+			err = f.e.failed
+		}
+		if err != nil {
 			return
 		}
 		cookie = slices.Clone(f.claim.cookie)

@@ -32,7 +32,7 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) error {
 	ed := e.edit(cl)
 	ed.refresh = r
 	rows, hidden := r.gone(ed.b, end)
-	if r.stage == nil && len(rows) == 0 && len(hidden) == 0 && cl.gen != 0 {
+	if r.stage == nil && len(rows) == 0 && len(hidden) == 0 && cl.gen != 0 && !cl.damaged {
 		return e.unchanged(cl, r.f.server, end)
 	}
 	if err := r.open(); err != nil {
@@ -193,7 +193,7 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 		return e.failed
 	}
 	first := cl.gen == 0
-	cl.gen, cl.cookie, cl.server = gen, cookie, server
+	cl.gen, cl.cookie, cl.server, cl.damaged = gen, cookie, server, false
 	e.publish(ed)
 	if first {
 		e.renest()

@@ -60,7 +60,7 @@ type inbox struct {
 	sources map[*claim]*pending
 	ring    []*claim
 	reports []report
-	closed  bool
+	closed  error         // why nothing is taken any more
 	wake    chan struct{} // holds one token while something waits
 }
 
@@ -86,9 +86,9 @@ func (in *inbox) signal() {
 func (in *inbox) push(ctx context.Context, cl *claim, changes []change) error {
 	for {
 		in.mu.Lock()
-		if in.closed {
+		if err := in.closed; err != nil {
 			in.mu.Unlock()
-			return ErrClosed
+			return err
 		}
 		if in.sources == nil {
 			in.sources = map[*claim]*pending{}
@@ -186,8 +186,16 @@ func (in *inbox) takeReports() []report {
 	return r
 }
 
-func (in *inbox) close() {
+// close refuses whatever comes from now on, and throws away what is pending.
+func (in *inbox) close(why error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.closed = true
+	in.closed, in.ring = why, nil
+	for _, p := range in.sources {
+		p.changes, p.bytes = nil, 0
+		select {
+		case p.space <- struct{}{}:
+		default:
+		}
+	}
 }

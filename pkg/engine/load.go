@@ -98,7 +98,7 @@ func (e *Engine) loadClaims() error {
 			cl.gen, cl.cookie, cl.server = sc.Generation, sc.Cookie, sc.Server
 			if sc.Damaged {
 				e.log.Error("stored content is damaged: what is sound is served, all is fetched again", "claim", cl.id)
-				cl.cookie = nil
+				cl.cookie, cl.damaged = nil, true
 			}
 		}
 	}
@@ -209,7 +209,7 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 	})
 	if bad > 0 {
 		e.log.Error("stored entries are malformed: all is fetched again", "claim", cl.id, "entries", bad)
-		cl.cookie = nil
+		cl.cookie, cl.damaged = nil, true
 	}
 	return entries, err
 }

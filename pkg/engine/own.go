@@ -142,7 +142,11 @@ func (e *Engine) baseAttributes() (dit.Run, error) {
 	if !got.Equal(dn) {
 		return nil, fmt.Errorf("base entry, line %d: its DN is %q, the base DN is %q", e.o.BaseEntry.Line, got, dn)
 	}
-	return rewrite.EnsureRDN(nil, runOf(e.o.BaseEntry), e.schema, dn.RDN(0)), nil
+	user := runOf(e.o.BaseEntry)
+	if len(user.Values(e.schema, e.schema.Attribute("objectClass"))) == 0 {
+		return nil, fmt.Errorf("base entry, line %d: it has no objectClass", e.o.BaseEntry.Line)
+	}
+	return rewrite.EnsureRDN(nil, user, e.schema, dn.RDN(0)), nil
 }
 
 // runOf encodes an LDIF record's attributes, lines of one name together.
