@@ -17,6 +17,7 @@ var refreshRow = row{
 	},
 	figures: []figure{
 		{"entries/s", rate}, {"wall s", cost}, {"CPU s", cost}, {"CPU µs an entry", cost},
+		{"CPU s with tidying up afterwards", cost},
 		{"peak RSS MiB", cost}, {"RSS at the end without files MiB", cost},
 		{"disk bytes an entry", cost}, {"CPU s of the provider", neutral},
 	},
@@ -27,6 +28,7 @@ var refreshRow = row{
 type replica interface {
 	cpu() (float64, error)
 	memory() (peak, anonymous float64, err error)
+	idle() error
 	data() string                // its directory
 	place() (address, dn string) // where the copy is served
 	stop()
@@ -53,15 +55,22 @@ func sampleRefresh(ctx context.Context, b *bench, s side) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
+	peak, anonymous, err := r.memory()
+	if err != nil {
+		return nil, err
+	}
 	providerAfter, err := b.provider.cpu()
 	if err != nil {
 		return nil, err
 	}
-	disk, err := diskBytes(r.data())
+	if err := r.idle(); err != nil {
+		return nil, err
+	}
+	tidied, err := r.cpu()
 	if err != nil {
 		return nil, err
 	}
-	peak, anonymous, err := r.memory()
+	disk, err := diskBytes(r.data())
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +80,7 @@ func sampleRefresh(ctx context.Context, b *bench, s side) ([]float64, error) {
 		return nil, errors.Join(fmt.Errorf("%d entries are served, want %d", n, total), err)
 	}
 	n := float64(total)
-	return []float64{n / wall, wall, cpu, cpu / n * 1e6, peak, anonymous, float64(disk) / n, providerAfter - providerBefore}, nil
+	return []float64{n / wall, wall, cpu, cpu / n * 1e6, tidied, peak, anonymous, float64(disk) / n, providerAfter - providerBefore}, nil
 }
 
 // startReplica starts an empty server and returns when it has everything.

@@ -12,7 +12,7 @@ const (
 	searchers = 8
 	// ring is how many different requests a connection sends, again and again.
 	ring = 4096
-	// idleLimit is how long Shaft may tidy up after its first refresh.
+	// idleLimit is how long a server may tidy up after its first refresh.
 	idleLimit = 30 * time.Second
 )
 
