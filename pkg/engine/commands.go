@@ -51,7 +51,7 @@ func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun boo
 	if err != nil {
 		return nil, err
 	}
-	out := &Added{Claim: queue.ClaimID(s.ID), Name: name.String(), Warnings: warnings, DryRun: dryRun}
+	out := &Added{Claim: queue.ClaimID(s.ID), Name: name.String(), Warnings: append([]string{}, warnings...), DryRun: dryRun}
 	ev := queue.ClaimAdded{ID: out.Claim, Subscription: s.ID, Name: name.String(), Norm: name.Norm()}
 	if err := e.try(ctx, ev); err != nil {
 		return nil, err

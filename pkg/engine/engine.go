@@ -121,16 +121,21 @@ func Open(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Close stops the links, then the writer, and waits for both. What sessions
-// had handed over but was not committed comes again by their cookies.
+// Close stops the links, then the writer, which first commits what they had
+// handed over. What they had not comes again by their cookies.
 func (e *Engine) Close() {
 	e.once.Do(func() {
-		close(e.quit)
-		<-e.done
-		for _, c := range e.claims {
-			c.stop()
+		stopped := make(chan struct{})
+		e.cmds <- func() {
+			defer close(stopped)
+			for _, c := range e.claims {
+				c.stop()
+			}
+			e.drain()
+			e.rememberContacts()
 		}
-		e.rememberContacts()
+		<-stopped
+		close(e.quit)
 	})
 	<-e.done
 }
@@ -180,8 +185,6 @@ func (e *Engine) drain() {
 			return // said and remembered by fail
 		}
 		select {
-		case <-e.quit:
-			return
 		case fn := <-e.cmds:
 			fn()
 		default:

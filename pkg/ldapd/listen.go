@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -82,7 +83,11 @@ func parseTCP(rawURL, hostport string) (network, address string, err error) {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return "", "", fmt.Errorf("listen on %q: port %q is not a number from 0 to 65535", rawURL, port)
 	}
-	return "tcp", net.JoinHostPort(host, port), nil
+	network = "tcp"
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		network = "tcp4" // 0.0.0.0 is not to listen on IPv6 as well
+	}
+	return network, net.JoinHostPort(host, port), nil
 }
 
 func listenUnix(rawURL, path string) (net.Listener, error) {

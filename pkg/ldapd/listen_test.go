@@ -85,3 +85,12 @@ func TestListenURLs(t *testing.T) {
 		}
 	}
 }
+
+// R10: an IPv4 address is that alone, also the one that stands for all.
+func TestListenIPv4(t *testing.T) {
+	for url, want := range map[string]string{"ldap://0.0.0.0:7": "tcp4", "ldap://[::]:7": "tcp", "ldap://:7": "tcp", "ldap://localhost": "tcp"} {
+		if network, _, err := parseListen(url); network != want || err != nil {
+			t.Errorf("%s is %q, %v", url, network, err)
+		}
+	}
+}

@@ -202,7 +202,7 @@ func TestCompare(t *testing.T) {
 		{user, "hasSubordinates", "TRUE", 5, ""},
 		{user, "structuralObjectClass", "inetOrgPerson", 6, ""},
 		{user, "hasSubordinates", "perhaps", 21, ""},
-		{"", "supportedExtension", whoAmI, 6, ""},
+		{"", "supportedFeatures", "1.3.6.1.4.1.4203.1.5.1", 6, ""},
 		{"", "supportedLDAPVersion", "3", 18, ""},
 		{"cn=Subschema", "cn", "subschema", 6, ""},
 		{"cn=x," + base, "cn", "x", 32, base},
@@ -254,10 +254,10 @@ func TestR39RootDSE(t *testing.T) {
 	if got := c.search(3, query{attrs: []string{"namingcontexts"}}); len(got[0].attrs) != 1 {
 		t.Errorf("by name: %+v", got)
 	}
-	if got := c.search(4, query{filter: "(supportedExtension=1.3.6.1.4.1.4203.1.11.3)"}); len(got) != 2 {
+	if got := c.search(4, query{filter: "(supportedFeatures=1.3.6.1.4.1.4203.1.5.1)"}); len(got) != 2 {
 		t.Errorf("filter that matches: %+v", got)
 	}
-	if got := c.search(5, query{filter: "(supportedExtension=1.2.3)"}); len(got) != 1 || got[0].code != 0 {
+	if got := c.search(5, query{filter: "(supportedFeatures=1.2.3)"}); len(got) != 1 || got[0].code != 0 {
 		t.Errorf("filter that does not: %+v", got)
 	}
 }

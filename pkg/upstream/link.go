@@ -93,7 +93,11 @@ func (l *linkImpl) change(state State, reason string) bool {
 		s.Since = l.o.Now()
 	}
 	l.status.Store(s)
-	l.log.Info("link status", "state", string(state), "reason", reason)
+	level := slog.LevelInfo
+	if state == Down || state == Unsupported {
+		level = slog.LevelWarn
+	}
+	l.log.Log(context.Background(), level, "link status", "state", string(state), "reason", reason)
 	return true
 }
 
