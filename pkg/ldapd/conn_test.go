@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -136,11 +137,14 @@ func TestAbandonInTheSameWrite(t *testing.T) {
 // R38: a bind abandons what still runs, and waits for it to end.
 func TestBindAbandonsWhatRuns(t *testing.T) {
 	g := newGate()
-	_, addr := serve(t, withMirror(Options{Backend: newBackend(listers(t, 500)), Now: g.now}))
+	s, addr := serve(t, withMirror(Options{Backend: newBackend(listers(t, 500)), Now: g.now}))
 	c := dial(t, addr)
 	c.write(msg(1, tagSearch, long.body(t)))
 	<-g.reached
 	c.write(append(msg(2, tagBind, bindBody(3, "cn=mirror,"+base, "secret")), msg(3, tagExtended, extendedBody(whoAmI))...))
+	for !s.allCancelled() {
+		runtime.Gosched()
+	}
 	close(g.open)
 	var r reply
 	for r = c.next(); r.op == tagEntry; r = c.next() {
@@ -462,4 +466,21 @@ func TestWriter(t *testing.T) {
 			}
 		}
 	}
+}
+
+// allCancelled tells whether every operation that runs was told to end.
+func (s *Server) allCancelled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.mu.Lock()
+		for _, op := range c.ops {
+			if !op.cancelled.Load() {
+				c.mu.Unlock()
+				return false
+			}
+		}
+		c.mu.Unlock()
+	}
+	return true
 }
