@@ -19,7 +19,7 @@ func spreadOf(values []float64) spread {
 }
 
 func (s spread) String() string {
-	if s.min == s.max {
+	if number(s.min) == number(s.max) {
 		return number(s.median)
 	}
 	return fmt.Sprintf("%s (%s to %s)", number(s.median), number(s.min), number(s.max))
