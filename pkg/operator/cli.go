@@ -70,18 +70,16 @@ var errUsage = errors.New("wrong usage")
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd, rest, err := find(args)
 	if err == nil {
-		err = execute(ctx, cmd, rest, stdout, stderr)
+		err = execute(ctx, cmd, rest, stdout)
 	}
 	switch {
-	case err == nil:
-		return ExitDone
-	case errors.Is(err, flag.ErrHelp):
+	case err == nil, errors.Is(err, flag.ErrHelp):
 		return ExitDone
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(stderr, "shaft: %v\n", err)
+		fmt.Fprintf(stderr, "shaft: %s\n", printableLines(err.Error()))
 		return ExitUsage
 	}
-	fmt.Fprintf(stderr, "shaft: %v\n", err)
+	fmt.Fprintf(stderr, "shaft: %s\n", printableLines(err.Error()))
 	return ExitRefused
 }
 
@@ -108,14 +106,10 @@ func find(args []string) (*command, []string, error) {
 	return nil, nil, fmt.Errorf("%w: there is no command %q; `shaft help` lists them", errUsage, args[0])
 }
 
-func execute(ctx context.Context, cmd *command, args []string, stdout, stderr io.Writer) error {
+func execute(ctx context.Context, cmd *command, args []string, stdout io.Writer) error {
 	c := &cli{out: stdout}
 	fs := flag.NewFlagSet("shaft "+cmd.verb, flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprintf(stderr, "usage: shaft %s %s\n%s\n", cmd.verb, cmd.args, cmd.help)
-		fs.PrintDefaults()
-	}
+	fs.SetOutput(io.Discard) // errors come back, and are told once
 	socket := os.Getenv("SHAFT_SOCKET")
 	if socket == "" {
 		socket = DefaultSocket
@@ -126,14 +120,16 @@ func execute(ctx context.Context, cmd *command, args []string, stdout, stderr io
 		cmd.flags(c, fs)
 	}
 	positional, err := parseMixed(fs, args)
-	if errors.Is(err, flag.ErrHelp) {
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(stdout, "usage: shaft %s\n%s\n", strings.TrimSpace(cmd.verb+" "+cmd.args), cmd.help)
+		fs.SetOutput(stdout)
+		fs.PrintDefaults()
 		return err
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
-	if len(positional) != cmd.nargs {
-		return fmt.Errorf("%w: shaft %s %s", errUsage, cmd.verb, cmd.args)
+	case err != nil:
+		return fmt.Errorf("%w: %w; `shaft %s --help` lists what there is", errUsage, err, cmd.verb)
+	case len(positional) != cmd.nargs || slices.Contains(positional, ""):
+		return fmt.Errorf("%w: shaft %s", errUsage, strings.TrimSpace(cmd.verb+" "+cmd.args))
 	}
 	switch *format {
 	case "", "json":
@@ -145,14 +141,16 @@ func execute(ctx context.Context, cmd *command, args []string, stdout, stderr io
 	return cmd.run(c, ctx, positional)
 }
 
-// parseMixed parses flags before, between and after the positional arguments.
+// parseMixed parses flags before, between and after the positional arguments;
+// behind -- all is positional.
 func parseMixed(fs *flag.FlagSet, args []string) (positional []string, err error) {
 	for {
 		if err := fs.Parse(args); err != nil {
 			return nil, err
 		}
-		if fs.NArg() == 0 {
-			return positional, nil
+		read := len(args) - fs.NArg()
+		if fs.NArg() == 0 || read > 0 && args[read-1] == "--" {
+			return append(positional, fs.Args()...), nil
 		}
 		positional = append(positional, fs.Arg(0))
 		args = fs.Args()[1:]
@@ -182,7 +180,13 @@ type addFlags struct {
 func (c *cli) addFlags(fs *flag.FlagSet) {
 	r, s := &c.add.request, &c.add.request.Source
 	fs.StringVar(&r.Name, "name", "", "local name, relative to the base DN or absolute")
-	fs.StringVar(&r.URL, "url", "", "LDAP URL of the source: ldap://host[:port]/base?attributes?scope?filter")
+	fs.Func("url", "LDAP `URL` of the source: ldap://host[:port]/base?attributes?scope?filter", func(text string) error {
+		if r.URL != "" {
+			return errors.New("given twice; one server is followed")
+		}
+		r.URL = text
+		return nil
+	})
 	fs.StringVar(&s.Protocol, "protocol", "", "ldap or ldaps")
 	fs.StringVar(&s.Host, "host", "", "server")
 	fs.IntVar(&s.Port, "port", 0, "port (389, or 636 for ldaps)")
@@ -208,7 +212,9 @@ func (c *cli) subscriptionAdd(ctx context.Context, args []string) error {
 		return fmt.Errorf("%w: --url, or --protocol and --host and --base, say where the subtree is", errUsage)
 	}
 	if c.add.attributes != "" {
-		r.Source.Attributes = strings.Split(c.add.attributes, ",")
+		for a := range strings.SplitSeq(c.add.attributes, ",") {
+			r.Source.Attributes = append(r.Source.Attributes, strings.TrimSpace(a))
+		}
 	}
 	for _, file := range []*string{&r.Source.PasswordFile, &r.Source.CAFile} {
 		if *file == "" {

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"shaft/pkg/engine"
@@ -72,8 +71,12 @@ func (a *api) subscription(w http.ResponseWriter, r *http.Request) {
 
 func (a *api) add(w http.ResponseWriter, r *http.Request) {
 	var req Request
-	if err := decode(http.MaxBytesReader(w, r.Body, maxBody), &req); err != nil {
-		problem(w, http.StatusBadRequest, "invalid", err.Error())
+	dryRun, err := dryRunOf(r)
+	if err == nil {
+		err = decode(http.MaxBytesReader(w, r.Body, maxBody), &req)
+	}
+	if err != nil {
+		a.reply(w, 0, nil, err)
 		return
 	}
 	sub, warnings, err := req.Subscription()
@@ -81,7 +84,6 @@ func (a *api) add(w http.ResponseWriter, r *http.Request) {
 		a.reply(w, 0, nil, err)
 		return
 	}
-	dryRun := r.URL.Query().Get("dry_run") == "true"
 	out, err := a.engine.AddSubscription(r.Context(), sub, dryRun)
 	if out != nil {
 		out.Warnings = append(append([]string{}, warnings...), out.Warnings...)

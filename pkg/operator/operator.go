@@ -15,10 +15,8 @@ package operator
 
 import (
 	"context"
-	"fmt"
 
 	"shaft/pkg/engine"
-	"shaft/pkg/queue"
 	"shaft/pkg/upstream"
 )
 
@@ -59,14 +57,15 @@ func (r *Request) Subscription() (engine.Subscription, []string, error) {
 		{"attributes", len(given.Attributes) > 0}, {"filter", given.Filter != ""}, {"scope", given.Scope != ""},
 	} {
 		if f.set {
-			return s, nil, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("a URL and a separate %s were given; one of the two says it", f.name)}
+			return s, nil, invalid("a URL and a separate %s were given; one of the two says it", f.name)
 		}
 	}
 	src, warnings, err := upstream.ParseURL(r.URL)
 	if err != nil {
-		return s, nil, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
+		return s, nil, invalid("%v", err)
 	}
-	src.StartTLS, src.BindDN, src.PasswordFile, src.CAFile = given.StartTLS, given.BindDN, given.PasswordFile, given.CAFile
+	src.StartTLS = src.StartTLS || given.StartTLS // the URL can ask for it too
+	src.BindDN, src.PasswordFile, src.CAFile = given.BindDN, given.PasswordFile, given.CAFile
 	s.Source = src
 	return s, warnings, nil
 }

@@ -1,8 +1,11 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -14,9 +17,20 @@ import (
 func (c *cli) table(rows [][]string) {
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(w, "\t")
+			}
+			fmt.Fprint(w, printable(cell))
+		}
+		fmt.Fprintln(w)
 	}
-	_ = w.Flush()
+	_ = w.Flush() // nobody is left to tell
+}
+
+// line prints one line.
+func (c *cli) line(format string, args ...any) {
+	fmt.Fprintln(c.out, printable(fmt.Sprintf(format, args...)))
 }
 
 func (c *cli) status(ctx context.Context, _ []string) error {
@@ -25,13 +39,13 @@ func (c *cli) status(ctx context.Context, _ []string) error {
 		return err
 	}
 	return c.show(raw, func() {
-		alarms := "none"
-		if len(s.Alarms) > 0 {
-			alarms = strings.Trim(strings.TrimPrefix(fmt.Sprint(s.Alarms), "map"), "[]")
+		var alarms []string
+		for _, kind := range slices.Sorted(maps.Keys(s.Alarms)) {
+			alarms = append(alarms, fmt.Sprintf("%s:%d", kind, s.Alarms[kind]))
 		}
 		rows := [][]string{
 			{"base DN", orDash(s.BaseDN)}, {"version", s.Version}, {"ready", fmt.Sprint(s.Ready)}, {"names", fmt.Sprint(s.Names)},
-			{"entries", fmt.Sprint(s.Entries)}, {"subscriptions", fmt.Sprint(s.Subscriptions)}, {"alarms", alarms},
+			{"entries", fmt.Sprint(s.Entries)}, {"subscriptions", fmt.Sprint(s.Subscriptions)}, {"alarms", cmp.Or(strings.Join(alarms, " "), "none")},
 			{"context CSN", orDash(s.ContextCSN)},
 		}
 		if s.Failure != "" {
@@ -41,12 +55,7 @@ func (c *cli) status(ctx context.Context, _ []string) error {
 	})
 }
 
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
+func orDash(s string) string { return cmp.Or(s, "-") }
 
 func (c *cli) printAdded(a engine.Added) {
 	did := "added"
@@ -55,12 +64,12 @@ func (c *cli) printAdded(a engine.Added) {
 	}
 	c.printSteps(a.Check)
 	if a.Position == 0 {
-		fmt.Fprintf(c.out, "%s %s: it publishes %s\n", a.Claim, did, a.Name)
+		c.line("%s %s: it publishes %s", a.Claim, did, a.Name)
 	} else {
-		fmt.Fprintf(c.out, "%s %s: it waits at position %d for %s\n", a.Claim, did, a.Position, a.Name)
+		c.line("%s %s: it waits at position %d for %s", a.Claim, did, a.Position, a.Name)
 	}
 	for _, w := range a.Warnings {
-		fmt.Fprintf(c.out, "warning: %s\n", w)
+		c.line("warning: %s", w)
 	}
 }
 
@@ -122,9 +131,9 @@ func (c *cli) subscriptionRemove(ctx context.Context, args []string) error {
 		if r.DryRun {
 			did = "would be removed"
 		}
-		fmt.Fprintf(c.out, "%s %s; its claim on %s goes\n", r.ID, did, strings.Join(r.Names, "; "))
+		c.line("%s %s; its claim on %s goes", r.ID, did, strings.Join(r.Names, "; "))
 		for _, w := range r.Warnings {
-			fmt.Fprintf(c.out, "warning: %s\n", w)
+			c.line("warning: %s", w)
 		}
 	})
 }

@@ -1,0 +1,337 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"shaft/pkg/engine"
+	"shaft/pkg/upstream"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.golden anew")
+
+// shaft runs one command line against a socket.
+func shaft(socket string, args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = Main(context.Background(), append(slices.Clone(args), "--socket", socket), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// golden compares with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil || got != string(want) {
+		t.Errorf("%s (%v):\ngot\n%s\nwant\n%s", name, err, got, want)
+	}
+}
+
+// What people see, command by command.
+func TestTables(t *testing.T) {
+	listers := ",ou=Package Listers"
+	for _, c := range []struct {
+		name string
+		args []string
+		with func(*fake)
+	}{
+		{"status", []string{"status"}, nil},
+		{"status_failed", []string{"status"}, func(f *fake) {
+			f.status = engine.Status{Alarms: map[string]int{}, Failure: "the store takes no more writes: no space left\non device"}
+		}},
+		{"subscription_list", []string{"subscription", "list"}, nil},
+		{"subscription_list_none", []string{"subscription", "list"}, func(f *fake) { f.subs = nil }},
+		{"subscription_show", []string{"subscription", "show", "suse"}, nil},
+		{"subscription_show_plain", []string{"subscription", "show", "redhat"}, nil},
+		{"subscription_add", []string{"subscription", "add", "x", "--url", "ldap://h/o=x", "--name", "cn=x"}, func(f *fake) {
+			f.added = &engine.Added{Claim: "x", Name: "cn=x" + listers, Check: f.check.Steps}
+		}},
+		{"subscription_add_dry", []string{"subscription", "add", "--dry-run", "x", "--url", "ldap://h/o=x", "--name", "cn=x"}, func(f *fake) {
+			f.added = &engine.Added{Claim: "x", Name: "cn=x" + listers, Position: 2, Warnings: []string{"it clashes"},
+				Check: []upstream.Step{{Name: "resolve", Detail: "no such host", Millis: 1200}}}
+		}},
+		{"subscription_remove", []string{"subscription", "remove", "suse"}, nil},
+		{"subscription_remove_dry", []string{"subscription", "remove", "suse", "--dry-run"}, nil},
+		{"subscription_check", []string{"subscription", "check", "suse"}, nil},
+		{"name_list", []string{"name", "list"}, nil},
+		{"name_show", []string{"name", "show", "cn=SuSe" + listers}, nil},
+		{"name_show_down", []string{"name", "show", "cn=RedHat" + listers}, nil},
+		{"queue_show", []string{"queue", "show", "cn=SuSe" + listers}, nil},
+	} {
+		f := story()
+		if c.with != nil {
+			c.with(f)
+		}
+		socket := served(t, f)
+		code, out, errs := shaft(socket, c.args...)
+		if code != ExitDone || errs != "" {
+			t.Errorf("%s: exit %d, %s", c.name, code, errs)
+		}
+		golden(t, c.name, out)
+		for _, r := range out {
+			if r != '\n' && (r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u202e') {
+				t.Errorf("%s: %U reaches the terminal", c.name, r)
+			}
+		}
+		if strings.Contains(out, " \n") {
+			t.Errorf("%s: a line ends in blanks", c.name)
+		}
+	}
+}
+
+// -o json prints exactly what the API returns.
+func TestJSON(t *testing.T) {
+	dn := "cn=SuSe,ou=Package Listers"
+	for _, c := range []struct {
+		args         []string
+		method, path string
+		body         string
+	}{
+		{[]string{"status"}, "GET", "status", ""},
+		{[]string{"subscription", "list"}, "GET", "subscriptions", ""},
+		{[]string{"subscription", "show", "suse"}, "GET", "subscriptions/suse", ""},
+		{[]string{"subscription", "remove", "suse"}, "DELETE", "subscriptions/suse", ""},
+		{[]string{"subscription", "remove", "suse", "--dry-run"}, "DELETE", "subscriptions/suse?dry_run=true", ""},
+		{[]string{"subscription", "check", "suse"}, "POST", "subscriptions/suse/check", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://h/o=x"}, "POST", "subscriptions", `{"id":"x","name":"cn=x","url":"ldap://h/o=x"}`},
+		{[]string{"name", "list"}, "GET", "names", ""},
+		{[]string{"name", "show", dn}, "GET", "names/cn=SuSe,ou=Package%20Listers", ""},
+		{[]string{"queue", "show", dn}, "GET", "queues/cn=SuSe,ou=Package%20Listers", ""},
+	} {
+		socket := served(t, story())
+		_, _, want := raw(t, socket, c.method, "/api/v1/"+c.path, c.body)
+		code, out, errs := shaft(socket, append(c.args, "-o", "json")...)
+		if code != ExitDone || out != want {
+			t.Errorf("%q: exit %d %s\n%s\nthe API says\n%s", c.args, code, errs, out, want)
+		}
+	}
+}
+
+// Exit codes tell a refusal from wrong usage; flags stand before or behind what
+// they belong to; nothing is sent for a wrong command line.
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		args  []string
+		code  int
+		words string
+		calls string
+	}{
+		{[]string{"status"}, 0, "", "status"},
+		{[]string{"status", "-o=json"}, 0, "", "status"},
+		{[]string{"subscription", "show", "suse", "-o", "json"}, 0, "", "subscription suse"},
+		{[]string{"subscription", "show", "-o", "json", "suse"}, 0, "", "subscription suse"},
+		{[]string{"subscription", "remove", "--dry-run", "suse"}, 0, "", "remove suse dry"},
+		{[]string{"subscription", "remove", "suse", "--dry-run=false"}, 0, "", "remove suse real"},
+		{[]string{"subscription", "show", "nobody"}, 1, "there is no nobody", "subscription nobody"},
+		{[]string{"name", "show", "cn=nobody"}, 1, "there is no cn=nobody", "name cn=nobody"},
+		{[]string{"queue", "show", "cn=nobody"}, 1, "there is no cn=nobody", "name cn=nobody"},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://h/o=x"}, 0, "", "add x real"},
+		{[]string{"subscription", "add", "--name", "cn=x", "x", "--url", "ldap://h/o=x", "--dry-run"}, 0, "", "add x dry"},
+		{nil, 2, "no command", ""},
+		{[]string{"frobnicate"}, 2, "no command \"frobnicate\"", ""},
+		{[]string{"subscription"}, 2, "subscription add, subscription list", ""},
+		{[]string{"subscription", "set", "x"}, 2, `"subscription set": there are`, ""},
+		{[]string{"status", "extra"}, 2, "wrong usage: shaft status", ""},
+		{[]string{"subscription", "show"}, 2, "wrong usage: shaft subscription show ID", ""},
+		{[]string{"subscription", "show", "a", "b"}, 2, "wrong usage", ""},
+		{[]string{"subscription", "show", ""}, 2, "wrong usage", ""},
+		{[]string{"status", "--frobnicate"}, 2, "frobnicate", ""},
+		{[]string{"status", "--dry-run"}, 2, "dry-run", ""},
+		{[]string{"name", "list", "--dry-run"}, 2, "dry-run", ""},
+		{[]string{"status", "-o", "xml"}, 2, `-o "xml": only json`, ""},
+		{[]string{"subscription", "add", "x", "--url", "ldap://h/o=x"}, 2, "--name is needed", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x"}, 2, "--url, or", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--host", "h", "--port", "many"}, 2, "port", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--url", "ldap://b/o=x"}, 2, "given twice", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "http://a/"}, 1, "http", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/", "--host", "h"}, 1, "separate host", ""},
+		// What a later version brings is not there before it works.
+		{[]string{"subscription", "add", "x", "--list"}, 2, "list", ""},
+		{[]string{"subscription", "add", "x", "--sasl-external"}, 2, "sasl-external", ""},
+		{[]string{"status", "--server", "https://h"}, 2, "server", ""},
+		{[]string{"name", "rename", "a", "b"}, 2, "there are name list, name show", ""},
+		{[]string{"alarm", "list"}, 2, "there is no command", ""},
+	} {
+		f := story()
+		code, out, errs := shaft(served(t, f), c.args...)
+		if code != c.code || !strings.Contains(errs, c.words) || strings.Join(f.calls, "; ") != c.calls {
+			t.Errorf("%q: exit %d, asked %q\n%s", c.args, code, f.calls, errs)
+		}
+		if (code == 0) != (errs == "") || code != 0 && out != "" {
+			t.Errorf("%q: exit %d with %q on stdout, %q on stderr", c.args, code, out, errs)
+		}
+		if strings.Count(errs, "\n") > 1 {
+			t.Errorf("%q: the error has more than a line:\n%s", c.args, errs)
+		}
+	}
+}
+
+// Behind -- all is an argument, whatever it looks like.
+func TestDashes(t *testing.T) {
+	f := &fake{names: []engine.Name{{DN: "--help"}}}
+	var out, errs bytes.Buffer
+	if code := Main(context.Background(), []string{"name", "show", "--socket", served(t, f), "--", "--help"}, &out, &errs); code != ExitDone || !slices.Equal(f.calls, []string{"name --help"}) {
+		t.Errorf("exit %d, asked %q: %s", code, f.calls, &errs)
+	}
+}
+
+// --help is no error, and lists the flags on standard output.
+func TestHelp(t *testing.T) {
+	for _, c := range commands {
+		var out, errs bytes.Buffer
+		if code := Main(context.Background(), append(strings.Fields(c.verb), "--help"), &out, &errs); code != ExitDone || errs.Len() > 0 {
+			t.Errorf("%s: exit %d, %s", c.verb, code, &errs)
+		}
+		for _, want := range []string{"usage: shaft " + c.verb, c.help, "-socket", "-o"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s --help lacks %q:\n%s", c.verb, want, &out)
+			}
+		}
+	}
+	var out bytes.Buffer
+	Usage(&out)
+	for _, c := range commands {
+		if !strings.Contains(out.String(), "shaft "+c.verb+" ") {
+			t.Errorf("the usage lacks %s:\n%s", c.verb, &out)
+		}
+	}
+}
+
+// What the flags of `subscription add` become; files are made absolute, since
+// the daemon runs elsewhere.
+func TestAddFlags(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	f := story()
+	code, _, errs := shaft(served(t, f), "subscription", "add", "x", "--name", "cn=x", "--protocol", "ldap", "--host", "h", "--port", "3890",
+		"--base", "o=x", "--attributes", "cn, mail", "--filter", "(cn=*)", "--scope", "one", "--starttls", "--bind-dn", "cn=r", "--password-file", "pw",
+		"--ca-file", "/etc/ca.pem", "--no-dn-rewrite")
+	want := engine.Subscription{ID: "x", Kind: "tree", Name: "cn=x", NoDNRewrite: true, Source: upstream.Source{Protocol: "ldap", Host: "h", Port: 3890,
+		Base: "o=x", Attributes: []string{"cn", "mail"}, Filter: "(cn=*)", Scope: "one", StartTLS: true, BindDN: "cn=r",
+		PasswordFile: filepath.Join(dir, "pw"), CAFile: "/etc/ca.pem"}}
+	if !slices.Equal(f.got.Source.Attributes, want.Source.Attributes) {
+		t.Errorf("attributes %q", f.got.Source.Attributes)
+	}
+	f.got.Source.Attributes, want.Source.Attributes = nil, nil
+	if code != ExitDone || f.got.Source.PasswordFile != want.Source.PasswordFile || f.got.ID != want.ID || f.got.NoDNRewrite != want.NoDNRewrite ||
+		f.got.Source.CAFile != want.Source.CAFile || f.got.Source.BindDN != "cn=r" || !f.got.Source.StartTLS || f.got.Source.Scope != "one" ||
+		f.got.Source.Filter != "(cn=*)" || f.got.Source.Port != 3890 || f.got.Source.Base != "o=x" {
+		t.Errorf("exit %d %s\ngot  %+v\nwant %+v", code, errs, f.got, want)
+	}
+}
+
+// A check that fails is told in full, and in the exit code.
+func TestFailedCheck(t *testing.T) {
+	f := story()
+	f.check.OK = false
+	f.check.Steps[1] = upstream.Step{Name: "connect", Detail: "connection refused"}
+	code, out, errs := shaft(served(t, f), "subscription", "check", "suse")
+	if code != ExitRefused || !strings.Contains(out, "connect  FAILED  0 ms  connection refused") || !strings.Contains(errs, "the check of suse failed") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	if code, out, _ := shaft(served(t, f), "subscription", "check", "suse", "-o", "json"); code != ExitRefused || !strings.Contains(out, `"ok": false`) {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+// The socket is --socket's, else $SHAFT_SOCKET's, else the default; that no
+// daemon is there is said with the path.
+func TestNoDaemon(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("SHAFT_SOCKET", filepath.Join(dir, "env"))
+	var out, errs bytes.Buffer
+	if code := Main(context.Background(), []string{"status"}, &out, &errs); code != ExitRefused || !strings.Contains(errs.String(), dir+"/env") || !strings.Contains(errs.String(), "is `shaft serve` running?") {
+		t.Errorf("exit %d: %s", code, &errs)
+	}
+	if code, _, errs := shaft(filepath.Join(dir, "flag"), "status"); code != ExitRefused || !strings.Contains(errs, dir+"/flag") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	t.Setenv("SHAFT_SOCKET", served(t, story()))
+	if code := Main(context.Background(), []string{"status"}, io.Discard, io.Discard); code != ExitDone {
+		t.Errorf("by $SHAFT_SOCKET: exit %d", code)
+	}
+	t.Setenv("SHAFT_SOCKET", "")
+	errs.Reset()
+	if code := Main(context.Background(), []string{"status", "--help"}, &out, &errs); code != ExitDone || !strings.Contains(out.String(), DefaultSocket) {
+		t.Errorf("exit %d: %s", code, &out)
+	}
+}
+
+// Answers of what is no daemon of ours, and of one that dies.
+func TestStrangeAnswers(t *testing.T) {
+	for _, c := range []struct {
+		handle http.HandlerFunc
+		words  string
+	}{
+		{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "what?", 418) }, "418"},
+		{func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{") }, "answer of the daemon"},
+		{func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "[]") }, "answer of the daemon"},
+		{func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			io.WriteString(w, "nonsense")
+		}, "answer of the daemon"},
+		{func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Location", "/x"); w.WriteHeader(304) }, "304"},
+		{func(w http.ResponseWriter, _ *http.Request) {
+			problem(w, 400, "invalid", "a \x1b[2Jclean screen\nand a line")
+		}, "shaft: a \\1b[2Jclean screen\nand a line\n"},
+		{func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
+		{func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "100")
+			io.WriteString(w, "{")
+		}, "unexpected EOF"},
+	} {
+		socket := filepath.Join(t.TempDir(), "s")
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &http.Server{Handler: c.handle}
+		done := make(chan struct{})
+		go func() { defer close(done); srv.Serve(l) }()
+		code, out, errs := shaft(socket, "status")
+		if code != ExitRefused || out != "" || !strings.Contains(errs, c.words) {
+			t.Errorf("%q: exit %d, %q, %q", c.words, code, out, errs)
+		}
+		srv.Close()
+		<-done
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, err := NewClient(served(t, story())).Status(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the context's end: %v", err)
+	}
+}
+
+// What does not print is shown as RFC 4514 writes it.
+func TestPrintable(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"", ""}, {"cn=Müller 漢字,ou=x", "cn=Müller 漢字,ou=x"}, {`cn=a\,b`, `cn=a\,b`},
+		{"a\x1b[31mb", `a\1b[31mb`}, {"a\tb\nc\r", `a\09b\0ac\0d`}, {"\u009b31m", `\c2\9b31m`}, {"\u202eabc", `\e2\80\aeabc`},
+		{"bad \xff\xfe", `bad \ff\fe`}, {"\ufffd", "\ufffd"}, {"\x00\x7f", `\00\7f`},
+	} {
+		if got := printable(c.text); got != c.want {
+			t.Errorf("%q becomes %q, want %q", c.text, got, c.want)
+		}
+		if again := printable(printable(c.text)); again != c.want {
+			t.Errorf("%q becomes %q the second time", c.text, again)
+		}
+	}
+	if got := printableLines("a\nb\x1b"); got != "a\nb\\1b" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,181 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"shaft/pkg/engine"
+	"shaft/pkg/queue"
+	"shaft/pkg/upstream"
+)
+
+// fake is an Engine that answers what it holds and remembers what it was asked.
+type fake struct {
+	calls  []string
+	status engine.Status
+	subs   []engine.Subscription
+	added  *engine.Added
+	names  []engine.Name
+	check  engine.Checked
+	err    error // answers everything, if set
+	got    engine.Subscription
+}
+
+func (f *fake) asked(what ...string) { f.calls = append(f.calls, strings.Join(what, " ")) }
+
+func missing(what string) error {
+	return &queue.Refusal{Kind: "not-found", Reason: "there is no " + what}
+}
+
+func dry(on bool) string {
+	if on {
+		return "dry"
+	}
+	return "real"
+}
+
+func (f *fake) Status(context.Context) (*engine.Status, error) {
+	f.asked("status")
+	s := f.status
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &s, nil
+}
+
+func (f *fake) Subscriptions(context.Context) ([]engine.Subscription, error) {
+	f.asked("subscriptions")
+	return f.subs, f.err
+}
+
+func (f *fake) Subscription(_ context.Context, id string) (*engine.Subscription, error) {
+	f.asked("subscription", id)
+	for _, s := range f.subs {
+		if s.ID == id && f.err == nil {
+			return &s, nil
+		}
+	}
+	return nil, errors.Join(f.err, missing(id))
+}
+
+func (f *fake) AddSubscription(_ context.Context, s engine.Subscription, dryRun bool) (*engine.Added, error) {
+	f.asked("add", s.ID, dry(dryRun))
+	f.got = s
+	if f.err != nil {
+		return nil, f.err
+	}
+	out := engine.Added{Subscription: s, Claim: queue.ClaimID(s.ID), Name: s.Name + ",ou=Package Listers", DryRun: dryRun}
+	if f.added != nil {
+		out = *f.added
+		out.DryRun = dryRun
+	}
+	return &out, nil
+}
+
+func (f *fake) RemoveSubscription(_ context.Context, id string, dryRun bool) (*engine.Removed, error) {
+	f.asked("remove", id, dry(dryRun))
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &engine.Removed{ID: id, Names: []string{"cn=SuSe,ou=Package Listers"}, Warnings: []string{"next takes over"}, DryRun: dryRun}, nil
+}
+
+func (f *fake) CheckSubscription(_ context.Context, id string) (*engine.Checked, error) {
+	f.asked("check", id)
+	if f.err != nil {
+		return nil, f.err
+	}
+	c := f.check
+	c.ID = id
+	return &c, nil
+}
+
+func (f *fake) Names(context.Context) ([]engine.Name, error) {
+	f.asked("names")
+	return f.names, f.err
+}
+
+func (f *fake) Name(_ context.Context, dn string) (*engine.Name, error) {
+	f.asked("name", dn)
+	if f.err != nil {
+		return nil, f.err
+	}
+	for _, n := range f.names {
+		if n.DN == dn {
+			return &n, nil
+		}
+	}
+	return nil, missing(dn)
+}
+
+// story is a fake with something of everything in it.
+func story() *fake {
+	const at, listers = "2026-01-02T03:04:05Z", ",ou=Package Listers"
+	suse := engine.Link{Claim: "suse", Subscription: "suse", URL: "ldap://ldap.suse.example/o=SuSe,c=DE", Online: true,
+		State: "live", LastContact: at, LastChange: at}
+	red := engine.Link{Claim: "redhat", Subscription: "redhat", URL: "ldaps://ldap.redhat.example/o=RedHat,c=US", State: "down",
+		Reason: "bind: invalid credentials (49): \x1b[31mgo away\x07"}
+	src := upstream.Source{Protocol: "ldap", Host: "ldap.suse.example", Port: 389, Base: "o=SuSe,c=DE", Filter: "(objectClass=*)", Scope: "sub",
+		Attributes: []string{"cn", "mail"}, BindDN: "cn=reader", PasswordFile: "/etc/shaft/pw", CAFile: "/etc/shaft/ca.pem", StartTLS: true}
+	return &fake{
+		status: engine.Status{BaseDN: "ou=Package Listers", Names: 2, Entries: 9, Subscriptions: 2, Alarms: map[string]int{"down": 1, "clash": 1},
+			ContextCSN: "20260102030405.000000Z#000000#001#000000", Ready: true},
+		subs: []engine.Subscription{
+			{ID: "redhat", Kind: "tree", Name: "cn=RedHat", URL: red.URL, Source: upstream.Source{Protocol: "ldaps", Host: "ldap.redhat.example", Port: 636, Base: "o=RedHat,c=US", Filter: "(cn=*)", Scope: "one"}, NoDNRewrite: true},
+			{ID: "suse", Kind: "tree", Name: "cn=SuSe", URL: suse.URL, Source: src},
+		},
+		names: []engine.Name{
+			{DN: "cn=RedHat" + listers, Head: red, Queue: []engine.Link{}, Alarms: []string{"down"}, Overlaps: []string{}},
+			{DN: "cn=SuSe" + listers, Head: suse, LastKnownGood: true, Entries: 4, Queue: []engine.Link{red}, Alarms: []string{"clash"},
+				Overlaps: []string{"cn=\x1b]0;x\x07,cn=SuSe" + listers, "cn=\u202egnp.exe"}},
+		},
+		check: engine.Checked{OK: true, Entries: 4, Steps: []upstream.Step{{Name: "resolve", OK: true, Detail: "127.0.0.1"}, {Name: "connect", OK: true, Detail: "127.0.0.1:389", Millis: 12}}},
+	}
+}
+
+// served puts the API over e on a unix socket.
+func served(t *testing.T, e Engine) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "control.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: Handler(e, "1.2.3", slog.New(slog.DiscardHandler))}
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(l) }()
+	t.Cleanup(func() { srv.Close(); <-done })
+	return socket
+}
+
+// raw sends one request as it stands; path is not escaped any further.
+func raw(t *testing.T, socket, method, path, body string) (code int, header http.Header, text string) {
+	t.Helper()
+	c := http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	req, err := http.NewRequest(method, "http://shaft"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(got)
+}

@@ -1,0 +1,313 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"shaft/pkg/engine"
+	"shaft/pkg/queue"
+	"shaft/pkg/upstream"
+)
+
+// Each route asks the engine for one thing and answers in JSON.
+func TestRoutes(t *testing.T) {
+	for _, c := range []struct {
+		method, path, body string
+		code               int
+		call, words        string
+	}{
+		{"GET", "/api/v1/status", "", 200, "status", `"version": "1.2.3"`},
+		{"GET", "/api/v1/subscriptions", "", 200, "subscriptions", `"id": "suse"`},
+		{"GET", "/api/v1/subscriptions/suse", "", 200, "subscription suse", `"password_file": "/etc/shaft/pw"`},
+		{"POST", "/api/v1/subscriptions", `{"id":"x","name":"cn=x","url":"ldap://h/o=x"}`, 201, "add x real", `"claim": "x"`},
+		{"POST", "/api/v1/subscriptions?dry_run=true", `{"id":"x","name":"cn=x","url":"ldap://h/o=x"}`, 200, "add x dry", `"dry_run": true`},
+		{"POST", "/api/v1/subscriptions?dry_run=false", `{"id":"x","name":"cn=x","url":"ldap://h/o=x"}`, 201, "add x real", `"warnings": []`},
+		{"DELETE", "/api/v1/subscriptions/x", "", 200, "remove x real", `"names"`},
+		{"DELETE", "/api/v1/subscriptions/x?dry_run=true", "", 200, "remove x dry", `"dry_run": true`},
+		{"POST", "/api/v1/subscriptions/x/check", "", 200, "check x", `"ok": true`},
+		{"GET", "/api/v1/names", "", 200, "names", `"last_known_good": true`},
+		{"GET", "/api/v1/names/cn=SuSe,ou=Package%20Listers", "", 200, "name cn=SuSe,ou=Package Listers", `"entries": 4`},
+		{"GET", "/api/v1/queues/cn=SuSe,ou=Package%20Listers", "", 200, "name cn=SuSe,ou=Package Listers", `"claims"`},
+	} {
+		f := story()
+		code, header, text := raw(t, served(t, f), c.method, c.path, c.body)
+		if code != c.code || header.Get("Content-Type") != "application/json" || !strings.Contains(text, c.words) || !json.Valid([]byte(text)) {
+			t.Errorf("%s %s: %d %s\n%s", c.method, c.path, code, header.Get("Content-Type"), text)
+		}
+		if !slices.Equal(f.calls, []string{c.call}) {
+			t.Errorf("%s %s asks %q, want %q", c.method, c.path, f.calls, c.call)
+		}
+	}
+}
+
+// R56: what is refused is a problem of RFC 9457 with a kind, a status and the
+// place in words; nothing is asked of the engine.
+func TestBadRequests(t *testing.T) {
+	add := "/api/v1/subscriptions"
+	for _, c := range []struct {
+		method, path, body string
+		code               int
+		kind, words        string
+	}{
+		{"POST", add, ``, 400, "invalid", "empty"},
+		{"POST", add, " \n", 400, "invalid", "empty"},
+		{"POST", add, `{"id":"x",` + "\n" + `  "nam":"cn=x"}`, 400, "invalid", `line 2, column 3: unknown field "nam"`},
+		{"POST", add, `{"id":"sauce",` + "\n" + `"sauce":{}}`, 400, "invalid", `unknown field "sauce"`},
+		{"POST", add, `{"id":"x"} {"id":"y"}`, 400, "invalid", "line 1, column 12: something follows"},
+		{"POST", add, `{"id":"x"}}`, 400, "invalid", "line 1, column 11: something follows"},
+		{"POST", add, `{"id":"x"}` + "\n]", 400, "invalid", "line 2, column 1: something follows"},
+		{"POST", add, "{\"id\":\"x\",\n\"source\":{\"port\":\"389\"}}", 400, "invalid", `field "source.port" is to be a whole number, not string`},
+		{"POST", add, `{"id":5}`, 400, "invalid", `field "id" is to be a string, not number`},
+		{"POST", add, `{"source":{"port":1.5}}`, 400, "invalid", `"source.port" is to be a whole number`},
+		{"POST", add, `{"source":[]}`, 400, "invalid", `field "source" is to be an object, not array`},
+		{"POST", add, `{"source":{"attributes":"cn"}}`, 400, "invalid", `is to be an array, not string`},
+		{"POST", add, `{"source":{"starttls":"yes"}}`, 400, "invalid", `is to be true or false, not string`},
+		{"POST", add, `[]`, 400, "invalid", "the value is to be an object, not array"},
+		{"POST", add, "{\"id\":\n  nonsense}", 400, "invalid", "line 2, column 4: invalid character"},
+		{"POST", add, "{\"ä\":1,\"id\":x}", 400, "invalid", "line 1, column 13: invalid character"},
+		{"POST", add, `{"id":`, 400, "invalid", "line 1, column 7: the JSON ends too early"},
+		{"POST", add, strings.Repeat("[", 100000), 400, "invalid", "depth"},
+		{"POST", add, `{"id":"` + strings.Repeat("x", maxBody) + `"}`, 413, "too-large", "longer than 1048576 bytes"},
+		{"POST", add + "?dry_run=1", `{"id":"x"}`, 400, "invalid", `dry_run is true or false, not "1"`},
+		{"POST", add + "?dryrun=true", `{"id":"x"}`, 400, "invalid", `no parameter "dryrun"`},
+		{"DELETE", add + "/x?dry-run=true", ``, 400, "invalid", `no parameter "dry-run"`},
+		{"DELETE", add + "/x?dry_run=false&dry_run=true", ``, 400, "invalid", `true or false`},
+		{"DELETE", add + "/x?dry_run=%zz", ``, 400, "invalid", `query`},
+		{"POST", add, `{"id":"x","name":"cn=x","url":"ldap://h/o=x?","source":{"host":"h"}}`, 400, "invalid", "separate host"},
+		{"POST", add, `{"id":"x","name":"cn=x","url":"ldap://h/o=x??sub?(cn=a"}`, 400, "invalid", "column"},
+		{"PUT", "/api/v1/status", ``, 405, "method", "it takes GET"},
+		{"DELETE", add, ``, 405, "method", "it takes GET, POST"},
+		{"PATCH", add + "/x", ``, 405, "method", "it takes GET, DELETE"},
+		{"GET", add + "/x/check", ``, 405, "method", "it takes POST"},
+		{"POST", "/api/v1/names/cn=x", ``, 405, "method", "it takes GET"},
+		{"GET", "/api/v1/frobnicate", ``, 404, "not-found", "there is no GET /api/v1/frobnicate"},
+		{"GET", "/", ``, 404, "not-found", "there is no GET /"},
+		{"GET", "/api/v1/names/a/b", ``, 404, "not-found", "there is no"},
+	} {
+		f := story()
+		code, header, text := raw(t, served(t, f), c.method, c.path, c.body)
+		var p Problem
+		if err := json.Unmarshal([]byte(text), &p); err != nil {
+			t.Errorf("%s %s %.40s: %v in\n%.300s", c.method, c.path, c.body, err, text)
+			continue
+		}
+		if code != c.code || p.Status != code || p.Kind != c.kind || !strings.Contains(p.Detail, c.words) ||
+			p.Type != "about:blank" || p.Title != http.StatusText(code) || header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s %s %.40s: %d\n%.300s", c.method, c.path, c.body, code, text)
+		}
+		if (code == 405) != (header.Get("Allow") != "") {
+			t.Errorf("%s %s: Allow %q", c.method, c.path, header.Get("Allow"))
+		}
+		if len(f.calls) > 0 {
+			t.Errorf("%s %s %.40s reaches the engine: %q", c.method, c.path, c.body, f.calls)
+		}
+	}
+}
+
+// What the engine refuses has the status of its kind.
+func TestRefusalKinds(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code int
+		kind string
+	}{
+		{&queue.Refusal{Kind: "not-found", Reason: "words"}, 404, "not-found"},
+		{&queue.Refusal{Kind: "exists", Reason: "words"}, 409, "exists"},
+		{&queue.Refusal{Kind: "invalid", Reason: "words"}, 400, "invalid"},
+		{&queue.Refusal{Kind: "outside-base", Reason: "words"}, 422, "outside-base"},
+		{&queue.Refusal{Kind: "no-base", Reason: "words"}, 422, "no-base"},
+		{fmt.Errorf("wrapped: %w", &queue.Refusal{Kind: "exists", Reason: "words"}), 409, "exists"},
+		{engine.ErrClosed, 503, "closing"},
+		{context.Canceled, 503, "closing"},
+		{errors.New("words"), 500, "failed"},
+	} {
+		socket := served(t, &fake{err: c.err})
+		for _, request := range []string{"GET status", "GET subscriptions", "GET names", "GET names/x", "GET queues/x", "DELETE subscriptions/x", "POST subscriptions/x/check"} {
+			method, path, _ := strings.Cut(request, " ")
+			code, _, text := raw(t, socket, method, "/api/v1/"+path, "")
+			var p Problem
+			if err := json.Unmarshal([]byte(text), &p); err != nil || code != c.code || p.Kind != c.kind || !strings.Contains(p.Detail, "words") && c.kind != "closing" {
+				t.Errorf("%v: %s: %d %s %v", c.err, request, code, text, err)
+			}
+		}
+	}
+}
+
+// Any DN and any id comes through the path as it is, by the client and by hand.
+func TestPathValues(t *testing.T) {
+	for _, dn := range []string{
+		"cn=a,ou=b", "cn=a/b,ou=c", "cn=a//b/../c", "cn=100%,ou=%41", "cn=a+sn=b", "cn=Müller 漢字", "cn=a\\,b", `cn=a\2cb`, "cn=a?b=c#d", "cn=a;b&c",
+		".", "..", "%2e", "+", " ", "cn=\x1b", "cn=" + strings.Repeat("x", 20000),
+	} {
+		f := &fake{names: []engine.Name{{DN: dn}}, subs: []engine.Subscription{{ID: dn}}}
+		c := NewClient(served(t, f))
+		ctx := context.Background()
+		if n, _, err := c.Name(ctx, dn); err != nil || n.DN != dn {
+			t.Errorf("name %.40q: %.40q, %v", dn, n.DN, err)
+		}
+		if q, _, err := c.Queue(ctx, dn); err != nil || q.DN != dn || len(q.Claims) != 1 {
+			t.Errorf("queue %.40q: %v", dn, err)
+		}
+		if s, _, err := c.Subscription(ctx, dn); err != nil || s.ID != dn {
+			t.Errorf("subscription %.40q: %v", dn, err)
+		}
+		if r, _, err := c.Remove(ctx, dn, true); err != nil || r.ID != dn || !r.DryRun {
+			t.Errorf("remove %.40q: %v", dn, err)
+		}
+		if r, _, err := c.Check(ctx, dn); err != nil || r.ID != dn {
+			t.Errorf("check %.40q: %v", dn, err)
+		}
+		want := []string{"name " + dn, "name " + dn, "subscription " + dn, "remove " + dn + " dry", "check " + dn}
+		if !slices.Equal(f.calls, want) {
+			t.Errorf("%.40q: asked %.200q", dn, f.calls)
+		}
+	}
+	// With slashes as they are there is no such path; a + is no space.
+	f := &fake{names: []engine.Name{{DN: "cn=a+sn=b"}}}
+	if code, _, text := raw(t, served(t, f), "GET", "/api/v1/names/cn=a+sn=b", ""); code != 200 {
+		t.Errorf("%d %s", code, text)
+	}
+}
+
+// The names of the JSON fields are what scripts rely on.
+func TestJSONFields(t *testing.T) {
+	socket := served(t, story())
+	keys := func(v any) []string { return slices.Sorted(maps.Keys(v.(map[string]any))) }
+	get := func(path string) any {
+		_, _, text := raw(t, socket, "GET", "/api/v1/"+path, "")
+		var v any
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	has := func(what string, v any, want ...string) {
+		t.Helper()
+		for _, k := range want {
+			if !slices.Contains(keys(v), k) {
+				t.Errorf("%s lacks %q: %q", what, k, keys(v))
+			}
+		}
+	}
+	has("status", get("status"), "base_dn", "version", "names", "entries", "subscriptions", "alarms", "context_csn", "followers", "ready")
+	list := get("names").([]any)
+	suse := list[1].(map[string]any)
+	has("a name", suse, "dn", "head", "last_known_good", "entries", "queue", "alarms")
+	has("head", suse["head"], "claim", "subscription", "url", "online", "state", "last_contact", "last_change")
+	has("queue", suse["queue"].([]any)[0], "claim", "subscription", "url", "online")
+	if empty := list[0].(map[string]any); empty["queue"] == nil || empty["alarms"] == nil {
+		t.Errorf("empty lists are null: %v", empty)
+	}
+	has("a subscription", get("subscriptions/suse"), "id", "kind", "name", "url", "source")
+	has("a queue", get("queues/"+url.PathEscape("cn=SuSe,ou=Package Listers")), "dn", "claims")
+	if v := get("queues/" + url.PathEscape("cn=SuSe,ou=Package Listers")).(map[string]any)["claims"].([]any); len(v) != 2 || v[0].(map[string]any)["claim"] != "suse" {
+		t.Errorf("the head is not first: %v", v)
+	}
+}
+
+// R8, R10: the URL and the fields make the same record; what a URL cannot say
+// comes beside it, and the StartTLS that it asks for is not dropped.
+func TestRequest(t *testing.T) {
+	fields := Request{ID: "x", Name: "cn=x", Source: upstream.Source{Protocol: "ldap", Host: "H.example", Port: 3890, Base: "o=x",
+		Attributes: []string{"cn", "mail"}, Scope: "one", Filter: "(cn=*)", BindDN: "cn=r", PasswordFile: "/pw", CAFile: "/ca", StartTLS: true}}
+	byURL := Request{ID: "x", Name: "cn=x", URL: "ldap://h.example:3890/o=x?cn,mail?one?(cn=*)",
+		Source: upstream.Source{BindDN: "cn=r", PasswordFile: "/pw", CAFile: "/ca", StartTLS: true}}
+	a, _, err := fields.Subscription()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Source.Host = "h.example" // the engine validates, which brings it into this form
+	b, warnings, err := byURL.Subscription()
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	if fmt.Sprintf("%+v", a) != fmt.Sprintf("%+v", b) || a.Kind != engine.KindTree {
+		t.Errorf("by fields %+v\nby URL    %+v", a, b)
+	}
+	secure := Request{ID: "x", URL: "ldap://h/o=x????!StartTLS"}
+	if s, _, err := secure.Subscription(); err != nil || !s.Source.StartTLS {
+		t.Errorf("StartTLS of the URL is dropped: %+v, %v", s.Source, err)
+	}
+	odd := Request{ID: "x", URL: "ldap://h/o=x???((a=b)(c=d))"}
+	if s, warnings, err := odd.Subscription(); err != nil || s.Source.Filter != "(&(a=b)(c=d))" || len(warnings) != 1 { // R9
+		t.Errorf("%+v, %q, %v", s.Source, warnings, err)
+	}
+	for name, src := range map[string]upstream.Source{
+		"protocol": {Protocol: "ldap"}, "host": {Host: "h"}, "port": {Port: 1}, "base": {Base: "o=x"}, "attributes": {Attributes: []string{"cn"}},
+		"filter": {Filter: "(a=b)"}, "scope": {Scope: "sub"},
+	} {
+		r := Request{ID: "x", URL: "ldap://h/o=x", Source: src}
+		_, _, err := r.Subscription()
+		var refusal *queue.Refusal
+		if !errors.As(err, &refusal) || !strings.Contains(refusal.Reason, "separate "+name) {
+			t.Errorf("%s beside a URL: %v", name, err)
+		}
+	}
+}
+
+// R9: what was repaired in the URL stands before what the engine warns of.
+func TestWarnings(t *testing.T) {
+	f := story()
+	f.added = &engine.Added{Warnings: []string{"second"}}
+	_, _, text := raw(t, served(t, f), "POST", "/api/v1/subscriptions", `{"id":"x","name":"cn=x","url":"ldap://h/o=x???((a=b)(c=d))"}`)
+	var out engine.Added
+	if err := json.Unmarshal([]byte(text), &out); err != nil || len(out.Warnings) != 2 || !strings.Contains(out.Warnings[0], "operator") || out.Warnings[1] != "second" {
+		t.Errorf("%v: %s", err, text)
+	}
+}
+
+// A failure that is none of the operator's is logged; a refusal is not.
+func TestFailuresAreLogged(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		logged bool
+	}{{errors.New("disk on fire"), true}, {missing("x"), false}, {engine.ErrClosed, false}, {context.Canceled, false}} {
+		var log strings.Builder
+		h := Handler(&fake{err: c.err}, "", slog.New(slog.NewTextHandler(&log, nil)))
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/api/v1/names", nil))
+		if (log.Len() > 0) != c.logged {
+			t.Errorf("%v: logged %q", c.err, log.String())
+		}
+	}
+}
+
+// FuzzDecode: a body is taken, or refused with a place inside it; what is
+// taken survives being printed.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"id":"x","name":"cn=x","url":"ldap://h/o=x","source":{"port":389,"attributes":["cn"]},"no_dn_rewrite":true}`))
+	f.Add([]byte("{\"id\":\n5}"))
+	f.Add([]byte(`{"id":"x"}}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var r Request
+		err := decode(strings.NewReader(string(text)), &r)
+		if err != nil {
+			var refusal *queue.Refusal
+			if !errors.As(err, &refusal) || !strings.HasPrefix(refusal.Reason, "request body") {
+				t.Errorf("%q: %v", text, err)
+			}
+			return
+		}
+		again, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r2 Request
+		if err := decode(strings.NewReader(string(again)), &r2); err != nil {
+			t.Errorf("%q becomes %q: %v", text, again, err)
+		}
+		if third, _ := json.Marshal(r2); string(third) != string(again) {
+			t.Errorf("%q becomes %q, then %q", text, again, third)
+		}
+	})
+}
