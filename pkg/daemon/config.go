@@ -1,14 +1,14 @@
-// Package daemon reads the configuration and wires everything together: it
-// starts store, engine and doors, and stops them in the opposite order. It has
-// no policy of its own.
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"gopkg.in/yaml.v3"
 
@@ -21,14 +21,14 @@ import (
 // Config is shaft.yaml. Nothing is required; without BaseDN the tree is empty.
 type Config struct {
 	BaseDN        dit.DN
-	BaseEntry     *ldif.Record
+	BaseEntry     *ldif.Record // its DN is BaseDN; nil: the engine makes one
 	DataDir       string
-	Listen        []string
+	Listen        []string // URLs for ldapd.Listen; empty: no LDAP door
 	ControlSocket string
 	Accounts      []ldapd.Account
-	Index         []string
+	Index         []string // nil: engine.DefaultIndex
 	Schema        *schema.Schema
-	ChangeLog     int
+	ChangeLog     int // changes kept; 0: the store's default
 	ServerID      int
 	LogLevel      slog.Level
 	LogJSON       bool
@@ -37,7 +37,7 @@ type Config struct {
 // ConfigError is one mistake in the file.
 type ConfigError struct {
 	File         string
-	Line, Column int // from 1; 0 when the place is the file as a whole
+	Line, Column int // from 1, in characters; 0 when the place is the file as a whole
 	Msg          string
 }
 
@@ -48,14 +48,35 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
 }
 
-// LoadConfig reads and checks a file. All mistakes are reported, joined, each a
-// *ConfigError.
+const (
+	// maxConfig bounds the file: some lines and a hash for each account. The
+	// YAML reader takes half a second for so much of it.
+	maxConfig = 1 << 20
+	// maxFile bounds a file that it names. The standard schema is 0.2 MB of text.
+	maxFile = 16 << 20
+)
+
+// LoadConfig reads and checks a file. All mistakes are reported, joined in the
+// file's order, each a *ConfigError.
 func LoadConfig(path string) (*Config, error) {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path, maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	return ParseConfig(path, text)
+}
+
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("%s is longer than %d MiB", path, limit>>20)
+	}
+	return text, err
 }
 
 // ParseConfig is LoadConfig on a text; relative paths in it are relative to
@@ -63,106 +84,28 @@ func LoadConfig(path string) (*Config, error) {
 func ParseConfig(path string, text []byte) (*Config, error) {
 	r := &reader{file: path, dir: filepath.Dir(path)}
 	cfg := &Config{DataDir: "/var/lib/shaft", Listen: []string{"ldap://127.0.0.1:389"}, ServerID: 1, Schema: schema.Bundled()}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return nil, &ConfigError{File: path, Msg: err.Error()}
-	}
-	if len(doc.Content) > 0 {
-		r.top(cfg, doc.Content[0])
+	if root := r.document(text); root != nil {
+		r.top(cfg, root)
 	}
 	if cfg.ControlSocket == "" {
 		cfg.ControlSocket = filepath.Join(cfg.DataDir, "control.sock")
 	}
 	if len(r.errs) > 0 {
-		return nil, errors.Join(r.errs...)
+		return nil, r.err()
 	}
 	return cfg, nil
 }
 
-// reader walks the file's nodes and gathers mistakes.
-type reader struct {
-	file, dir string
-	errs      []error
-}
-
-func (r *reader) fail(n *yaml.Node, format string, args ...any) {
-	r.errs = append(r.errs, &ConfigError{File: r.file, Line: n.Line, Column: n.Column, Msg: fmt.Sprintf(format, args...)})
-}
-
-// mapping calls the field function of each key.
-func (r *reader) mapping(n *yaml.Node, what string, fields map[string]func(*yaml.Node)) {
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
-		return
+// err joins the mistakes in the file's order.
+func (r *reader) err() error {
+	slices.SortStableFunc(r.errs, func(a, b *ConfigError) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	joined := make([]error, len(r.errs))
+	for i, e := range r.errs {
+		joined[i] = e
 	}
-	if n.Kind != yaml.MappingNode {
-		r.fail(n, "%s is to be a mapping of keys to values", what)
-		return
-	}
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		field := fields[key.Value]
-		switch {
-		case field == nil:
-			r.fail(key, "%s has no key %q", what, key.Value)
-		case seen[key.Value]:
-			r.fail(key, "key %q stands here twice", key.Value)
-		default:
-			field(value)
-		}
-		seen[key.Value] = true
-	}
-}
-
-func (r *reader) text(out *string) func(*yaml.Node) {
-	return func(n *yaml.Node) {
-		if n.Kind != yaml.ScalarNode {
-			r.fail(n, "a text is expected")
-			return
-		}
-		*out = n.Value
-	}
-}
-
-func (r *reader) path(out *string) func(*yaml.Node) {
-	return func(n *yaml.Node) {
-		r.text(out)(n)
-		if *out != "" && !filepath.IsAbs(*out) {
-			*out = filepath.Join(r.dir, *out)
-		}
-	}
-}
-
-func (r *reader) number(out *int, low, high int) func(*yaml.Node) {
-	return func(n *yaml.Node) {
-		if err := n.Decode(out); err != nil || n.Kind != yaml.ScalarNode || *out < low || *out > high {
-			r.fail(n, "a number from %d to %d is expected, not %q", low, high, n.Value)
-		}
-	}
-}
-
-// list calls item for each element of a sequence.
-func (r *reader) list(item func(*yaml.Node)) func(*yaml.Node) {
-	return func(n *yaml.Node) {
-		if n.Kind != yaml.SequenceNode {
-			r.fail(n, "a list is expected, as [ a, b ]")
-			return
-		}
-		for _, c := range n.Content {
-			item(c)
-		}
-	}
-}
-
-func (r *reader) texts(out *[]string) func(*yaml.Node) {
-	return func(n *yaml.Node) {
-		*out = []string{}
-		r.list(func(c *yaml.Node) {
-			var s string
-			r.text(&s)(c)
-			*out = append(*out, s)
-		})(n)
-	}
+	return errors.Join(joined...)
 }
 
 // top reads the top level. DNs are parsed last, since they need the schema.
@@ -177,7 +120,7 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 		"data_dir":       r.path(&cfg.DataDir),
 		"control_socket": r.path(&cfg.ControlSocket),
 		"listen":         r.listen(&cfg.Listen),
-		"index":          r.texts(&cfg.Index),
+		"index":          r.index(&cfg.Index),
 		"change_log":     r.number(&cfg.ChangeLog, 1, 1<<30),
 		"server_id":      r.number(&cfg.ServerID, 1, 4095),
 		"log":            r.log(cfg),
@@ -186,72 +129,110 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 		r.schema(cfg, schemaFiles)
 	}
 	if baseDN != nil {
-		r.dn(cfg, &cfg.BaseDN)(baseDN)
+		r.dn(cfg, baseDN, &cfg.BaseDN)
 	}
-	if baseEntry != nil {
+	switch {
+	case baseEntry == nil:
+	case baseDN == nil:
+		r.fail(baseEntry, "base_entry is given without a base_dn")
+	default:
 		r.baseEntry(cfg, baseEntry)
 	}
 	if accounts != nil {
-		r.list(func(n *yaml.Node) { r.account(cfg, n) })(accounts)
+		r.accounts(cfg, accounts)
 	}
 }
 
 func (r *reader) listen(out *[]string) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		*out = []string{}
-		r.list(func(c *yaml.Node) {
-			if err := ldapd.CheckURL(c.Value); err != nil {
+		r.list(n, func(c *yaml.Node) {
+			url, ok := r.text(c)
+			if !ok {
+				return
+			}
+			if err := ldapd.CheckURL(url); err != nil {
 				r.fail(c, "%v", err)
 			}
-			*out = append(*out, c.Value)
-		})(n)
+			if slices.Contains(*out, url) {
+				r.fail(c, "%q stands here twice", url)
+			}
+			*out = append(*out, url)
+		})
 	}
 }
 
-func (r *reader) dn(cfg *Config, out *dit.DN) func(*yaml.Node) {
+func (r *reader) index(out *[]string) func(*yaml.Node) {
 	return func(n *yaml.Node) {
-		var text string
-		r.text(&text)(n)
-		dn, err := dit.ParseDN(cfg.Schema, text)
-		if err != nil {
-			r.fail(n, "%v", err)
-			return
-		}
-		*out = dn
+		*out = []string{}
+		r.list(n, func(c *yaml.Node) {
+			attr, ok := r.text(c)
+			if ok && !attributeForm.MatchString(attr) {
+				r.fail(c, "%q is not an attribute's name", attr)
+			}
+			*out = append(*out, attr)
+		})
 	}
 }
 
-func (r *reader) baseEntry(cfg *Config, n *yaml.Node) {
-	var path string
-	r.path(&path)(n)
-	text, err := os.ReadFile(path)
+// dn parses a DN that names something: the empty one does not.
+func (r *reader) dn(cfg *Config, n *yaml.Node, out *dit.DN) bool {
+	text, ok := r.text(n)
+	if !ok {
+		return false
+	}
+	dn, err := dit.ParseDN(cfg.Schema, text)
+	if err == nil && dn.IsEmpty() {
+		err = errors.New("the DN is empty")
+	}
 	if err != nil {
 		r.fail(n, "%v", err)
+		return false
+	}
+	*out = dn
+	return true
+}
+
+// baseEntry reads the base entry's file; what it says of another DN or without
+// a class is refused here, before a daemon starts.
+func (r *reader) baseEntry(cfg *Config, n *yaml.Node) {
+	path, text, ok := r.contents(n)
+	if !ok {
 		return
 	}
 	records, err := ldif.Parse(text, false)
+	if err != nil {
+		r.fail(n, "%s: %v", path, err)
+		return
+	}
+	if len(records) != 1 {
+		r.fail(n, "%s holds %d entries; it is to hold the base entry alone", path, len(records))
+		return
+	}
+	rec := &records[0]
+	dn, err := dit.ParseDN(cfg.Schema, rec.DN)
+	hasClass := slices.ContainsFunc(rec.Attrs, func(a ldif.Attr) bool {
+		return cfg.Schema.Attribute(a.Name) == cfg.Schema.Attribute("objectClass")
+	})
 	switch {
 	case err != nil:
-		r.fail(n, "%s: %v", path, err)
-	case len(records) != 1:
-		r.fail(n, "%s holds %d entries; it is to hold the base entry alone", path, len(records))
+		r.fail(n, "%s: line %d: %v", path, rec.Line, err)
+	case !cfg.BaseDN.IsEmpty() && !dn.Equal(cfg.BaseDN):
+		r.fail(n, "%s: line %d: its DN is %q, the base DN is %q", path, rec.Line, dn, cfg.BaseDN)
+	case !hasClass:
+		r.fail(n, "%s: line %d: the entry has no objectClass", path, rec.Line)
 	default:
-		cfg.BaseEntry = &records[0]
+		cfg.BaseEntry = rec
 	}
 }
 
 func (r *reader) schema(cfg *Config, n *yaml.Node) {
 	var files []schema.File
-	r.list(func(c *yaml.Node) {
-		var path string
-		r.path(&path)(c)
-		text, err := os.ReadFile(path)
-		if err != nil {
-			r.fail(c, "%v", err)
-			return
+	r.list(n, func(c *yaml.Node) {
+		if path, text, ok := r.contents(c); ok {
+			files = append(files, schema.File{Name: path, Text: text})
 		}
-		files = append(files, schema.File{Name: path, Text: text})
-	})(n)
+	})
 	extended, err := cfg.Schema.Extend(files...)
 	if err != nil {
 		r.fail(n, "%v", err)
@@ -260,35 +241,48 @@ func (r *reader) schema(cfg *Config, n *yaml.Node) {
 	cfg.Schema = extended
 }
 
-func (r *reader) account(cfg *Config, n *yaml.Node) {
-	var a ldapd.Account
-	var dn, hash *yaml.Node
-	var parsed dit.DN
-	r.mapping(n, "an account", map[string]func(*yaml.Node){
-		"dn":            func(v *yaml.Node) { dn = v; r.dn(cfg, &parsed)(v) },
-		"password_hash": func(v *yaml.Node) { hash = v; r.text(&a.PasswordHash)(v) },
-	})
-	switch {
-	case dn == nil || parsed.IsEmpty():
-		r.fail(n, "an account needs a dn")
-	case hash == nil:
-		r.fail(n, "an account needs a password_hash, as `shaft passwd` prints it")
-	default:
-		if err := ldapd.CheckHash(a.PasswordHash); err != nil {
-			r.fail(hash, "%v", err)
+func (r *reader) accounts(cfg *Config, n *yaml.Node) {
+	seen := map[string]bool{}
+	r.list(n, func(c *yaml.Node) {
+		var a ldapd.Account
+		var dn, hash *yaml.Node
+		var parsed dit.DN
+		r.mapping(c, "an account", map[string]func(*yaml.Node){
+			"dn":            func(v *yaml.Node) { dn = v },
+			"password_hash": func(v *yaml.Node) { hash = v },
+		})
+		if dn == nil {
+			r.fail(c, "an account needs a dn")
+		} else if r.dn(cfg, dn, &parsed) && seen[parsed.Norm()] {
+			r.fail(dn, "the account %q stands here twice", parsed)
 		}
+		if hash == nil {
+			r.fail(c, "an account needs a password_hash, as `shaft passwd` prints it")
+		} else if text, ok := r.text(hash); ok {
+			if err := ldapd.CheckHash(text); err != nil {
+				r.fail(hash, "%v", err)
+			}
+			a.PasswordHash = text
+		}
+		seen[parsed.Norm()] = true
 		a.DN = parsed.String()
 		cfg.Accounts = append(cfg.Accounts, a)
-	}
+	})
+}
+
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
 func (r *reader) log(cfg *Config) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		r.mapping(n, "log", map[string]func(*yaml.Node){
 			"level": func(v *yaml.Node) {
-				if err := cfg.LogLevel.UnmarshalText([]byte(v.Value)); err != nil {
+				level, ok := logLevels[v.Value]
+				if !ok {
 					r.fail(v, "log level %q: debug, info, warn and error are known", v.Value)
 				}
+				cfg.LogLevel = level
 			},
 			"format": func(v *yaml.Node) {
 				cfg.LogJSON = v.Value == "json"

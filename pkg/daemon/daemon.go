@@ -3,17 +3,14 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
 	"shaft/pkg/engine"
 	"shaft/pkg/ldapd"
-	"shaft/pkg/operator"
 	"shaft/pkg/store"
 	"shaft/pkg/upstream"
 )
@@ -115,7 +112,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 	for _, url := range cfg.Listen {
 		l, err := ldapd.Listen(url)
 		if err != nil {
-			return fmt.Errorf("listen on %s: %w", url, err)
+			return err
 		}
 		d.addresses = append(d.addresses, ldapd.URLOf(l))
 		d.serve(func() error { return srv.Serve(l) })
@@ -134,38 +131,4 @@ func (d *Daemon) serve(fn func() error) {
 			}
 		}
 	}()
-}
-
-// control opens the control socket. Whoever may open it is admin, so it is
-// for the daemon's user alone.
-func (d *Daemon) control(cfg *Config, o Options) error {
-	path := cfg.ControlSocket
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return fmt.Errorf("control socket %s: another daemon answers there", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return fmt.Errorf("control socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return fmt.Errorf("control socket: %w", err)
-	}
-	srv := &http.Server{
-		Handler: operator.Handler(d.engine, o.Version, o.Log), ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
-	}
-	d.onClose(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-		defer cancel()
-		if err := srv.Shutdown(ctx); err != nil {
-			srv.Close()
-		}
-	})
-	d.serve(func() error { return srv.Serve(l) })
-	return nil
 }
