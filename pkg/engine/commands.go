@@ -60,6 +60,9 @@ func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun boo
 	if fatal != nil {
 		return nil, &queue.Refusal{Kind: "invalid", Reason: fatal.Error()}
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err // the check was cut short, and nobody waits for the outcome
+	}
 	out.Check, out.Subscription = steps, s
 	for _, step := range steps {
 		if !step.OK {
