@@ -2,8 +2,8 @@
 // same requests, one machine, in turns, some rounds; it prints medians with the
 // smallest and the largest figure.
 //
-//	go run ./test/bench                      # what docs/benchmarks.md shows: ten minutes
-//	go run ./test/bench -quick               # a look: one minute
+//	go run ./test/bench                      # what docs/benchmarks.md shows: six minutes
+//	go run ./test/bench -quick               # a look: half a minute
 //	go run ./test/bench -only refresh -cpuprofile /tmp/profiles
 //
 // A slapd provider is loaded with made-up people (generate.go). Shaft and a
