@@ -2,7 +2,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -12,13 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"shaft/pkg/daemon"
-	"shaft/pkg/ldapd"
 	"shaft/pkg/operator"
 )
 
@@ -32,6 +27,7 @@ func main() {
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	defer context.AfterFunc(ctx, stop)() // a second signal ends the program at once
 	if len(args) == 0 {
 		usage(os.Stderr)
 		return operator.ExitUsage
@@ -45,22 +41,28 @@ func run(args []string) int {
 	case "demo":
 		err = runDemo(ctx, args[1:])
 	case "passwd":
-		err = passwd(args[1:])
+		err = passwd(ctx, args[1:])
 	case "version", "-version", "--version":
-		fmt.Println("shaft", buildVersion())
+		if err = parse(newFlags("version"), args[1:]); err == nil {
+			fmt.Println("shaft", buildVersion())
+		}
 	case "help", "-h", "-help", "--help":
 		usage(os.Stdout)
 	default:
 		return operator.Main(ctx, args, os.Stdout, os.Stderr)
 	}
+	var mistake *daemon.ConfigError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return operator.ExitDone
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(os.Stderr, "shaft: %v\n", err)
 		return operator.ExitUsage
+	case errors.As(err, &mistake): // each line begins with its place
+		fmt.Fprintln(os.Stderr, err)
+	default:
+		fmt.Fprintf(os.Stderr, "shaft: %v\n", err)
 	}
-	fmt.Fprintf(os.Stderr, "shaft: %v\n", err)
 	return operator.ExitRefused
 }
 
@@ -91,13 +93,21 @@ func buildVersion() string {
 	return "(devel)"
 }
 
+func newFlags(command string) *flag.FlagSet {
+	return flag.NewFlagSet("shaft "+command, flag.ContinueOnError)
+}
+
 // parse reads a command's flags; it takes no further arguments.
 func parse(fs *flag.FlagSet, args []string) error {
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return fmt.Errorf("%w: %w", errUsage, err)
+	fs.SetOutput(io.Discard) // errors come back, and are told once
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Println("usage:", fs.Name())
+		fs.SetOutput(os.Stdout)
+		fs.PrintDefaults()
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w; `%s --help` lists what there is", errUsage, err, fs.Name())
 	}
 	if fs.NArg() > 0 {
 		return fmt.Errorf("%w: %q is one argument too many", errUsage, fs.Arg(0))
@@ -106,7 +116,7 @@ func parse(fs *flag.FlagSet, args []string) error {
 }
 
 func configFlag(name string, args []string) (*daemon.Config, error) {
-	fs := flag.NewFlagSet("shaft "+name, flag.ContinueOnError)
+	fs := newFlags(name)
 	path := fs.String("config", "/etc/shaft/shaft.yaml", "configuration file")
 	if err := parse(fs, args); err != nil {
 		return nil, err
@@ -149,60 +159,4 @@ func newLogger(cfg *daemon.Config) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(os.Stderr, o))
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, o))
-}
-
-// passwd prints the hash of a password read from the terminal, unechoed and
-// twice, or from standard input.
-func passwd(args []string) error {
-	if err := parse(flag.NewFlagSet("shaft passwd", flag.ContinueOnError), args); err != nil {
-		return err
-	}
-	password, err := readPassword()
-	if err != nil {
-		return err
-	}
-	if password == "" {
-		return errors.New("the password is empty")
-	}
-	hash, err := ldapd.HashPassword(password)
-	if err != nil {
-		return err
-	}
-	fmt.Println(hash)
-	return nil
-}
-
-func readPassword() (string, error) {
-	in := bufio.NewReader(os.Stdin)
-	fd := int(os.Stdin.Fd())
-	mode, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return readLine(in)
-	}
-	quiet := *mode
-	quiet.Lflag &^= unix.ECHO
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
-		return "", err
-	}
-	defer unix.IoctlSetTermios(fd, unix.TCSETS, mode) //nolint:errcheck // nothing left to do about it
-	fmt.Fprint(os.Stderr, "Password: ")
-	first, err := readLine(in)
-	if err != nil {
-		return "", err
-	}
-	fmt.Fprint(os.Stderr, "\nAgain: ")
-	second, err := readLine(in)
-	fmt.Fprintln(os.Stderr)
-	if err == nil && first != second {
-		err = errors.New("the two passwords differ")
-	}
-	return first, err
-}
-
-func readLine(in *bufio.Reader) (string, error) {
-	line, err := in.ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	return strings.TrimRight(line, "\r\n"), nil
 }
