@@ -11,6 +11,7 @@ import (
 	"shaft/pkg/dit"
 	"shaft/pkg/rewrite"
 	"shaft/pkg/schema"
+	"shaft/pkg/store"
 	"shaft/pkg/syncrepl"
 )
 
@@ -73,8 +74,21 @@ func newConverter(s *schema.Schema, sub *Subscription, name dit.DN) (*converter,
 	return c, nil
 }
 
+const (
+	// maxDN bounds an entry's DN: glue for its ancestors holds it many times over.
+	maxDN = 32 << 10
+	// maxAttrs bounds an entry's attributes: with its names it is one stored value.
+	maxAttrs = store.MaxValue - 4*maxDN
+)
+
 // convert takes an entry from the wire. Errors say what is wrong with it.
 func (c *converter) convert(e syncrepl.Entry) error {
+	if len(e.DN) > maxDN {
+		return fmt.Errorf("an entry's DN has %d bytes; at most %d are taken", len(e.DN), maxDN)
+	}
+	if len(e.Attrs) > maxAttrs {
+		return fmt.Errorf("entry %.200q has attributes of %d bytes; at most %d are taken", e.DN, len(e.Attrs), maxAttrs)
+	}
 	if err := c.dn.Parse(e.DN); err != nil {
 		return fmt.Errorf("an entry's DN cannot be parsed: %w", err)
 	}

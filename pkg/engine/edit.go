@@ -23,12 +23,14 @@ type edit struct {
 	batch   store.Batch
 	puts    map[upstreamKey]store.Put
 	deletes map[upstreamKey]bool
-	glue    map[dit.UUID][]byte // records of own entries; nil: gone
-	refresh *refresh            // when it is one
-	stage   *store.Stage        // where content goes, when it is more than a batch
-	first   dit.CSN             // of the stage's ordinals
-	hides   []func()            // done when published
-	err     error               // what makes the edit impossible
+	glue    map[dit.UUID][]byte  // records of own entries; nil: gone
+	refresh *refresh             // when it is one
+	stage   *store.Stage         // where content goes, when it is more than a batch
+	first   dit.CSN              // of the stage's ordinals
+	bumped  map[dit.UUID]dit.CSN // staged entries that moved, when last
+	ahead   bool                 // own entries are written before it
+	hides   []func()             // done when published
+	err     error                // what makes the edit impossible
 }
 
 func (e *Engine) edit(cl *claim) *edit {
@@ -110,7 +112,14 @@ func (ed *edit) settleMoved(ch tree.Change) {
 	row := ed.b.Row(ch.ID)
 	owner := ed.e.byNum[row.Claim]
 	id := ed.e.pub.upstream(row.Claim, row.UUID)
-	if owner == nil || ed.staged(id) {
+	if owner == nil {
+		return
+	}
+	if ed.staged(id) {
+		if ed.bumped == nil {
+			ed.bumped = map[dit.UUID]dit.CSN{}
+		}
+		ed.bumped[id] = max(ed.bumped[id], ch.Row.CSN)
 		return
 	}
 	value, err := ed.stored(upstreamKey{row.Claim, id})
@@ -202,7 +211,7 @@ func (ed *edit) finishBatch() {
 	for _, put := range ed.puts {
 		ed.batch.Puts = append(ed.batch.Puts, put)
 	}
-	if ed.stage == nil {
+	if ed.stage == nil && !ed.ahead {
 		ed.batch.Records = append(ed.batch.Records, ed.glueRecords(true)...)
 		ed.batch.Records = append(ed.batch.Records, ed.glueRecords(false)...)
 	}

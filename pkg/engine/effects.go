@@ -92,17 +92,20 @@ func (e *Engine) drop(cl *claim) {
 	}
 	ed.settle()
 	ed.deletes = nil // all of it goes at once
-	ed.finishBatch()
-	ed.batch.Published = e.pub.drop(cl.number)
-	if e.failed != nil {
+	if e.failed != nil || e.glueAhead(ed) != nil {
 		return
 	}
+	ed.finishBatch()
+	ed.batch.Published = e.pub.drop(cl.number)
 	ed.batch.Records = append(ed.batch.Records, store.Record{Name: recordContact + string(cl.id)})
 	if err := e.store.DropClaim(cl.number, &ed.batch); err != nil {
 		e.fail(err)
 		return
 	}
 	e.publish(ed)
+	if ed.ahead {
+		e.dropGlue(ed)
+	}
 	delete(e.claims, cl.id)
 	delete(e.byNum, cl.number)
 	e.renest()

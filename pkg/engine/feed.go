@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"shaft/pkg/dit"
@@ -54,6 +55,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		if _, portable := syncrepl.ParseCookie(cookie); f.claim.server != server && !portable {
 			cookie = nil
 		}
+		f.e.inbox.forget(f.claim) // of the session before: it comes again by the cookie
 		f.refresh = f.e.newRefresh(f)
 	})
 	if err != nil {
@@ -116,6 +118,9 @@ func (f *feed) Delete(ids []dit.UUID) error {
 
 // RefreshDone implements syncrepl.Sink: the writer publishes what was staged.
 func (f *feed) RefreshDone(end syncrepl.End) error {
+	if err := checkCookie(end.Cookie); err != nil {
+		return err
+	}
 	r := f.refresh
 	if err := r.finish(f.ctx, end); err != nil {
 		return err
@@ -129,7 +134,21 @@ func (f *feed) Cookie(c []byte) error {
 	if f.refresh != nil {
 		return nil
 	}
+	if err := checkCookie(c); err != nil {
+		return err
+	}
 	return f.add(change{claim: f.claim, op: opCookie, cookie: slices.Clone(c), server: f.server})
+}
+
+// maxCookie bounds what is stored of a server's cookie: 4096 CSNs of OpenLDAP's
+// form, the most there can be, take 168 KB.
+const maxCookie = 256 << 10
+
+func checkCookie(c []byte) error {
+	if len(c) > maxCookie {
+		return fmt.Errorf("the server sent a cookie of %d bytes; at most %d are taken", len(c), maxCookie)
+	}
+	return nil
 }
 
 // Flush implements syncrepl.Sink.
@@ -143,6 +162,7 @@ func (f *feed) Flush() error {
 }
 
 func (f *feed) add(c change) error {
+	c.feed = f
 	f.pending = append(f.pending, c)
 	f.bytes += c.size()
 	if f.bytes >= handOver {

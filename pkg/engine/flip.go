@@ -3,7 +3,9 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
@@ -46,16 +48,19 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) error {
 		ed.b.Delete(at, false)
 	}
 	ed.settle()
-	if err := ed.clear(r); err != nil {
+	below, err := ed.clear(r)
+	if err != nil {
 		return err
 	}
 	for _, id := range hidden {
 		ed.dropHidden(id)
 	}
-	ed.ensureGlue(r)
+	ed.ensureGlue(r, len(rows) > 0)
 	ed.settle()
 	ed.putStaged(r)
+	ed.placeAll(below)
 	ed.settle()
+	ed.restamp(r)
 	return e.commitStage(ed, cl, r.f.server, end.Cookie, queue.Refreshed{ID: cl.id})
 }
 
@@ -69,10 +74,15 @@ func (e *Engine) unchanged(cl *claim, server string, end syncrepl.End) error {
 	return nil
 }
 
-// clear removes what stands where a staged entry is to go.
-func (ed *edit) clear(r *refresh) error {
+// clear removes what stands where a staged entry is to go. Where that belongs
+// to an entry that goes elsewhere itself (names are swapped), it is taken out and
+// given back as changes, to be placed when all that was staged has its place.
+func (ed *edit) clear(r *refresh) (below []change, err error) {
 	if top, _ := ed.b.Find(r.claim.name.Norm()); top == 0 {
-		return nil
+		return nil, nil
+	}
+	for _, m := range ed.ownMoves(r) {
+		below = append(below, ed.takeOut(r, m.at, m.to)...)
 	}
 	num := r.claim.number
 	for i := range r.items {
@@ -88,21 +98,143 @@ func (ed *edit) clear(r *refresh) error {
 		if row.Claim != num || row.UUID == ed.e.pub.of(num, it.id) {
 			continue
 		}
+		if owner, to := ed.movedAbove(r, string(r.norm(it))); owner != 0 {
+			below = append(below, ed.takeOut(r, owner, to)...)
+			continue
+		}
 		if r.isSeen(at) {
-			return fmt.Errorf("%w: %s", errDuplicateDN, r.norm(it))
+			return nil, fmt.Errorf("%w: %s", errDuplicateDN, r.norm(it))
 		}
 		ed.b.Delete(at, false)
 		ed.settle()
 	}
-	return nil
+	return below, nil
+}
+
+// ownMove is a row that goes elsewhere.
+type ownMove struct {
+	at tree.ID
+	to *staged
+}
+
+// ownMoves lists the rows that do not go where an entry above them goes: they
+// must not stand in anyone's way when they are taken along.
+func (ed *edit) ownMoves(r *refresh) (list []ownMove) {
+	for i := range r.items {
+		it := &r.items[i]
+		at, _ := ed.e.row(ed.b, ed.b.Row, r.claim.number, it.id)
+		if it.dead || at == 0 {
+			continue
+		}
+		from, to := ed.b.Norm(at), string(r.norm(it))
+		_, parent, ok := strings.Cut(from, ",")
+		if from == to || !ok {
+			continue
+		}
+		owner, moved := ed.movedAbove(r, parent)
+		if owner == 0 {
+			continue
+		}
+		rel := strings.TrimSuffix(from, ed.b.Norm(owner))
+		if rel+string(r.norm(moved)) != to {
+			list = append(list, ownMove{at, it})
+		}
+	}
+	return list
+}
+
+// movedAbove finds the row at norm or the nearest above it that was staged under
+// another DN, and what was staged; 0 where another one that was staged comes first.
+func (ed *edit) movedAbove(r *refresh, norm string) (tree.ID, *staged) {
+	for {
+		at, _ := ed.b.Find(norm)
+		if at == 0 {
+			return 0, nil
+		}
+		if to := r.staged(ed.b.Row(at)); to != nil {
+			if string(r.norm(to)) == norm {
+				return 0, nil
+			}
+			return at, to
+		}
+		_, parent, ok := strings.Cut(norm, ",")
+		if !ok || norm == r.claim.name.Norm() {
+			return 0, nil
+		}
+		norm = parent
+	}
+}
+
+// takeOut removes a row that goes elsewhere, with all that goes along.
+func (ed *edit) takeOut(r *refresh, at tree.ID, to *staged) []change {
+	cl := r.claim
+	oldDN, oldNorm, err := ed.relative(upstreamKey{cl.number, to.id})
+	if err != nil {
+		ed.fail(err)
+		return nil
+	}
+	newDN, err := ed.stagedDN(r, to.id)
+	if err != nil {
+		ed.fail(err)
+		return nil
+	}
+	keys := ed.hiddenBelow(cl, to.id, oldNorm)
+	rows := r.belongings(ed.b, at)
+	for _, at := range rows[1:] {
+		if row := ed.b.Row(at); row.Claim == cl.number {
+			keys = append(keys, upstreamKey{cl.number, ed.e.pub.upstream(cl.number, row.UUID)})
+		}
+	}
+	below := ed.rebased(cl, keys, oldDN.Len(), newDN)
+	for _, at := range slices.Backward(rows) {
+		if ed.b.Row(at).Claim == cl.number {
+			ed.b.Delete(at, false)
+			ed.settle()
+		}
+	}
+	return below
+}
+
+// stagedDN reads the relative DN of a staged entry.
+func (ed *edit) stagedDN(r *refresh, id dit.UUID) (dit.DN, error) {
+	value, err := r.stage.Value(id)
+	if err != nil {
+		return dit.DN{}, err
+	}
+	rec, err := decodeRecord(value)
+	if err != nil {
+		return dit.DN{}, err
+	}
+	return dit.ParseDN(ed.e.schema, string(rec.rel))
+}
+
+// restamp gives staged entries that moved with their parents too the CSN of
+// their last change.
+func (ed *edit) restamp(r *refresh) {
+	byCSN := func(a, b dit.UUID) int { return cmp.Compare(ed.bumped[a], ed.bumped[b]) }
+	for _, id := range slices.SortedFunc(maps.Keys(ed.bumped), byCSN) {
+		csn := ed.bumped[id]
+		at, row := ed.e.row(ed.b, ed.b.Row, r.claim.number, id)
+		if at == 0 || row.CSN >= csn {
+			continue
+		}
+		value, err := r.stage.Value(id)
+		if err != nil {
+			ed.fail(err)
+			return
+		}
+		row.CSN = csn
+		ed.write(&row, id, value)
+		ed.b.SetRow(at, row)
+	}
 }
 
 // ensureGlue makes parents that no source gives, before their children get
 // their CSNs.
-func (ed *edit) ensureGlue(r *refresh) {
+func (ed *edit) ensureGlue(r *refresh, deleted bool) {
 	for i := range r.items {
 		it := &r.items[i]
-		if it.dead || it.hidden || (!it.late && it.depth > 0) {
+		if it.dead || it.hidden || (!it.late && !deleted && it.depth > 0) {
 			continue
 		}
 		if p, ok := r.byDN[it.parent]; ok && !r.items[p].dead && !r.items[p].hidden {

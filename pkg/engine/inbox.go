@@ -26,6 +26,7 @@ const (
 // converted by its session. Its slices are its own.
 type change struct {
 	claim      *claim
+	feed       *feed // that brought it; nil: the engine itself
 	op         changeOp
 	id         dit.UUID // upstream's
 	record     []byte

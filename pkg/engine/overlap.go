@@ -232,14 +232,7 @@ func (e *Engine) unhideClaim(cl *claim) error {
 		}
 	}
 	slices.SortFunc(back, byDepth)
-	return inChunks(back, func(part []change) error {
-		g := e.newGroup()
-		for i := range part {
-			g.ed.claim = cl
-			g.add(&part[i], 1)
-		}
-		return g.commit()
-	})
+	return e.commitGroup(back)
 }
 
 func (e *Engine) claimIDs() []queue.ClaimID {

@@ -188,18 +188,32 @@ func (e *Engine) dropGlue(ed *edit) {
 	}
 }
 
+// writeRecords stores any number of records, in commits that are not too big.
 func (e *Engine) writeRecords(records []store.Record) error {
-	return inChunks(records, func(part []store.Record) error { return e.commit(&store.Batch{Records: part}) })
-}
-
-// inChunks hands list on in parts that fit one commit.
-func inChunks[T any](list []T, fn func([]T) error) error {
-	for len(list) > 0 {
-		n := min(len(list), maxGroup)
-		if err := fn(list[:n]); err != nil {
+	for len(records) > 0 {
+		n, size := 0, 0
+		for n < len(records) && n < maxGroup && (n == 0 || size+len(records[n].Value) <= maxGroupBytes) {
+			size += len(records[n].Value)
+			n++
+		}
+		if err := e.commit(&store.Batch{Records: records[:n]}); err != nil {
 			return err
 		}
-		list = list[n:]
+		records = records[n:]
 	}
 	return nil
+}
+
+// glueAhead writes an edit's own entries ahead of its batch when they are too
+// many for it; dropGlue is then due after the commit.
+func (e *Engine) glueAhead(ed *edit) error {
+	size := 0
+	for _, value := range ed.glue {
+		size += len(value)
+	}
+	ed.ahead = len(ed.glue) > maxGroup || size > maxGroupBytes/4
+	if !ed.ahead {
+		return nil
+	}
+	return e.writeGlue(ed)
 }

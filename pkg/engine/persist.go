@@ -19,35 +19,37 @@ func (e *Engine) commitGroup(group []change) error {
 	g := e.newGroup()
 	for i := range group {
 		c := &group[i]
-		if c.claim.feed == nil {
-			continue
-		}
-		g.ed.claim = c.claim
-		weight := g.ed.weight(c)
-		if weight+g.weight > maxGroup {
+		w := g.ed.weight(c)
+		if w.plus(g.weight).tooBig() {
 			if err := g.commit(); err != nil {
 				return err
 			}
 			g = e.newGroup()
-			g.ed.claim = c.claim
 		}
-		if weight > maxGroup {
-			if err := e.commitBig(c); err != nil {
-				return err
-			}
-			g = e.newGroup()
+		if c.stale() {
 			continue
 		}
-		g.add(c, weight)
+		if !w.tooBig() {
+			g.add(c, w)
+			continue
+		}
+		if err := e.commitBig(c); err != nil {
+			return err
+		}
+		g = e.newGroup()
 	}
 	return g.commit()
 }
+
+// stale tells whether the session that brought the change has ended: what it
+// builds on may not have been applied, and it comes again by the cookie.
+func (c *change) stale() bool { return c.feed != nil && c.feed != c.claim.feed }
 
 // group is changes of several claims going into one commit.
 type group struct {
 	e       *Engine
 	ed      *edit
-	weight  int
+	weight  weight
 	claims  []*claim
 	cookies map[*claim]*change
 }
@@ -56,11 +58,12 @@ func (e *Engine) newGroup() *group {
 	return &group{e: e, ed: e.edit(nil), cookies: map[*claim]*change{}}
 }
 
-func (g *group) add(c *change, weight int) {
+func (g *group) add(c *change, w weight) {
 	if !slices.Contains(g.claims, c.claim) {
 		g.claims = append(g.claims, c.claim)
 	}
-	g.weight += weight
+	g.weight = g.weight.plus(w)
+	g.ed.claim = c.claim
 	if c.op == opCookie {
 		g.cookies[c.claim] = c
 		return
@@ -76,6 +79,9 @@ func (g *group) commit() error {
 			e.refollow(cl)
 		}
 		return nil
+	}
+	if err := e.glueAhead(ed); err != nil {
+		return err
 	}
 	ed.finishBatch()
 	for cl, c := range g.cookies {
@@ -93,6 +99,9 @@ func (g *group) commit() error {
 	}
 	if b.CSN > e.Version().CSN() || len(ed.hides) > 0 {
 		e.publish(ed)
+	}
+	if ed.ahead {
+		e.dropGlue(ed)
 	}
 	return nil
 }
@@ -116,23 +125,37 @@ func (e *Engine) commitBig(c *change) error {
 	return e.commitStage(ed, c.claim, c.claim.server, c.claim.cookie, nil)
 }
 
-// weight is about how many records a change touches.
-func (ed *edit) weight(c *change) int {
+// weight is about what a change costs a commit.
+type weight struct{ records, bytes int }
+
+func (w weight) plus(o weight) weight { return weight{w.records + o.records, w.bytes + o.bytes} }
+
+func (w weight) tooBig() bool { return w.records > maxGroup || w.bytes > maxGroupBytes }
+
+// weight of a change: a move writes what is below anew, in the upstream's form,
+// which may be longer than the served one.
+func (ed *edit) weight(c *change) weight {
 	if c.op == opCookie {
-		return 0
+		return weight{0, c.size()}
 	}
+	w := weight{1, c.size()}
 	at, row := ed.e.row(ed.b, ed.b.Row, c.claim.number, c.id)
 	if at == 0 || (c.op == opPut && row.Hash == c.hash) {
-		return 1
+		return w
 	}
 	if c.op == opPut {
 		if there, _ := ed.b.Find(string(c.norm)); there == at {
-			return 1
+			return w
 		}
 	}
-	n := 0
-	ed.b.Walk(at, func(tree.ID) { n++ })
-	return n
+	ed.b.Walk(at, func(id tree.ID) {
+		w.records++
+		if c.op == opPut && !w.tooBig() {
+			below := ed.b.Entry(id)
+			w.bytes += 4 * (160 + len(below.DN()) + len(below.User()) + len(below.Oper()))
+		}
+	})
+	return w
 }
 
 // apply does one change to the tree and says what it means to the store.

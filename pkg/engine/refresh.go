@@ -247,12 +247,18 @@ func (r *refresh) norm(it *staged) []byte { return r.norms[it.norm : it.norm+int
 
 // order gives a child that came before its parent a later ordinal.
 func (r *refresh) order() error {
-	slices.SortStableFunc(r.late, func(a, b int32) int { return cmp.Compare(r.items[a].depth, r.items[b].depth) })
+	if !slices.ContainsFunc(r.items, r.early) {
+		return nil
+	}
+	all := make([]int32, len(r.items))
+	for i := range all {
+		all[i] = int32(i)
+	}
+	slices.SortStableFunc(all, func(a, b int32) int { return cmp.Compare(r.items[a].depth, r.items[b].depth) })
 	next := uint32(len(r.items))
-	for _, i := range r.late {
+	for _, i := range all {
 		it := &r.items[i]
-		p, ok := r.byDN[it.parent]
-		if !ok || it.dead || r.items[p].dead || r.items[p].ordinal < it.ordinal {
+		if !r.early(*it) {
 			continue
 		}
 		value, err := r.stage.Value(it.id)
@@ -268,14 +274,19 @@ func (r *refresh) order() error {
 	return nil
 }
 
+// early tells whether an entry stands before its parent.
+func (r *refresh) early(it staged) bool {
+	p, ok := r.byDN[it.parent]
+	return ok && !it.dead && !r.items[p].dead && r.items[p].ordinal > it.ordinal
+}
+
 // gone lists the rows that this refresh removes, deepest first, and the hidden
 // entries.
 func (r *refresh) gone(b *tree.Builder, end syncrepl.End) (rows []tree.ID, hidden []dit.UUID) {
 	num := r.claim.number
 	add := func(at tree.ID) {
 		row := b.Row(at)
-		_, came := r.byID[r.e.pub.upstream(num, row.UUID)]
-		if row.Claim == num && !r.isSeen(at) && !came {
+		if row.Claim == num && !r.isSeen(at) && r.staged(row) == nil {
 			rows = append(rows, at)
 		}
 	}
@@ -298,7 +309,9 @@ func (r *refresh) gone(b *tree.Builder, end syncrepl.End) (rows []tree.ID, hidde
 		switch {
 		case at == 0:
 		case r.claim.wholeSubtrees():
-			b.Walk(at, add)
+			for _, below := range r.belongings(b, at) {
+				add(below)
+			}
 		default:
 			add(at)
 		}
@@ -306,6 +319,37 @@ func (r *refresh) gone(b *tree.Builder, end syncrepl.End) (rows []tree.ID, hidde
 	slices.SortFunc(hidden, func(a, b dit.UUID) int { return bytes.Compare(a[:], b[:]) })
 	slices.Reverse(rows)
 	return unique(rows), slices.Compact(hidden)
+}
+
+// staged gives what was staged for a row of the claim, nil for nothing.
+func (r *refresh) staged(row tree.Row) *staged {
+	if row.Claim != r.claim.number {
+		return nil
+	}
+	i, ok := r.byID[r.e.pub.upstream(row.Claim, row.UUID)]
+	if !ok {
+		return nil
+	}
+	return &r.items[i]
+}
+
+// belongings lists a row and what is below it, parents first, but for what
+// was staged and what is below that: the upstream has said where those are.
+func (r *refresh) belongings(b *tree.Builder, top tree.ID) (rows []tree.ID) {
+	prefix := ""
+	b.Walk(top, func(at tree.ID) {
+		norm := b.Norm(at)
+		if prefix != "" && underNorm(norm, prefix) {
+			return
+		}
+		prefix = ""
+		if at != top && r.staged(b.Row(at)) != nil {
+			prefix = norm
+			return
+		}
+		rows = append(rows, at)
+	})
+	return rows
 }
 
 // unique drops repetitions, keeping the first of each.

@@ -67,6 +67,9 @@ func (b *Builder) ByUUID(u dit.UUID) ID { return b.v.ByUUID(u) }
 // Row is Version.Row.
 func (b *Builder) Row(id ID) Row { return b.v.Row(id) }
 
+// Norm is Version.Norm.
+func (b *Builder) Norm(id ID) string { return b.v.Norm(id) }
+
 // Entry is Version.Entry; the view is good until the next change.
 func (b *Builder) Entry(id ID) Entry { return b.v.Entry(id) }
 
@@ -106,6 +109,7 @@ func (b *Builder) SetRow(id ID, row Row) {
 	r.hash, r.claim, r.gen = row.Hash, row.Claim, row.Gen
 	if row.CSN != 0 {
 		r.csn = b.stamp(row.CSN)
+		b.order(id)
 	}
 }
 
