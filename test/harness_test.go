@@ -54,21 +54,24 @@ func newShaft(t *testing.T, extra string) *shaft {
 	}
 	s := &shaft{t: t, dir: t.TempDir(), address: l.Addr().String()}
 	l.Close()
-	config := fmt.Sprintf("data_dir: data\nlisten: [ %q ]\n%s\n", "ldap://"+s.address, extra)
+	config := fmt.Sprintf("data_dir: data\nlisten: [ %q, %q ]\n%s\n", "ldap://"+s.address, s.ldapi(), extra)
 	if err := os.WriteFile(s.path("shaft.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		s.kill()
 		if t.Failed() && s.log != nil {
 			t.Logf("log of the daemon:\n%s", s.log)
 		}
-		s.kill()
 	})
 	s.start()
 	return s
 }
 
 func (s *shaft) path(name string) string { return filepath.Join(s.dir, name) }
+
+// ldapi is the URL of its other LDAP door, a unix socket.
+func (s *shaft) ldapi() string { return "ldapi://" + strings.ReplaceAll(s.path("ldapi"), "/", "%2F") }
 
 func (s *shaft) start() {
 	s.t.Helper()
@@ -172,6 +175,15 @@ func (s *shaft) trySearch(args ...string) (string, error) {
 	args = append([]string{"-x", "-LLL", "-o", "ldif-wrap=no", "-H", "ldap://" + s.address}, args...)
 	out, err := exec.Command("ldapsearch", args...).CombinedOutput()
 	return string(out), err
+}
+
+// live waits until a name, relative to the base DN, follows its source.
+func (s *shaft) live(name string) {
+	s.t.Helper()
+	eventually(s.t, 20*time.Second, name+" is live", func() bool {
+		n := s.names()[name+","+base]
+		return n.Head.State == "live" && n.LastKnownGood
+	})
 }
 
 // dns lists the DNs below base.
