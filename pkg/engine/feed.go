@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 	f.ctx, f.server, f.conv = ctx, server, conv
 	f.pending, f.bytes = nil, 0
 	var cookie []byte
-	err = f.e.do(ctx, func() {
+	doErr := f.e.do(ctx, func() {
 		if f.claim.feed != f {
 			err = errNotFollowed
 		} else {
@@ -58,7 +59,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		f.e.inbox.forget(f.claim) // of the session before: it comes again by the cookie
 		f.refresh = f.e.newRefresh(f)
 	})
-	if err != nil {
+	if err = cmp.Or(doErr, err); err != nil {
 		return nil, nil, err
 	}
 	return cookie, f, nil

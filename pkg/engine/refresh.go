@@ -41,7 +41,8 @@ type refresh struct {
 	seen       []uint64
 	seenHidden map[dit.UUID]bool
 	deletes    []dit.UUID
-	lastParent uint64 // known to be there
+	buried     map[dit.UUID]bool // staged, and deleted again
+	lastParent uint64            // known to be there
 	twice      []int32
 }
 
@@ -66,7 +67,7 @@ func (e *Engine) newRefresh(f *feed) *refresh {
 	return &refresh{
 		e: e, f: f, claim: f.claim, view: e.Version(), inner: f.claim.inner,
 		hidden: maps.Clone(f.claim.hidden), byID: map[dit.UUID]int32{}, byDN: map[uint64]int32{},
-		seenHidden: map[dit.UUID]bool{},
+		seenHidden: map[dit.UUID]bool{}, buried: map[dit.UUID]bool{},
 	}
 }
 
@@ -112,7 +113,7 @@ func (r *refresh) known(id dit.UUID) (tree.ID, tree.Row) {
 func (r *refresh) put(id dit.UUID) error {
 	c := r.f.conv
 	again, came := r.byID[id]
-	if !came {
+	if !came && !r.buried[id] {
 		if at, row := r.known(id); at != 0 && row.Hash == c.rec.hash {
 			r.see(at)
 			return nil
@@ -121,7 +122,8 @@ func (r *refresh) put(id dit.UUID) error {
 			r.seenHidden[id] = true
 			return nil
 		}
-	} else {
+	}
+	if came {
 		r.items[again].dead = true
 	}
 	if err := r.open(); err != nil {
@@ -207,8 +209,23 @@ func (r *refresh) present(ids []dit.UUID) error {
 	return nil
 }
 
+// delete takes the last word on entries: what was said of them before is void.
 func (r *refresh) delete(ids []dit.UUID) error {
 	r.deletes = append(r.deletes, ids...)
+	for _, id := range ids {
+		if i, came := r.byID[id]; came {
+			r.items[i].dead = true
+			delete(r.byID, id)
+			if err := r.stage.Delete(id); err != nil {
+				return err
+			}
+			r.buried[id] = true
+		}
+		if at, _ := r.known(id); at != 0 && r.isSeen(at) {
+			r.seen[at>>6] &^= 1 << (at & 63)
+		}
+		delete(r.seenHidden, id)
+	}
 	return nil
 }
 

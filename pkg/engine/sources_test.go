@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"shaft/internal/ldaptest"
@@ -16,414 +17,368 @@ import (
 	"shaft/pkg/syncrepl"
 )
 
-// scene is what happened at an upstream while nobody listened: entries by
-// number, with their RDNs below the base. Those touched are sent in a refresh that
-// sends changes only; as slapd does it, what moved with its parent is not.
-type scene struct {
-	name          string
-	before, after map[int]string
-	touched       []int
+// values gives an attribute's values at a local DN, sorted; nil where there is
+// no entry.
+func (w *world) values(dn, attr string) []string {
+	w.t.Helper()
+	parsed, err := dit.ParseDN(w.schema, dn)
+	must(w.t, err)
+	v := w.e.Version()
+	at, _ := v.Find(parsed.Norm())
+	e := v.Entry(at)
+	var out []string
+	for _, run := range []dit.Run{e.User(), e.Oper()} {
+		for _, value := range run.Values(w.schema, w.schema.Attribute(attr)) {
+			out = append(out, string(value))
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
-var scenes = []scene{
-	{"a new tree", nil, map[int]string{1: "cn=a", 2: "cn=b,cn=a", 3: "cn=c,cn=b,cn=a", 4: "cn=d,cn=c,cn=b,cn=a"}, []int{1, 2, 3, 4}},
-	{"a subtree renamed", map[int]string{1: "cn=a", 2: "cn=b,cn=a", 3: "cn=c,cn=b,cn=a"},
-		map[int]string{1: "cn=z", 2: "cn=b,cn=z", 3: "cn=c,cn=b,cn=z"}, []int{1}},
-	{"a subtree moved and something in it changed", map[int]string{1: "cn=a", 2: "cn=b,cn=a", 3: "cn=c,cn=b,cn=a", 4: "cn=t"},
-		map[int]string{1: "cn=a,cn=t", 2: "cn=b,cn=a,cn=t", 3: "cn=c,cn=b,cn=a,cn=t", 4: "cn=t"}, []int{1, 3}},
-	{"leaves swapped", map[int]string{1: "cn=a", 2: "cn=b"}, map[int]string{1: "cn=b", 2: "cn=a"}, []int{1, 2}},
-	{"subtrees swapped", map[int]string{1: "cn=a", 2: "cn=b", 3: "cn=x,cn=a", 4: "cn=y,cn=b", 5: "cn=z,cn=x,cn=a"},
-		map[int]string{1: "cn=b", 2: "cn=a", 3: "cn=x,cn=b", 4: "cn=y,cn=a", 5: "cn=z,cn=x,cn=b"}, []int{1, 2}},
-	{"subtrees with children of one name swapped", map[int]string{1: "cn=a", 2: "cn=b", 3: "cn=x,cn=a", 4: "cn=x,cn=b"},
-		map[int]string{1: "cn=b", 2: "cn=a", 3: "cn=x,cn=b", 4: "cn=x,cn=a"}, []int{1, 2}},
-	{"three names in turn", map[int]string{1: "cn=a", 2: "cn=b", 3: "cn=c", 4: "cn=x,cn=a", 5: "cn=x,cn=b", 6: "cn=x,cn=c"},
-		map[int]string{1: "cn=b", 2: "cn=c", 3: "cn=a", 4: "cn=x,cn=b", 5: "cn=x,cn=c", 6: "cn=x,cn=a"}, []int{1, 2, 3}},
-	{"created anew at the same DN", map[int]string{1: "cn=a", 2: "cn=b,cn=a"}, map[int]string{3: "cn=a", 4: "cn=b,cn=a"}, []int{3, 4}},
-	{"created anew, the child kept", map[int]string{1: "cn=a", 2: "cn=b,cn=a", 5: "cn=t"}, map[int]string{3: "cn=a", 2: "cn=b,cn=a", 5: "cn=t"}, []int{3, 2}},
-	{"a child in its parent's place", map[int]string{1: "cn=a", 2: "cn=b,cn=a", 3: "cn=c,cn=b,cn=a"}, map[int]string{2: "cn=a", 3: "cn=c,cn=a"}, []int{2}},
-	{"a parent below its child", map[int]string{1: "cn=a", 2: "cn=b,cn=a", 3: "cn=c,cn=b,cn=a", 4: "cn=d,cn=a"},
-		map[int]string{2: "cn=b", 1: "cn=a,cn=b", 3: "cn=c,cn=b", 4: "cn=d,cn=a,cn=b"}, []int{1, 2}},
-	{"a child out of a deleted tree", map[int]string{1: "cn=a", 2: "cn=b,cn=a", 3: "cn=c,cn=b,cn=a"}, map[int]string{3: "cn=c"}, []int{3}},
-	{"renamed, and made anew with what was below", map[int]string{1: "cn=a", 2: "cn=x,cn=a", 3: "cn=y,cn=x,cn=a"},
-		map[int]string{1: "cn=z", 2: "cn=x,cn=z", 3: "cn=y,cn=x,cn=z", 4: "cn=a", 5: "cn=x,cn=a", 6: "cn=y,cn=x,cn=a"}, []int{1, 4, 5, 6}},
-	{"moved out of a deleted tree with all below", map[int]string{1: "cn=a", 2: "cn=b,cn=a", 3: "cn=c,cn=b,cn=a", 4: "cn=d,cn=c,cn=b,cn=a", 5: "cn=e,cn=a"},
-		map[int]string{2: "cn=b", 3: "cn=c,cn=b", 4: "cn=d,cn=c,cn=b"}, []int{2}},
-	{"a swap within a subtree that is renamed", map[int]string{1: "cn=a", 2: "cn=x,cn=a", 3: "cn=y,cn=a", 4: "cn=p,cn=x,cn=a", 5: "cn=q,cn=y,cn=a"},
-		map[int]string{1: "cn=b", 2: "cn=y,cn=b", 3: "cn=x,cn=b", 4: "cn=p,cn=y,cn=b", 5: "cn=q,cn=x,cn=b"}, []int{1, 2, 3}},
-	{"a swap across levels", map[int]string{1: "cn=a", 2: "cn=b,cn=t", 3: "cn=t", 4: "cn=x,cn=a", 5: "cn=y,cn=b,cn=t"},
-		map[int]string{1: "cn=b,cn=t", 2: "cn=a", 3: "cn=t", 4: "cn=x,cn=b,cn=t", 5: "cn=y,cn=a"}, []int{1, 2}},
-	{"deleted", map[int]string{1: "cn=a", 2: "cn=b,cn=a", 3: "cn=c"}, map[int]string{3: "cn=c"}, nil},
-	{"only the spelling", map[int]string{1: "cn=a", 2: "cn=b,cn=a"}, map[int]string{1: "CN=A", 2: "cn=b,CN=A"}, []int{1}},
+// awaitValues waits until an attribute has these values.
+func (w *world) awaitValues(dn, attr string, want ...string) {
+	w.t.Helper()
+	slices.Sort(want)
+	await(w.t, fmt.Sprintf("%s of %s is %q, not %q", attr, dn, want, w.values(dn, attr)), func() bool {
+		return slices.Equal(w.values(dn, attr), want)
+	})
 }
 
-// R12, R35: whatever order a refresh comes in, and whichever kind it is, the tree
-// ends as the upstream's.
-func TestRefreshOrder(t *testing.T) {
-	for _, sc := range scenes {
-		for _, phase := range []string{"delete", "present", "full"} {
-			for _, order := range []string{"up", "down"} {
-				t.Run(sc.name+"/"+phase+"/"+order, func(t *testing.T) {
-					t.Parallel()
-					playScene(t, sc, phase, order == "down")
-				})
+const groupLDIF = `dn: o=Source
+objectClass: organization
+o: Source
+seeAlso: cn=group,o=Source
+
+dn: cn=group,o=Source
+objectClass: groupOfNames
+cn: group
+member: o=Source
+member: cn=a, O=SOURCE
+member: cn=a,o=Elsewhere
+member: cn=a,ou=x,o=Sources
+owner: cn=group,o=Source
+`
+
+// R6: DN values inside the moved subtree move with it, also when they change;
+// others stay; all stay where the operator says so.
+func TestDNValues(t *testing.T) {
+	const group = "cn=group," + name
+	for _, still := range []bool{false, true} {
+		t.Run(fmt.Sprint("no rewrite ", still), func(t *testing.T) {
+			s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: groupLDIF})
+			w := newWorld(t)
+			sub := Subscription{ID: "s", Name: "cn=Here", Source: w.source(s, suffix), NoDNRewrite: still}
+			if _, err := w.e.AddSubscription(t.Context(), sub, false); err != nil {
+				t.Fatal(err)
 			}
+			here := func(remote string) string {
+				if still {
+					return remote
+				}
+				return strings.TrimSuffix(remote, suffix) + name
+			}
+			w.awaitValues(name, "seeAlso", here("cn=group,"+suffix))
+			inside := "cn=a, O=SOURCE"
+			if !still {
+				inside = "cn=a," + name
+			}
+			w.awaitValues(group, "member", here(suffix), inside, "cn=a,o=Elsewhere", "cn=a,ou=x,o=Sources")
+			w.awaitValues(group, "owner", here(group[:len("cn=group,")]+suffix))
+			must(t, s.Modify("cn=group,"+suffix, "member", "cn=new,"+suffix, "cn=new,o=Elsewhere"))
+			w.awaitValues(group, "member", here("cn=new,"+suffix), "cn=new,o=Elsewhere")
+			must(t, s.Modify(suffix, "seeAlso", "cn=other,"+suffix))
+			w.awaitValues(name, "seeAlso", here("cn=other,"+suffix))
+			w.restart()
+			w.awaitValues(group, "member", here("cn=new,"+suffix), "cn=new,o=Elsewhere")
+		})
+	}
+}
+
+// R5: the moved base entry has its new RDN's value: instead of the old one where
+// the type is SINGLE-VALUE, beside it otherwise; extensibleObject only where needed.
+func TestMovedBaseEntry(t *testing.T) {
+	tests := []struct {
+		base, ldif, local    string
+		attr                 string
+		want                 []string
+		also                 string
+		alsoWant, classWants []string
+	}{
+		{"dc=debian", "objectClass: domain\ndc: debian\n", "dc=Wheezy", "dc", []string{"Wheezy"}, "description", nil, []string{"domain"}},
+		{"dc=debian", "objectClass: domain\ndc: debian\n", "dc=DEBIAN", "dc", []string{"debian"}, "description", nil, []string{"domain"}},
+		{"dc=debian", "objectClass: domain\ndc: debian\n", "ou=Debian", "ou", []string{"Debian"}, "dc", []string{"debian"}, []string{"domain", "extensibleObject"}},
+		{"cn=a", "objectClass: organizationalRole\ncn: a\n", "cn=b", "cn", []string{"a", "b"}, "description", nil, []string{"organizationalRole"}},
+		{"cn=a", "objectClass: organizationalRole\ncn: a\n", "ou=b", "ou", []string{"b"}, "cn", []string{"a"}, []string{"organizationalRole"}},
+		{"cn=a", "objectClass: organizationalRole\ncn: a\n", "cn=b+l=c", "cn", []string{"a", "b"}, "l", []string{"c"}, []string{"organizationalRole"}},
+		{"o=a", "objectClass: organization\no: a\n", "cn=b", "cn", []string{"b"}, "o", []string{"a"}, []string{"extensibleObject", "organization"}},
+	}
+	for _, test := range tests {
+		t.Run(test.base+" to "+test.local, func(t *testing.T) {
+			s := serve(t, ldaptest.Options{Suffix: test.base, LDIF: "dn: " + test.base + "\n" + test.ldif})
+			w := newWorld(t)
+			w.add("s", test.local, w.source(s, test.base))
+			dn := test.local + "," + baseDN
+			for _, when := range []string{"first", "changed"} {
+				w.awaitValues(dn, test.attr, test.want...)
+				if test.also != "description" {
+					w.awaitValues(dn, test.also, test.alsoWant...)
+				}
+				w.awaitValues(dn, "objectClass", test.classWants...)
+				must(t, s.Modify(test.base, "description", when))
+				w.awaitValues(dn, "description", when)
+			}
+			w.restart()
+			w.awaitValues(dn, test.attr, test.want...)
+		})
+	}
+}
+
+// R11: beyond what was asked for there are objectClass, RDN and operational
+// attributes; a change of anything else is no change (R44).
+func TestAttributeSelection(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
+	w := newWorld(t)
+	src := w.source(s, suffix)
+	src.Attributes = []string{"street", "l"}
+	w.add("s", "cn=Here", src)
+	a := "ou=a," + name
+	w.awaitValues(a, "ou", "a")
+	csn := w.e.Version().CSN()
+	must(t, s.Modify("ou=a,"+suffix, "description", "hidden"))
+	must(t, s.Modify("ou=b,"+suffix, "street", "seen"))
+	w.awaitValues("ou=b,"+name, "street", "seen")
+	if got := w.values(a, "description"); got != nil {
+		t.Errorf("description is served: %q", got)
+	}
+	w.awaitValues(a, "objectClass", "organizationalUnit")
+	if len(w.values(a, "createTimestamp")) != 1 {
+		t.Error("operational attributes are not served")
+	}
+	if now := w.e.Version().Row(w.find(a)).CSN; now > csn {
+		t.Error("a change of what is not taken gave a new CSN")
+	}
+	w.restart()
+}
+
+// R10: a simple bind with a password from a file; the wrong one, or none, is said.
+func TestBind(t *testing.T) {
+	const account = "cn=reader,o=Source"
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF, RequireBind: true, Accounts: map[string]string{account: "secret"}})
+	w := newWorld(t)
+	file := filepath.Join(t.TempDir(), "password")
+	must(t, os.WriteFile(file, []byte("wrong\n"), 0o600))
+	src := w.source(s, suffix)
+	src.BindDN, src.PasswordFile = account, file
+	w.add("s", "cn=Here", src)
+	w.awaitReason("down", "credentials")
+	must(t, os.WriteFile(file, []byte("secret\nsecond line\n"), 0o600))
+	w.awaitLive(name)
+	w.awaitValues("ou=a,"+name, "ou", "a")
+	for _, text := range []string{fmt.Sprintf("%+v", w.name(name)), w.print()} {
+		if strings.Contains(text, "secret") {
+			t.Errorf("the password shows: %s", text)
+		}
+	}
+	w.restart()
+	w.awaitLive(name)
+}
+
+// R13: a cookie goes to the server that gave it alone, unless it is of OpenLDAP's form.
+func TestCookieOfAnotherServer(t *testing.T) {
+	for cookie, portable := range map[string]bool{"opaque": false, "rid=000,csn=20200101000000.000000Z#000000#000#000000": true} {
+		one, two := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF}), serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
+		w := newWorld(t)
+		script(one, func(_ ldaptest.Search, p *syncrepl.Provider) (bool, error) {
+			err := p.Entry(syncrepl.StateAdd, testUUID(1), suffix, runOf1("objectClass: organization", "o: Source"), nil)
+			return true, errors.Join(err, p.EndDelete([]byte(cookie), true))
+		})
+		w.add("s", "cn=Here", w.source(one, suffix))
+		w.awaitLive(name)
+		must(t, w.e.do(t.Context(), func() {
+			w.e.claims["s"].sub.Source = w.source(two, suffix)
+			w.e.refollow(w.e.claims["s"])
+		}))
+		w.awaitEqual(two, suffix, name)
+		if first := two.Stats().Cookies[0]; (first == cookie) != portable {
+			t.Errorf("after %q the other server got %q", cookie, first)
 		}
 	}
 }
 
-func playScene(t *testing.T, sc scene, phase string, backwards bool) {
+// R12, R35: deletions of every kind in the persist stage, and anew at the same DN.
+func TestPersistDeletes(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF + "\n" + subtree("cn=top,ou=a,"+suffix, "top", 30)})
+	w := newWorld(t)
+	w.add("s", "cn=Here", w.source(s, suffix))
+	w.awaitEqual(s, suffix, name)
+	from := w.e.Version().CSN()
+	must(t, s.Delete("cn=top,ou=a,"+suffix))
+	must(t, s.Add(subtree("cn=top,ou=a,"+suffix, "top", 5)))
+	w.awaitEqual(s, suffix, name)
+	w.awaitLive(name)
+	w.checkLog(from)
+	must(t, s.Delete(suffix))
+	await(t, "the base is gone", func() bool { return len(w.content()) == 0 })
+	w.awaitLive(name)
+	s.Down()
+	must(t, s.Up())
+	w.awaitReason("down", "is not there")
+	w.checkLog(from)
+	w.restart()
+	must(t, s.Add(sourceLDIF))
+	w.awaitEqual(s, suffix, name)
+	w.awaitLive(name)
+	w.checkLog(from)
+	w.restart()
+}
+
+// R12: within one refresh the last word counts.
+func TestLastWordOfRefresh(t *testing.T) {
+	const x, y, z = 1, 2, 3
 	s := serve(t, ldaptest.Options{Suffix: suffix})
 	w := newWorld(t)
-	say := func(p *syncrepl.Provider, ids []int, at map[int]string, desc string) error {
-		if backwards {
-			slices.Reverse(ids)
-		}
-		var err error
-		for _, id := range ids {
-			_, value, _ := strings.Cut(strings.Split(at[id], ",")[0], "=")
-			attrs := runOf1("objectClass: organizationalRole", "cn: "+value, "description: "+desc)
-			err = errors.Join(err, p.Entry(syncrepl.StateAdd, testUUID(id), at[id]+","+suffix, attrs, nil))
-		}
-		return err
+	put := func(p *syncrepl.Provider, id int, desc string) error {
+		cn := fmt.Sprint(id)
+		return p.Entry(syncrepl.StateAdd, testUUID(id), "cn="+cn+","+suffix, runOf1("objectClass: organizationalRole", "cn: "+cn, "description: "+desc), nil)
 	}
-	base := func(p *syncrepl.Provider) error {
-		return p.Entry(syncrepl.StateAdd, testUUID(0), suffix, runOf1("objectClass: organization", "o: Source"), nil)
-	}
+	del := func(p *syncrepl.Provider, id int) error { return p.IDs(true, []dit.UUID{testUUID(id)}, nil) }
 	script(s, func(q ldaptest.Search, p *syncrepl.Provider) (bool, error) {
-		return true, errors.Join(base(p), say(p, slices.Sorted(maps.Keys(sc.before)), sc.before, "before"), p.EndDelete([]byte("one"), true))
+		if len(q.Sync.Cookie) > 0 {
+			return true, p.EndDelete(q.Sync.Cookie, true)
+		}
+		return true, errors.Join(
+			p.Entry(syncrepl.StateAdd, testUUID(0), suffix, runOf1("objectClass: organization", "o: Source"), nil),
+			put(p, x, "old"), put(p, y, "old"), put(p, z, "gone"), del(p, z), put(p, 4, "one"), del(p, 4), put(p, 4, "two"),
+			put(p, 5, "same"), put(p, 6, "same"), p.EndDelete([]byte("one"), true))
 	})
 	w.add("s", "cn=Here", w.source(s, suffix))
 	w.awaitLive(name)
-	w.wantScene(sc.before)
+	w.wantScene(map[int]string{x: "cn=1", y: "cn=2", 4: "cn=4", 5: "cn=5", 6: "cn=6"})
+	w.restart()
 	from := w.e.Version().CSN()
 	script(s, func(q ldaptest.Search, p *syncrepl.Provider) (bool, error) {
 		if string(q.Sync.Cookie) == "two" {
 			return true, p.EndDelete(q.Sync.Cookie, true)
 		}
-		if phase == "full" {
-			if len(q.Sync.Cookie) > 0 {
-				return true, p.Fail(4096, "reload")
-			}
-			return true, errors.Join(say(p, slices.Sorted(maps.Keys(sc.after)), sc.after, "before"), base(p), p.EndDelete([]byte("two"), true))
-		}
-		var gone, same []dit.UUID
-		for id := range sc.before {
-			if sc.after[id] == "" {
-				gone = append(gone, testUUID(id))
-			} else if !slices.Contains(sc.touched, id) {
-				same = append(same, testUUID(id))
-			}
-		}
-		if phase == "delete" {
-			return true, errors.Join(p.IDs(true, gone, nil), say(p, slices.Clone(sc.touched), sc.after, "after"), p.EndDelete([]byte("two"), true))
-		}
-		same = append(same, testUUID(0))
-		return true, errors.Join(say(p, slices.Clone(sc.touched), sc.after, "after"), p.IDs(false, same, nil), p.EndPresent([]byte("two"), true))
+		return true, errors.Join(
+			put(p, x, "new"), del(p, x), // changed, then deleted
+			put(p, y, "old"), del(p, y), // unchanged, then deleted
+			del(p, z), put(p, z, "back"),
+			del(p, 4), put(p, 4, "two"), // deleted, then as it was
+			put(p, 5, "new"), del(p, 5), put(p, 5, "same"), // changed, deleted, as it was
+			put(p, 7, "never"), del(p, 7), p.EndDelete([]byte("two"), true))
 	})
 	s.Down()
 	must(t, s.Up())
-	await(t, "the second refresh", func() bool {
-		list := s.Stats().Cookies
-		return len(list) > 2 && w.name(name).Head.State == "live" && w.cookie() == "two"
-	})
-	w.wantScene(sc.after)
-	w.check()
+	await(t, "the second refresh", func() bool { return w.cookie() == "two" })
+	w.wantScene(map[int]string{z: "cn=3", 4: "cn=4", 5: "cn=5", 6: "cn=6"})
+	w.awaitValues("cn=5,"+name, "description", "same")
 	w.checkLog(from)
 	w.restart()
 }
 
-// cookie is what the claim of the name would send.
-func (w *world) cookie() (cookie string) {
-	w.t.Helper()
-	must(w.t, w.e.do(w.t.Context(), func() { cookie = string(w.e.claims["s"].cookie) }))
-	return cookie
-}
-
-// wantScene compares DNs and UUIDs with a scene's.
-func (w *world) wantScene(entries map[int]string) {
-	w.t.Helper()
-	want := map[string]dit.UUID{name: testUUID(0)}
-	for id, rdns := range entries {
-		want[rdns+","+name] = testUUID(id)
-	}
-	got := uuidsOf(w.e.Version())
-	delete(got, baseDN)
-	if !maps.Equal(got, want) {
-		for _, dn := range slices.Sorted(maps.Keys(want)) {
-			if got[dn] != want[dn] {
-				w.t.Errorf("%s is %s, not %s", dn, got[dn], want[dn])
-			}
-		}
-		for _, dn := range slices.Sorted(maps.Keys(got)) {
-			if _, ok := want[dn]; !ok {
-				w.t.Errorf("%s (%s) should not be there", dn, got[dn])
-			}
-		}
-	}
-}
-
-// checkLog holds the change log after a CSN against the tree.
-func (w *world) checkLog(from dit.CSN) {
-	w.t.Helper()
-	v := w.e.Version()
-	last := map[dit.UUID]store.Change{}
-	added := map[string]dit.CSN{}
-	csn := from
-	for _, c := range w.changes(from) {
-		if c.CSN <= csn {
-			w.t.Errorf("CSN %d after %d in the change log", c.CSN, csn)
-		}
-		csn = c.CSN
-		last[c.UUID] = c
-	}
-	if csn > v.CSN() {
-		w.t.Errorf("the change log ends at %d, contextCSN is %d", csn, v.CSN())
-	}
-	for dn, id := range uuidsOf(v) {
-		row := v.Row(v.ByUUID(id))
-		c, changed := last[id]
-		switch {
-		case changed && c.Kind == store.ChangeDelete:
-			w.t.Errorf("%s (%s) is deleted in the change log", dn, id)
-		case changed && c.CSN != row.CSN:
-			w.t.Errorf("%s has CSN %d, its last change has %d", dn, row.CSN, c.CSN)
-		case !changed && row.CSN > from:
-			w.t.Errorf("%s has CSN %d and no change after %d", dn, row.CSN, from)
-		case changed && c.Kind == store.ChangeAdd:
-			added[dn] = c.CSN
-		}
-		delete(last, id)
-	}
-	for id, c := range last {
-		if c.Kind != store.ChangeDelete {
-			w.t.Errorf("%s is not there, its last change is of kind %d", id, c.Kind)
-		}
-	}
-	for dn, csn := range added {
-		_, parent, _ := strings.Cut(dn, ",")
-		if above, ok := added[parent]; ok && above > csn {
-			w.t.Errorf("%s was added at %d, its parent at %d", dn, csn, above)
-		}
-	}
-}
-
-// R40, R44, invariants 10 and 13: the change log leads from any state there ever
-// was to the one there is.
-func TestChangeLog(t *testing.T) {
-	for seed := range uint64(4) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			r := rand.New(rand.NewPCG(seed, 11))
-			s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF, PresentPhase: seed%2 == 1})
-			w := newWorld(t)
-			var points []point
-			note := func() {
-				v := w.e.Version()
-				points = append(points, point{v.CSN(), slices.Collect(maps.Values(uuidsOf(v)))})
-			}
-			note()
-			w.add("s", "cn=Here", w.source(s, suffix))
-			for round := range 12 {
-				w.awaitEqual(s, suffix, name)
-				w.awaitLive(name)
-				note()
-				if round%3 == 2 {
-					s.Down()
-					randomWrites(t, r, s)
-					must(t, s.Up())
-				} else {
-					randomWrites(t, r, s)
-				}
-			}
-			w.awaitEqual(s, suffix, name)
-			w.awaitLive(name)
-			w.restart()
-			for _, p := range points {
-				w.checkLog(p.csn)
-				w.replay(p)
-			}
-		})
-	}
-}
-
-// point is which entries there were at a CSN.
-type point struct {
-	csn   dit.CSN
-	uuids []dit.UUID
-}
-
-// replay applies the change log to what there was; adds are of what is not there,
-// and the others of what is.
-func (w *world) replay(p point) {
-	w.t.Helper()
-	model := map[dit.UUID]bool{}
-	for _, id := range p.uuids {
-		model[id] = true
-	}
-	for _, c := range w.changes(p.csn) {
-		if (c.Kind == store.ChangeAdd) == model[c.UUID] {
-			w.t.Errorf("after %d: change %d of kind %d of %s (%q), there: %v", p.csn, c.CSN, c.Kind, c.UUID, c.DN, model[c.UUID])
-		}
-		if c.Kind == store.ChangeDelete && c.DN == "" {
-			w.t.Errorf("change %d deletes %s without its DN", c.CSN, c.UUID)
-		}
-		model[c.UUID] = c.Kind != store.ChangeDelete
-	}
-	maps.DeleteFunc(model, func(_ dit.UUID, there bool) bool { return !there })
-	now := map[dit.UUID]bool{}
-	for _, id := range uuidsOf(w.e.Version()) {
-		now[id] = true
-	}
-	if !maps.Equal(model, now) {
-		w.t.Errorf("replayed from %d there are %d entries, %d are served", p.csn, len(model), len(now))
-	}
-}
-
-// blocked keeps the writer busy while fn runs.
-func (w *world) blocked(fn func()) {
-	w.t.Helper()
-	begun, end := make(chan struct{}), make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := w.e.do(w.t.Context(), func() { close(begun); <-end }); err != nil {
-			w.t.Error(err)
-		}
-	})
-	<-begun
-	fn()
-	close(end)
-	wg.Wait()
-}
-
-// awaitPending waits until so many changes wait for the writer.
-func (w *world) awaitPending(n int) {
-	w.t.Helper()
-	await(w.t, fmt.Sprintf("%d changes wait", n), func() bool {
-		w.e.inbox.mu.Lock()
-		defer w.e.inbox.mu.Unlock()
-		have := 0
-		for _, p := range w.e.inbox.sources {
-			have += len(p.changes)
-		}
-		return have >= n
-	})
-}
-
-// R12: what a lost session had handed over does not mix with the refresh of the
-// next one.
-func TestSessionLostWithChangesWaiting(t *testing.T) {
+// R33, invariants 7 and 9: a copy of the store taken at any moment opens, and shows
+// what the change log has for that moment.
+func TestCrashAnywhere(t *testing.T) {
 	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
 	w := newWorld(t)
 	w.add("s", "cn=Here", w.source(s, suffix))
-	w.awaitEqual(s, suffix, name)
-	for round := range 20 {
-		w.awaitLive(name)
-		must(t, s.Modify("ou=a,"+suffix, "description", "one"))
-		w.awaitEqual(s, suffix, name)
-		w.blocked(func() {
-			must(t, s.Modify("ou=a,"+suffix, "description", "two"))
-			must(t, s.Add(fmt.Sprintf("dn: cn=%d,%s\nobjectClass: organizationalRole\ncn: %d\n", round, suffix, round)))
-			w.awaitPending(2)
+	r := rand.New(rand.NewPCG(3, 3))
+	var copies []string
+	var last []dit.CSN
+	for round := range 10 {
+		if round == 5 {
 			s.Down()
-			must(t, s.Modify("ou=a,"+suffix, "description", "one"))
-			must(t, s.Delete(fmt.Sprintf("cn=%d,%s", round, suffix)))
-			before := s.Stats().Connections
-			must(t, s.Up())
-			await(t, "the next session", func() bool { return s.Stats().Connections > before })
-		})
-		w.awaitEqual(s, suffix, name)
-		w.awaitLive(name)
-		w.awaitEqual(s, suffix, name)
+		}
+		for range 5 {
+			randomWrites(t, r, s)
+		}
+		must(t, s.Up())
+		await(t, "something of it", func() bool { return len(w.content()) > 0 })
+		dir := filepath.Join(t.TempDir(), "copy")
+		copyStore(t, w.dir, dir)
+		copies, last = append(copies, dir), append(last, w.e.Version().CSN())
+	}
+	w.awaitEqual(s, suffix, name)
+	s.Down()
+	for i, dir := range copies {
+		c := &world{t: t, dir: dir, schema: w.schema}
+		c.open()
+		t.Cleanup(c.close)
+		c.check()
+		v := c.e.Version()
+		got := map[dit.UUID]bool{}
+		for _, id := range uuidsOf(v) {
+			got[id] = true
+		}
+		if want := w.uuidsAt(v.CSN()); !maps.Equal(got, want) {
+			t.Errorf("copy %d has %d entries at %d, the change log %d", i, len(got), v.CSN(), len(want))
+		}
+		if v.CSN() > last[i] {
+			t.Errorf("copy %d has contextCSN %d, it was %d after it was taken", i, v.CSN(), last[i])
+		}
+		c.restart()
 	}
 }
 
-// together writes several messages at once.
-func together(p *syncrepl.Provider, say func(p *syncrepl.Provider) error) error {
-	var all []byte
-	err := say(&syncrepl.Provider{ID: p.ID, Write: func(frame []byte) error {
-		all = append(all, frame...)
-		return nil
-	}})
-	return errors.Join(err, p.Write(all))
+// uuidsAt replays the change log up to a CSN.
+func (w *world) uuidsAt(csn dit.CSN) map[dit.UUID]bool {
+	w.t.Helper()
+	root := w.e.Version().Row(w.e.Version().Root())
+	model := map[dit.UUID]bool{root.UUID: true}
+	for _, c := range w.changes(root.CSN) {
+		switch {
+		case c.CSN > csn:
+		case c.Kind == store.ChangeDelete:
+			delete(model, c.UUID)
+		default:
+			model[c.UUID] = true
+		}
+	}
+	return model
 }
 
-// R12, R56: a change that cannot be applied takes those behind it along: none of
-// them counts as had, however they are grouped.
-func TestChangeThatCannotBeApplied(t *testing.T) {
-	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF + "\n" + subtree("cn=top,ou=a,"+suffix, "top", 400)})
+// copyStore copies a directory whose files are being written, as a crash may leave
+// it: the end of a log can be torn.
+func copyStore(t *testing.T, from, to string) {
+	t.Helper()
+	must(t, os.CopyFS(to, os.DirFS(from)))
+}
+
+// R33: with a store that takes no more writes serving goes on, and the status says why.
+func TestStoreFails(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
 	w := newWorld(t)
 	w.add("s", "cn=Here", w.source(s, suffix))
 	w.awaitEqual(s, suffix, name)
 	w.awaitLive(name)
-	before, cookie := w.print(), w.cookie()
-	top := w.uuid("cn=top,ou=a," + name)
-	script(s, func(q ldaptest.Search, p *syncrepl.Provider) (bool, error) {
-		if string(q.Sync.Cookie) != cookie {
-			return true, errors.Join(errors.New("another cookie"), p.Fail(1, "another cookie"))
-		}
-		return true, errors.Join(p.EndDelete(q.Sync.Cookie, true), together(p, func(p *syncrepl.Provider) error {
-			err := p.Entry(syncrepl.StateAdd, testUUID(1), strings.Repeat("ou=x,", 200)+suffix, role, []byte("c0"))
-			for i := range 4 {
-				cn := fmt.Sprintf("cn: top%d", i)
-				err = errors.Join(err, p.Entry(syncrepl.StateModify, top, "cn=top"+fmt.Sprint(i)+",ou=a,"+suffix,
-					runOf1("objectClass: organizationalRole", cn), fmt.Append(nil, "c", i+1)))
-			}
-			return err
-		}))
-	})
-	tries := len(s.Stats().Cookies)
-	s.Down()
-	must(t, s.Up())
-	await(t, "several tries", func() bool { return len(s.Stats().Cookies) > tries+3 })
+	before := w.print()
+	must(t, w.store.Close())
+	must(t, s.Modify("ou=a,"+suffix, "description", "lost"))
+	await(t, "the failure shows", func() bool { return strings.Contains(w.failure(), "takes no more writes") })
+	must(t, s.Modify("ou=b,"+suffix, "description", "lost too"))
+	w.awaitReason("down", "takes no more writes")
 	if now := w.print(); now != before {
 		t.Error(firstDifference(before, now))
 	}
-	if now := w.cookie(); now != cookie {
-		t.Errorf("the cookie is %q", now)
+	if _, err := w.e.AddSubscription(t.Context(), Subscription{ID: "t", Name: "cn=There", Source: w.source(s, suffix)}, false); err == nil {
+		t.Error("a subscription was added")
 	}
-	s.SetScript(nil)
-	must(t, s.Modify("ou=b,"+suffix, "description", "sane"))
-	s.Down()
-	must(t, s.Up())
+	tries := s.Stats().Connections
+	await(t, "it is tried again, with pauses", func() bool { return s.Stats().Connections >= tries+10 })
+	w.restartAfterFailure()
 	w.awaitEqual(s, suffix, name)
 	w.check()
 }
 
-// R7, R11, R56: parents that a filter leaves out, thousands of them at once, come and go.
-func TestMuchGlue(t *testing.T) {
-	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
-	w := newWorld(t)
-	src := w.source(s, suffix)
-	src.Filter = "(objectClass=organizationalRole)"
-	const entries, ancestors = 150, 60
-	deep := func(p *syncrepl.Provider) (err error) {
-		for i := range entries {
-			dn := fmt.Sprintf("cn=x,%sou=%d,%s", strings.Repeat("ou=y,", ancestors), i, suffix)
-			err = errors.Join(err, p.Entry(syncrepl.StateAdd, testUUID(i), dn, role, fmt.Append(nil, "c", i)))
-		}
-		return err
+// restartAfterFailure opens the store again after it failed.
+func (w *world) restartAfterFailure() {
+	w.t.Helper()
+	before := uuidsOf(w.e.Version())
+	w.close()
+	w.open()
+	if now := uuidsOf(w.e.Version()); fmt.Sprint(now) != fmt.Sprint(before) {
+		w.t.Errorf("the tree is %v, it was %v", now, before)
 	}
-	script(s, func(q ldaptest.Search, p *syncrepl.Provider) (bool, error) {
-		err := p.EndDelete([]byte("c"), true)
-		if len(q.Sync.Cookie) == 0 {
-			err = errors.Join(err, deep(p))
-		}
-		return true, err
-	})
-	w.add("s", "cn=Here", src)
-	const all = 2 + entries*(ancestors+2)
-	await(t, "all of it", func() bool { return w.e.Version().Len() == all || w.failure() != "" })
-	if f := w.failure(); f != "" {
-		t.Fatal(f)
-	}
-	w.check()
-	w.restart()
-	if _, err := w.e.RemoveSubscription(t.Context(), "s", false); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "it is gone", func() bool { return w.e.Version().Len() == 1 })
-	if f := w.failure(); f != "" {
-		t.Fatal(f)
-	}
-	w.restart()
 }
