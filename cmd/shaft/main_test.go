@@ -138,7 +138,7 @@ func TestPasswdPipe(t *testing.T) {
 }
 
 // served starts the daemon and waits until it answers over LDAP.
-func served(t *testing.T, more string) (cmd *exec.Cmd, address string, log *bytes.Buffer) {
+func served(t *testing.T, more string) (cmd *exec.Cmd, address, dir string, log *bytes.Buffer) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -146,7 +146,8 @@ func served(t *testing.T, more string) (cmd *exec.Cmd, address string, log *byte
 	}
 	address = l.Addr().String()
 	l.Close()
-	cmd = program(t, "serve", "--config", writeConfig(t, fmt.Sprintf("base_dn: o=x\ndata_dir: data\nlisten: [ 'ldap://%s' ]\n%s", address, more)))
+	config := writeConfig(t, fmt.Sprintf("base_dn: o=x\ndata_dir: data\nlisten: [ 'ldap://%s' ]\n%s", address, more))
+	cmd, dir = program(t, "serve", "--config", config), filepath.Dir(config)
 	log = new(bytes.Buffer)
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
@@ -164,14 +165,14 @@ func served(t *testing.T, more string) (cmd *exec.Cmd, address string, log *byte
 		log.Write(one)
 	}
 	go io.Copy(io.Discard, pipe) // ends with the program
-	return cmd, address, log
+	return cmd, address, dir, log
 }
 
 // SIGTERM and SIGINT end the daemon with 0, within a second; who is connected
 // over LDAP is told (RFC 4511 section 4.4.1).
 func TestServeEnds(t *testing.T) {
 	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
-		cmd, address, log := served(t, "log: { format: json }\n")
+		cmd, address, _, log := served(t, "log: { format: json }\n")
 		if !strings.Contains(log.String(), `"msg":"serving"`) {
 			t.Errorf("the log is not JSON: %s", log)
 		}
@@ -203,6 +204,44 @@ func TestServeEnds(t *testing.T) {
 		if took := time.Since(begun); took > time.Second {
 			t.Errorf("%v: it took %v", sig, took)
 		}
+	}
+}
+
+// A second signal does not wait for what the first one drains: here a control
+// connection that says nothing.
+func TestSecondSignal(t *testing.T) {
+	cmd, address, dir, _ := served(t, "")
+	mute, err := net.Dial("unix", filepath.Join(dir, "data", "control.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) { // a notice, or the end: it is stopping
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); cmd.Wait() }()
+	again := time.NewTicker(10 * time.Millisecond) // like someone impatient
+	defer again.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-ended:
+			waiting = false
+		case <-again.C:
+			cmd.Process.Signal(syscall.SIGTERM) // an error: it has just ended
+		}
+	}
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("it ended with %v", cmd.ProcessState)
 	}
 }
 

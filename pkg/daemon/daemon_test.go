@@ -297,6 +297,16 @@ func TestCloseIsQuick(t *testing.T) {
 	noneLeft(t)
 }
 
+// Without a listener there is no LDAP door; the control socket is there.
+func TestNoListener(t *testing.T) {
+	cfg := config(t, "")
+	cfg.Listen = []string{}
+	d := start(t, cfg)
+	if s, _, err := operator.NewClient(cfg.ControlSocket).Status(context.Background()); err != nil || s.BaseDN != base || len(d.Addresses()) != 0 {
+		t.Errorf("%+v, %v, %q", s, err, d.Addresses())
+	}
+}
+
 // A door that fails is told, once for each.
 func TestFailedDoor(t *testing.T) {
 	d := &Daemon{log: slog.New(slog.DiscardHandler), failed: make(chan error, 1)}
@@ -325,11 +335,10 @@ func TestNoSecrets(t *testing.T) {
 	}
 	defer up.Close()
 	cfg := config(t, "accounts: [ { dn: cn=mirror, password_hash: '"+hash(t)+"' } ]\n")
-	file := filepath.Join(filepath.Dir(cfg.ControlSocket), "pw")
-	if err := os.WriteFile(filepath.Join(filepath.Dir(cfg.DataDir), "pw"), []byte(password+"\n"), 0o600); err != nil {
+	file := filepath.Join(filepath.Dir(cfg.DataDir), "pw")
+	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	file = filepath.Join(filepath.Dir(cfg.DataDir), "pw")
 	var log lockedBuffer
 	d, err := Start(cfg, Options{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {

@@ -278,7 +278,7 @@ func TestStrangeAnswers(t *testing.T) {
 		handle http.HandlerFunc
 		words  string
 	}{
-		{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "what?", 418) }, "418"},
+		{func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "what?", http.StatusTeapot) }, "418"},
 		{func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{") }, "answer of the daemon"},
 		{func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "[]") }, "answer of the daemon"},
 		{func(w http.ResponseWriter, _ *http.Request) {
