@@ -37,7 +37,6 @@ type refresh struct {
 	byID       map[dit.UUID]int32
 	byDN       map[uint64]int32
 	norms      []byte
-	late       []int32 // came before their parent, or have none
 	seen       []uint64
 	seenHidden map[dit.UUID]bool
 	deletes    []dit.UUID
@@ -177,7 +176,6 @@ func (r *refresh) place(it *staged, norm []byte) {
 		return
 	}
 	it.late = true
-	r.late = append(r.late, int32(len(r.items)))
 }
 
 func (r *refresh) see(at tree.ID) {
