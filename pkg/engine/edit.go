@@ -30,6 +30,7 @@ type edit struct {
 	bumped  map[dit.UUID]dit.CSN // staged entries that moved, when last
 	ahead   bool                 // own entries are written before it
 	hides   []func()             // done when published
+	undo    []func()             // done in reverse order when the edit is abandoned
 	err     error                // what makes the edit impossible
 }
 
@@ -172,6 +173,37 @@ func (ed *edit) fail(err error) {
 	}
 }
 
+// hide keeps an entry beside the tree; reveal takes it from there.
+func (ed *edit) hide(cl *claim, id dit.UUID, h hiddenEntry) {
+	ed.restoreHidden(cl, id)
+	cl.hide(id, h)
+}
+
+func (ed *edit) reveal(cl *claim, id dit.UUID) {
+	ed.restoreHidden(cl, id)
+	delete(cl.hidden, id)
+}
+
+// restoreHidden has an abandoned edit put back what was hidden.
+func (ed *edit) restoreHidden(cl *claim, id dit.UUID) {
+	h, had := cl.hidden[id]
+	ed.undo = append(ed.undo, func() {
+		if had {
+			cl.hidden[id] = h
+		} else {
+			delete(cl.hidden, id)
+		}
+	})
+}
+
+// abandon takes back what the edit changed outside its builder and batch.
+func (ed *edit) abandon() {
+	for _, undo := range slices.Backward(ed.undo) {
+		undo()
+	}
+	ed.undo = nil
+}
+
 // relativeText is the part of a local DN's text left of the name.
 func relativeText(dn []byte, name dit.DN) []byte {
 	n := len(dn) - len(name.String()) - 1
@@ -195,6 +227,7 @@ func (ed *edit) publishAs(cl *claim, id dit.UUID) (dit.UUID, tree.ID) {
 	}
 	served = replacement(cl.id, id)
 	ed.e.pub.set(cl.number, id, served)
+	ed.undo = append(ed.undo, func() { ed.e.pub.unset(cl.number, id) })
 	ed.batch.Published = append(ed.batch.Published, store.PublishedAs{Claim: cl.number, Upstream: id, Published: served})
 	return served, ed.b.ByUUID(served)
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"shaft/pkg/queue"
@@ -46,10 +47,13 @@ func (e *Engine) follow(cl *claim) {
 	cl.link = upstream.Follow(cl.sub.Source, cl.feed, e.upstreamOptions(cl))
 }
 
-// refollow ends the claim's session and begins another, from the last durable
-// cookie.
-func (e *Engine) refollow(cl *claim) {
+// refollow ends a session that brought what cannot be applied. Another begins,
+// from the last durable cookie; its first try is refused, so that the link says
+// why and waits as after any failure.
+func (e *Engine) refollow(cl *claim, why error) {
+	e.log.Error("changes not applied, the session begins again", "claim", cl.id, "error", why)
 	e.unfollow(cl)
+	cl.refused = fmt.Errorf("what the server sent could not be applied: %w", why)
 	e.follow(cl)
 }
 

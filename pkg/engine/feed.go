@@ -47,7 +47,8 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		if f.claim.feed != f {
 			err = errNotFollowed
 		} else {
-			err = f.e.failed
+			err = cmp.Or(f.e.failed, f.claim.refused)
+			f.claim.refused = nil
 		}
 		if err != nil {
 			return

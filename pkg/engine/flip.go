@@ -20,7 +20,7 @@ import (
 // The order of the changes is the order of their CSNs, as followers need it:
 // what goes, glue, then the staged entries (parents first), then what follows
 // from those (descendants of what moved).
-func (e *Engine) flip(r *refresh, end syncrepl.End) error {
+func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 	cl := r.claim
 	if cl.feed != r.f {
 		return errNotFollowed
@@ -33,6 +33,11 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) error {
 	}
 	ed := e.edit(cl)
 	ed.refresh = r
+	defer func() {
+		if err != nil {
+			ed.abandon()
+		}
+	}()
 	rows, hidden := r.gone(ed.b, end)
 	if r.stage == nil && len(rows) == 0 && len(hidden) == 0 && cl.gen != 0 && !cl.damaged {
 		return e.unchanged(cl, r.f.server, end)
@@ -266,14 +271,14 @@ func (ed *edit) putStaged(r *refresh) {
 	for _, i := range order {
 		it := &r.items[i]
 		below := ed.liftStaged(r, it)
-		delete(ed.claim.hidden, it.id)
+		ed.reveal(ed.claim, it.id)
 		served, at := ed.publishAs(ed.claim, it.id)
 		csn := ed.first + dit.CSN(it.ordinal)
 		if it.hidden {
 			if at != 0 {
 				ed.b.Delete(at, false)
 			}
-			ed.claim.hide(it.id, hiddenEntry{gen: gen, hash: it.hash, csn: csn, norm: string(r.norm(it))})
+			ed.hide(ed.claim, it.id, hiddenEntry{gen: gen, hash: it.hash, csn: csn, norm: string(r.norm(it))})
 		} else if ed.b.PutRef(tree.Row{UUID: served, CSN: csn, Hash: it.hash, Claim: num, Gen: gen}, r.pack, it.ref) == 0 {
 			ed.fail(fmt.Errorf("entry %s has no place in the tree", r.norm(it)))
 		}

@@ -50,6 +50,7 @@ type group struct {
 	e       *Engine
 	ed      *edit
 	weight  weight
+	changes []*change
 	claims  []*claim
 	cookies map[*claim]*change
 }
@@ -62,6 +63,7 @@ func (g *group) add(c *change, w weight) {
 	if !slices.Contains(g.claims, c.claim) {
 		g.claims = append(g.claims, c.claim)
 	}
+	g.changes = append(g.changes, c)
 	g.weight = g.weight.plus(w)
 	g.ed.claim = c.claim
 	if c.op == opCookie {
@@ -74,11 +76,8 @@ func (g *group) add(c *change, w weight) {
 func (g *group) commit() error {
 	e, ed := g.e, g.ed
 	if ed.err != nil {
-		for _, cl := range g.claims {
-			e.log.Error("changes not applied, the session begins again", "claim", cl.id, "error", ed.err)
-			e.refollow(cl)
-		}
-		return nil
+		ed.abandon()
+		return g.apart()
 	}
 	if err := e.glueAhead(ed); err != nil {
 		return err
@@ -106,6 +105,27 @@ func (g *group) commit() error {
 	return nil
 }
 
+// apart deals with a group that cannot be applied: each claim's changes are
+// tried alone, so that only the session that brought the bad one begins again.
+func (g *group) apart() error {
+	if len(g.claims) == 1 {
+		g.e.refollow(g.claims[0], g.ed.err)
+		return nil
+	}
+	for _, cl := range g.claims {
+		alone := g.e.newGroup()
+		for _, c := range g.changes {
+			if c.claim == cl && !c.stale() {
+				alone.add(c, weight{})
+			}
+		}
+		if err := alone.commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // commitBig applies one change that is too big for a batch, a move or a delete
 // of a large subtree, as a stage of its own: one step all the same.
 func (e *Engine) commitBig(c *change) error {
@@ -118,8 +138,8 @@ func (e *Engine) commitBig(c *change) error {
 	ed.stage, ed.first = stage, e.reserve(1)
 	ed.apply(c)
 	if ed.err != nil {
-		e.log.Error("change not applied, the session begins again", "claim", c.claim.id, "error", ed.err)
-		e.refollow(c.claim)
+		ed.abandon()
+		e.refollow(c.claim, ed.err)
 		return stage.Discard()
 	}
 	return e.commitStage(ed, c.claim, c.claim.server, c.claim.cookie, nil)
@@ -200,7 +220,7 @@ func (ed *edit) place(c *change) {
 	}
 	if h, ok := cl.hidden[c.id]; ok {
 		row.Gen = h.gen
-		delete(cl.hidden, c.id)
+		ed.reveal(cl, c.id)
 	}
 	if hiddenBy(cl.inner, c.norm) {
 		if at != 0 {
@@ -210,7 +230,7 @@ func (ed *edit) place(c *change) {
 		row.CSN = ed.e.nextCSN()
 		ed.batch.CSN = max(ed.batch.CSN, row.CSN)
 		ed.write(&row, c.id, c.record)
-		cl.hide(c.id, hiddenEntry{gen: row.Gen, hash: c.hash, csn: row.CSN, norm: string(c.norm)})
+		ed.hide(cl, c.id, hiddenEntry{gen: row.Gen, hash: c.hash, csn: row.CSN, norm: string(c.norm)})
 		return
 	}
 	ed.own = ed.b.Put(row, c.value())
@@ -252,7 +272,7 @@ func (ed *edit) remove(id dit.UUID) {
 // dropHidden removes a hidden entry from the store.
 func (ed *edit) dropHidden(id dit.UUID) {
 	cl := ed.claim
-	delete(cl.hidden, id)
+	ed.reveal(cl, id)
 	if ed.stage == nil {
 		ed.deletes[upstreamKey{cl.number, id}] = true
 		return

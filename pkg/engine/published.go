@@ -52,6 +52,15 @@ func (p *published) set(claim uint32, id, served dit.UUID) {
 	p.back[served] = upstreamKey{claim, id}
 }
 
+// unset takes back what set did for an entry that had no line before.
+func (p *published) unset(claim uint32, id dit.UUID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := upstreamKey{claim, id}
+	delete(p.back, p.fwd[k])
+	delete(p.fwd, k)
+}
+
 // drop forgets a claim's lines, and gives what removes them from the store.
 func (p *published) drop(claim uint32) (gone []store.PublishedAs) {
 	p.mu.Lock()

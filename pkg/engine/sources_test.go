@@ -197,7 +197,7 @@ func TestCookieOfAnotherServer(t *testing.T) {
 		w.awaitLive(name)
 		must(t, w.e.do(t.Context(), func() {
 			w.e.claims["s"].sub.Source = w.source(two, suffix)
-			w.e.refollow(w.e.claims["s"])
+			w.e.refollow(w.e.claims["s"], errors.New("a test"))
 		}))
 		w.awaitEqual(two, suffix, name)
 		if first := two.Stats().Cookies[0]; (first == cookie) != portable {
