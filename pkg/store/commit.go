@@ -188,8 +188,7 @@ func (w *work) finish() error {
 	}
 	err := w.write()
 	if err != nil {
-		w.s.fail(err)
-		return err
+		return w.s.fail(err)
 	}
 	w.s.adopt(w)
 	return nil
@@ -252,8 +251,7 @@ func (s *Store) commit(b *Batch, special func(w *work) error) error {
 	}
 	if size+b.bulk() > MaxBatchBytes || len(b.Changes)+len(b.Published) > maxBatchLines {
 		if err := s.writeAhead(b); err != nil {
-			s.fail(err)
-			return err
+			return s.fail(err)
 		}
 	} else if err := w.inline(b); err != nil {
 		return err
@@ -263,8 +261,8 @@ func (s *Store) commit(b *Batch, special func(w *work) error) error {
 }
 
 // Commit makes b durable (fsynced) as a whole before it returns. A batch that
-// is refused (ErrTooBig, a CSN that goes back, a generation not committed) has
-// changed nothing; after a failure to write, the store takes no more writes.
+// is refused (ErrTooBig, a CSN that goes back, a generation not committed, a
+// name too long) has changed nothing; a failure to write is an ErrFailed.
 func (s *Store) Commit(b *Batch) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()

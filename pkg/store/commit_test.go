@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"shaft/pkg/dit"
 )
 
@@ -229,11 +231,57 @@ func TestR35FailedWriteStopsWrites(t *testing.T) {
 		"commit": s.Commit(&Batch{CSN: 2}), "drop": s.DropClaim(1, &Batch{}), "stage": stageErr,
 		"sync": st.Sync(t.Context()), "commit stage": s.CommitStage(st, nil, "", 2, &Batch{}),
 	} {
-		if !errors.Is(err, broken) || !strings.Contains(err.Error(), "store takes no more writes") {
+		if !errors.Is(err, ErrFailed) || !errors.Is(err, broken) || !strings.Contains(err.Error(), "store takes no more writes") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	wantEntries(t, s, 1, map[int]string{1: "0/1/x"})
+}
+
+// The write that fails says so itself, a refusal before it does not.
+func TestRefusalIsNoFailure(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	commit(t, s, &Batch{CSN: 5})
+	st, err := s.Stage(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string]*Batch{
+		"too many":       {Journal: make([][]byte, maxBatchLines+1)},
+		"CSN":            {CSN: 5},
+		"change":         {Changes: []Change{{CSN: 4}}},
+		"not committed":  {Puts: []Put{{Claim: 1, Gen: 7, CSN: 6}}},
+		"name too long":  {Records: []Record{{strings.Repeat("x", maxName+1), []byte("v")}}},
+		"value too long": {Records: []Record{{"x", make([]byte, MaxValue+1)}}},
+	} {
+		for what, err := range map[string]error{
+			"commit": s.Commit(b), "drop": s.DropClaim(1, b), "commit stage": s.CommitStage(st, nil, "", 9, b),
+		} {
+			if err == nil || errors.Is(err, ErrFailed) {
+				t.Errorf("%s, %s: %v", name, what, err)
+			}
+		}
+	}
+	if err := st.Put(scattered(1), 0, make([]byte, MaxValue+1)); !errors.Is(err, ErrTooBig) || errors.Is(err, ErrFailed) {
+		t.Errorf("put: %v", err)
+	}
+	if err := st.Put(scattered(1), 0, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CommitStage(st, nil, "", 9, &Batch{}); err != nil {
+		t.Errorf("the refused stage: %v", err)
+	}
+
+	s.sweeper.halt()
+	if err := s.db.Close(); err != nil { // the next write fails
+		t.Fatal(err)
+	}
+	for range 2 {
+		err := s.Commit(&Batch{CSN: 10, Records: []Record{{"a", []byte("b")}}})
+		if !errors.Is(err, ErrFailed) || !errors.Is(err, badger.ErrBlockedWrites) {
+			t.Errorf("failed write: %v", err)
+		}
+	}
 }
 
 func TestClosedStore(t *testing.T) {

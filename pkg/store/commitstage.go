@@ -15,7 +15,8 @@ var errCommitted = errors.New("stage was committed")
 // CommitStage is the point of no return of a refresh: the stage's generation,
 // cookie and server, FirstCSN for its ordinals, and batch b (records, journal,
 // published map, changes of any number: written ahead and valid only with it).
-// What it supersedes is swept afterwards in the background. After a refusal (see Commit) the stage is as it was.
+// What it supersedes is swept afterwards in the background. After
+// a refusal (see Commit) the stage is as it was.
 func (s *Store) CommitStage(st *Stage, cookie []byte, server string, first dit.CSN, b *Batch) error {
 	err := st.Sync(context.Background())
 	if err == nil {

@@ -46,12 +46,16 @@ import (
 
 // ErrCorrupt marks a record whose checksum or form is wrong; ErrLocked that another process
 // holds the directory; ErrNewer that the store was written by a newer Shaft; ErrClosed a use
-// after Close.
+// after Close. ErrFailed marks the error of the write that failed, and of every write after it,
+// with what was the cause: nobody knows what is on disk, the store is read-only until it is
+// opened again. Any other error of a write but ErrClosed is a refusal: it has changed nothing,
+// and the next may go well.
 var (
 	ErrCorrupt = errors.New("store is corrupt")
 	ErrLocked  = errors.New("store is in use by another process")
 	ErrNewer   = errors.New("store was written by a newer version")
 	ErrClosed  = errors.New("store is closed")
+	ErrFailed  = errors.New("store takes no more writes")
 )
 
 // Options of a store.
@@ -94,7 +98,7 @@ type Store struct {
 	meta    meta
 	claims  map[uint32]*claim
 	view    *view
-	failed  error // the first failure to write
+	failed  error // an ErrFailed with the first failure to write
 	closed  bool
 	readers sync.WaitGroup
 	sweeper sweeper
@@ -166,16 +170,19 @@ func (s *Store) writable() error {
 	case s.closed:
 		return ErrClosed
 	case s.failed != nil:
-		return fmt.Errorf("store takes no more writes: %w", s.failed)
+		return s.failed
 	}
 	return nil
 }
 
-// fail makes the store read-only: after a failed write nobody knows what is on disk.
-func (s *Store) fail(err error) {
+// fail makes the store read-only: after a failed write nobody knows what is on
+// disk. It gives the ErrFailed of err.
+func (s *Store) fail(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed == nil {
 		s.failed = err
 	}
+	return err
 }

@@ -286,8 +286,7 @@ func (b *broom) out() error {
 		}
 	}
 	if err := r.flush(); err != nil {
-		b.s.fail(err)
-		return err
+		return b.s.fail(err)
 	}
 	b.s.renew(b.s.meta, nil)
 	return nil
@@ -382,7 +381,7 @@ func (s *Store) forget(claim uint32) error {
 		err = r.flush()
 	}
 	if err != nil {
-		s.fail(err)
+		return s.fail(err)
 	}
-	return err
+	return nil
 }
