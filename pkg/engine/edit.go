@@ -85,7 +85,10 @@ func (ed *edit) settleDeleted(ch tree.Change) {
 			if dn, err := dit.ParseDN(ed.e.schema, ch.OldDN); err == nil {
 				h.norm = dn.Norm()
 			}
-			ed.hides = append(ed.hides, func() { owner.hide(id, h) })
+			ed.hides = append(ed.hides, func() {
+				owner.nesting++
+				owner.hide(id, h)
+			})
 		}
 		return
 	}
@@ -218,6 +221,7 @@ func relativeText(dn []byte, name dit.DN) []byte {
 // for good (R41).
 func (ed *edit) publishAs(cl *claim, id dit.UUID) (dit.UUID, tree.ID) {
 	served := ed.e.pub.of(cl.number, id)
+	before := served
 	at := ed.b.ByUUID(served)
 	if at == 0 {
 		return served, 0
@@ -225,11 +229,19 @@ func (ed *edit) publishAs(cl *claim, id dit.UUID) (dit.UUID, tree.ID) {
 	if ed.b.Row(at).Claim == cl.number && ed.e.pub.upstream(cl.number, served) == id {
 		return served, at
 	}
-	served = replacement(cl.id, id)
+	served = ed.e.unborne(ed.b, replacement(cl.id, id))
 	ed.e.pub.set(cl.number, id, served)
-	ed.undo = append(ed.undo, func() { ed.e.pub.unset(cl.number, id) })
+	ed.undo = append(ed.undo, func() { ed.e.pub.restore(cl.number, id, before) })
 	ed.batch.Published = append(ed.batch.Published, store.PublishedAs{Claim: cl.number, Upstream: id, Published: served})
-	return served, ed.b.ByUUID(served)
+	return served, 0
+}
+
+// unborne gives u, or one made of it that no entry bears.
+func (e *Engine) unborne(b *tree.Builder, u dit.UUID) dit.UUID {
+	for b.ByUUID(u) != 0 {
+		u = dit.NewUUIDv5(replacementSpace, u[:])
+	}
+	return u
 }
 
 // finishBatch puts the batch together: changes in the order of their CSNs.

@@ -28,7 +28,7 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 	if e.failed != nil {
 		return e.failed
 	}
-	if !slices.Equal(r.inner, cl.inner) {
+	if r.nesting != cl.nesting || !slices.Equal(r.inner, cl.inner) {
 		return fmt.Errorf("names inside %q changed during the refresh; it begins again", cl.name)
 	}
 	ed := e.edit(cl)
@@ -38,7 +38,7 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 			ed.abandon()
 		}
 	}()
-	rows, hidden := r.gone(ed.b, end)
+	rows, hidden := r.gone(ed, end)
 	if r.stage == nil && len(rows) == 0 && len(hidden) == 0 && cl.gen != 0 && !cl.damaged {
 		return e.unchanged(cl, r.f.server, end)
 	}

@@ -123,6 +123,26 @@ func (ed *edit) relative(key upstreamKey) (dit.DN, string, error) {
 	return dn, dn.Join(ed.e.byNum[key.claim].name).Norm(), err
 }
 
+// hiddenWith lists the hidden entries that a deletion of an entry takes along:
+// itself, and where the claim takes whole subtrees those below it.
+func (ed *edit) hiddenWith(cl *claim, id dit.UUID, at tree.ID) (ids []dit.UUID) {
+	h, ok := cl.hidden[id]
+	if ok {
+		ids = append(ids, id)
+	}
+	if !cl.wholeSubtrees() || len(cl.hidden) == 0 || !ok && at == 0 {
+		return ids
+	}
+	norm := h.norm
+	if at != 0 {
+		norm = ed.b.Norm(at)
+	}
+	for _, key := range ed.hiddenBelow(cl, id, norm) {
+		ids = append(ids, key.id)
+	}
+	return ids
+}
+
 // hiddenBelow lists the claim's hidden entries below norm, but for id itself.
 func (ed *edit) hiddenBelow(cl *claim, id dit.UUID, norm string) (keys []upstreamKey) {
 	for other, h := range cl.hidden {
@@ -230,6 +250,9 @@ func (e *Engine) unhideClaim(cl *claim) error {
 		if !hiddenBy(cl.inner, conv.norm) {
 			back = append(back, conv.change(cl, id))
 		}
+	}
+	if len(back) > 0 {
+		cl.nesting++
 	}
 	slices.SortFunc(back, byDepth)
 	return e.commitGroup(back)

@@ -35,8 +35,8 @@ func (e *Engine) ownUUID(norm string) dit.UUID {
 // glue makes the entry for a missing parent; stored glue comes back as it was.
 func (e *Engine) glue(b *tree.Builder, dn dit.DN) (tree.Row, tree.Value) {
 	u := e.ownUUID(dn.Norm())
-	for at := b.ByUUID(u); at != 0 && b.Row(at).Claim != 0; at = b.ByUUID(u) {
-		u = dit.NewUUIDv5(u, []byte(dn.Norm())) // somebody else's entry bears it
+	if at := b.ByUUID(u); at != 0 && b.Row(at).Claim != 0 {
+		u = e.unborne(b, u) // somebody else's entry bears it
 	}
 	row := tree.Row{UUID: u, Glue: true}
 	if old, ok := e.oldOwn[u]; ok {

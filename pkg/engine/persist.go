@@ -219,6 +219,9 @@ func (ed *edit) place(c *change) {
 		row.Gen = old.Gen
 	}
 	if h, ok := cl.hidden[c.id]; ok {
+		if h.hash == c.hash && hiddenBy(cl.inner, c.norm) {
+			return
+		}
 		row.Gen = h.gen
 		ed.reveal(cl, c.id)
 	}
@@ -248,10 +251,10 @@ func (ed *edit) place(c *change) {
 // whole subtrees: an upstream that moves one out of the scope names its top only.
 func (ed *edit) remove(id dit.UUID) {
 	cl := ed.claim
-	if _, ok := cl.hidden[id]; ok {
-		ed.dropHidden(id)
-	}
 	at, _ := ed.e.row(ed.b, ed.b.Row, cl.number, id)
+	for _, below := range ed.hiddenWith(cl, id, at) {
+		ed.dropHidden(below)
+	}
 	if at == 0 {
 		return
 	}
@@ -274,6 +277,7 @@ func (ed *edit) dropHidden(id dit.UUID) {
 	cl := ed.claim
 	ed.reveal(cl, id)
 	if ed.stage == nil {
+		delete(ed.puts, upstreamKey{cl.number, id})
 		ed.deletes[upstreamKey{cl.number, id}] = true
 		return
 	}

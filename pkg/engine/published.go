@@ -52,13 +52,16 @@ func (p *published) set(claim uint32, id, served dit.UUID) {
 	p.back[served] = upstreamKey{claim, id}
 }
 
-// unset takes back what set did for an entry that had no line before.
-func (p *published) unset(claim uint32, id dit.UUID) {
+// restore takes back what set did for an entry that was served as before.
+func (p *published) restore(claim uint32, id, before dit.UUID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := upstreamKey{claim, id}
 	delete(p.back, p.fwd[k])
 	delete(p.fwd, k)
+	if before != id {
+		p.fwd[k], p.back[before] = before, k
+	}
 }
 
 // drop forgets a claim's lines, and gives what removes them from the store.

@@ -22,11 +22,12 @@ import (
 // generation and encoded for the tree. Nothing of it is visible before
 // the writer's flip, and a refresh that breaks is thrown away.
 type refresh struct {
-	e     *Engine
-	f     *feed
-	claim *claim
-	view  *tree.Version // when it began; the claim's own rows stay as they are
-	inner []string      // names whose subtrees hide content of this one (R7)
+	e       *Engine
+	f       *feed
+	claim   *claim
+	view    *tree.Version // when it began; the claim's own rows stay as they are
+	inner   []string      // names whose subtrees hide content of this one (R7)
+	nesting int           // the claim's, when it began
 
 	hidden map[dit.UUID]hiddenEntry
 	stage  *store.Stage
@@ -64,7 +65,7 @@ type staged struct {
 // newRefresh runs on the engine goroutine.
 func (e *Engine) newRefresh(f *feed) *refresh {
 	return &refresh{
-		e: e, f: f, claim: f.claim, view: e.Version(), inner: f.claim.inner,
+		e: e, f: f, claim: f.claim, view: e.Version(), inner: f.claim.inner, nesting: f.claim.nesting,
 		hidden: maps.Clone(f.claim.hidden), byID: map[dit.UUID]int32{}, byDN: map[uint64]int32{},
 		seenHidden: map[dit.UUID]bool{}, buried: map[dit.UUID]bool{},
 	}
@@ -209,8 +210,11 @@ func (r *refresh) present(ids []dit.UUID) error {
 
 // delete takes the last word on entries: what was said of them before is void.
 func (r *refresh) delete(ids []dit.UUID) error {
-	r.deletes = append(r.deletes, ids...)
 	for _, id := range ids {
+		if !r.concerns(id) {
+			continue
+		}
+		r.deletes = append(r.deletes, id)
 		if i, came := r.byID[id]; came {
 			r.items[i].dead = true
 			delete(r.byID, id)
@@ -225,6 +229,15 @@ func (r *refresh) delete(ids []dit.UUID) error {
 		delete(r.seenHidden, id)
 	}
 	return nil
+}
+
+// concerns tells whether a deletion is of an entry that is known here; others
+// need not be remembered.
+func (r *refresh) concerns(id dit.UUID) bool {
+	_, came := r.byID[id]
+	_, hidden := r.hidden[id]
+	at, _ := r.known(id)
+	return came || hidden || at != 0
 }
 
 // finish makes everything staged durable and hands it to the writer.
@@ -297,8 +310,8 @@ func (r *refresh) early(it staged) bool {
 
 // gone lists the rows that this refresh removes, deepest first, and the hidden
 // entries.
-func (r *refresh) gone(b *tree.Builder, end syncrepl.End) (rows []tree.ID, hidden []dit.UUID) {
-	num := r.claim.number
+func (r *refresh) gone(ed *edit, end syncrepl.End) (rows []tree.ID, hidden []dit.UUID) {
+	b, num := ed.b, r.claim.number
 	add := func(at tree.ID) {
 		row := b.Row(at)
 		if row.Claim == num && !r.isSeen(at) && r.staged(row) == nil {
@@ -309,18 +322,22 @@ func (r *refresh) gone(b *tree.Builder, end syncrepl.End) (rows []tree.ID, hidde
 	if end.Complete && top != 0 {
 		b.Walk(top, add)
 	}
+	addHidden := func(id dit.UUID) {
+		_, known := r.hidden[id]
+		if _, came := r.byID[id]; known && !came && !r.seenHidden[id] {
+			hidden = append(hidden, id)
+		}
+	}
 	if end.Complete {
 		for id := range r.hidden {
-			if _, came := r.byID[id]; !came && !r.seenHidden[id] {
-				hidden = append(hidden, id)
-			}
+			addHidden(id)
 		}
 	}
 	for _, id := range r.deletes {
-		if _, ok := r.hidden[id]; ok {
-			hidden = append(hidden, id)
-		}
 		at, _ := r.e.row(b, b.Row, num, id)
+		for _, below := range ed.hiddenWith(r.claim, id, at) {
+			addHidden(below)
+		}
 		switch {
 		case at == 0:
 		case r.claim.wholeSubtrees():

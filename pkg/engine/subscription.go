@@ -62,6 +62,7 @@ type claim struct {
 	server  string   // that gave the cookie
 	inner   []string // names inside this one that hide content of it
 	hidden  map[dit.UUID]hiddenEntry
+	nesting int     // counts how often rows were hidden, or came back
 	refused error   // why the next session is not to begin at once
 	damaged bool    // stored content is not sound: the next refresh is committed whatever it brings
 	changed dit.CSN // newest change of its content
