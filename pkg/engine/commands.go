@@ -76,6 +76,12 @@ func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun boo
 	return out, err
 }
 
+// Bounds of what an operator enters, far beyond what anyone needs.
+const (
+	maxName         = 4 << 10
+	maxSubscription = 64 << 10
+)
+
 // try asks whether an event would be refused, before time is spent on a check.
 func (e *Engine) try(ctx context.Context, ev queue.Event) (err error) {
 	doErr := e.do(ctx, func() { err = e.wouldRefuse(ev) })
@@ -109,6 +115,9 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bo
 	if err != nil {
 		return err
 	}
+	if len(record) > maxSubscription {
+		return &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("the subscription's fields take %d bytes together; at most %d are allowed", len(record), maxSubscription)}
+	}
 	var b store.Batch
 	effects, err := e.decide(&b, ev)
 	if err != nil {
@@ -116,6 +125,7 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bo
 	}
 	b.Records = append(b.Records, store.Record{Name: recordSubscription + s.ID, Value: record})
 	if err := e.commit(&b); err != nil {
+		e.restate()
 		return err
 	}
 	e.subs[s.ID] = s
@@ -151,35 +161,26 @@ func (e *Engine) RemoveSubscription(ctx context.Context, id string, dryRun bool)
 }
 
 func (e *Engine) remove(id string, dryRun bool) (*Removed, error) {
-	if e.subs[id] == nil {
+	cl := e.claims[queue.ClaimID(id)] // a tree's claim bears its id
+	if e.subs[id] == nil || cl == nil {
 		return nil, notFound("subscription", id)
 	}
-	out := &Removed{ID: id, Names: []string{}, Warnings: []string{}, DryRun: dryRun}
-	var b store.Batch
-	var effects []queue.Effect
-	for _, cid := range e.claimIDs() {
-		qc := e.state.Claims[cid]
-		if qc == nil || qc.Subscription != id {
-			continue
-		}
-		out.Names = append(out.Names, qc.Name)
-		if n := e.state.Names[qc.Norm]; n.Claims[0] == cid && len(n.Claims) > 1 {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("%s takes over %s", n.Claims[1], n.Text))
-		}
-		if dryRun {
-			continue
-		}
-		more, err := e.decide(&b, queue.ClaimRemoved{ID: cid})
-		if err != nil {
-			return nil, err
-		}
-		effects = append(effects, more...)
+	n := e.state.Names[cl.name.Norm()]
+	out := &Removed{ID: id, Names: []string{cl.name.String()}, Warnings: []string{}, DryRun: dryRun}
+	if n.Claims[0] == cl.id && len(n.Claims) > 1 {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("%s takes over %s", n.Claims[1], n.Text))
 	}
 	if dryRun {
 		return out, nil
 	}
-	b.Records = append(b.Records, store.Record{Name: recordSubscription + id})
-	if err := e.commit(&b); err != nil {
+	ed := e.takeAway(cl)
+	effects, err := e.decide(&ed.batch, queue.ClaimRemoved{ID: cl.id})
+	if err != nil {
+		return nil, err
+	}
+	ed.batch.Records = append(ed.batch.Records, store.Record{Name: recordSubscription + id})
+	if err := e.commitDrop(ed, cl); err != nil {
+		e.restate()
 		return nil, err
 	}
 	delete(e.subs, id)
@@ -210,6 +211,9 @@ func (e *Engine) localName(text string) (dit.DN, error) {
 	base := e.o.BaseDN
 	if base.IsEmpty() {
 		return dit.DN{}, &queue.Refusal{Kind: "no-base", Reason: errNoBase.Error()}
+	}
+	if len(text) > maxName {
+		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("the name has %d bytes; at most %d are allowed", len(text), maxName)}
 	}
 	t, err := rewrite.ParseTemplate(text)
 	if err != nil {

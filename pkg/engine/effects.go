@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"shaft/pkg/queue"
@@ -22,12 +23,12 @@ func (e *Engine) act(effects []queue.Effect) {
 		case queue.Stop:
 			e.unfollow(e.claims[ef.Claim])
 		case queue.Drop:
-			e.drop(e.claims[ef.Claim])
+			e.forget(e.claims[ef.Claim])
 		case queue.Publish:
 			// Content shows as it comes: load has put what is stored into the
 			// tree, a refresh does the rest.
 		case queue.Withdraw:
-			// The name's content went with its last claim's Drop.
+			// The name's content went in the commit that removed its claim.
 		}
 	}
 }
@@ -64,7 +65,7 @@ func (e *Engine) probe(cl *claim) {
 	e.unfollow(cl)
 	cl.link = upstream.Probe(cl.sub.Source, e.o.ProbeEvery, func(s upstream.Status) {
 		cl.setStatus(s)
-		e.inbox.tell(report{cl.id, s})
+		e.inbox.tell(report{cl, s})
 	}, e.upstreamOptions(cl))
 }
 
@@ -77,11 +78,8 @@ func (e *Engine) unfollow(cl *claim) {
 	e.inbox.forget(cl)
 }
 
-// drop removes a claim's content from the tree and from the store.
-func (e *Engine) drop(cl *claim) {
-	if cl == nil {
-		return
-	}
+// takeAway is the edit that removes a claim's content from the tree.
+func (e *Engine) takeAway(cl *claim) *edit {
 	ed := e.edit(cl)
 	if top, _ := ed.b.Find(cl.name.Norm()); top != 0 {
 		var rows []tree.ID
@@ -90,31 +88,59 @@ func (e *Engine) drop(cl *claim) {
 				rows = append(rows, id)
 			}
 		})
-		for i := len(rows) - 1; i >= 0; i-- {
-			ed.b.Delete(rows[i], false)
+		for _, at := range slices.Backward(rows) {
+			ed.b.Delete(at, false)
 		}
 	}
 	ed.settle()
-	ed.deletes = nil // all of it goes at once
-	if e.failed != nil || e.glueAhead(ed) != nil {
-		return
+	ed.deletes = nil // DropClaim removes all of it
+	return ed
+}
+
+// commitDrop makes a claim's removal durable and publishes it: its content, what
+// was decided of it, and the change log's lines in one commit.
+func (e *Engine) commitDrop(ed *edit, cl *claim) error {
+	if err := e.glueAhead(ed); err != nil {
+		return err
 	}
 	ed.finishBatch()
-	ed.batch.Published = e.pub.drop(cl.number)
-	ed.batch.Records = append(ed.batch.Records, store.Record{Name: recordContact + string(cl.id)})
-	if err := e.store.DropClaim(cl.number, &ed.batch); err != nil {
-		e.fail(err)
-		return
+	b := &ed.batch
+	b.Published = e.pub.lines(cl.number)
+	b.Records = append(b.Records, store.Record{Name: recordContact + string(cl.id)})
+	if e.hides(cl.name.Norm()) {
+		b.Records = append(b.Records, store.Record{Name: recordUnhide + cl.name.Norm(), Value: []byte{1}})
+	}
+	if err := e.outcome(e.store.DropClaim(cl.number, b)); err != nil {
+		return err
 	}
 	e.publish(ed)
 	if ed.ahead {
 		e.dropGlue(ed)
 	}
+	return nil
+}
+
+// forget drops what is held in memory of a claim whose removal is durable, and
+// brings back what its name hid.
+func (e *Engine) forget(cl *claim) {
+	if cl == nil {
+		return
+	}
+	e.pub.drop(cl.number)
 	delete(e.claims, cl.id)
 	delete(e.byNum, cl.number)
 	e.renest()
-	if err := e.unhide(cl.name.Norm()); err != nil {
-		e.log.Error("content hidden by a removed name did not come back", "name", cl.name.String(), "error", err)
+	e.bringBack(cl.name.Norm())
+}
+
+// bringBack is unhide with its mark in the store, which a crash leaves behind.
+func (e *Engine) bringBack(norm string) {
+	err := e.unhide(norm)
+	if err == nil {
+		err = e.commit(&store.Batch{Records: []store.Record{{Name: recordUnhide + norm}}})
+	}
+	if err != nil {
+		e.log.Error("content hidden by a removed name did not come back", "name", norm, "error", err)
 	}
 }
 
@@ -122,8 +148,8 @@ func (e *Engine) drop(cl *claim) {
 // a server was last there.
 func (e *Engine) takeReports() {
 	for _, r := range e.inbox.takeReports() {
-		qc := e.state.Claims[r.claim]
-		if qc == nil || e.failed != nil || r.status.State == upstream.Connecting {
+		qc := e.state.Claims[r.claim.id]
+		if qc == nil || e.claims[r.claim.id] != r.claim || e.failed != nil || r.status.State == upstream.Connecting {
 			continue
 		}
 		online, reason := r.status.Online(), r.status.Reason
@@ -135,14 +161,15 @@ func (e *Engine) takeReports() {
 		}
 		var b store.Batch
 		if !online {
-			b.Records = contactRecord(r.claim, r.status.LastContact)
+			b.Records = contactRecord(r.claim.id, r.status.LastContact)
 		}
-		effects, err := e.decide(&b, queue.LinkChanged{ID: r.claim, Online: online, Reason: reason})
+		effects, err := e.decide(&b, queue.LinkChanged{ID: r.claim.id, Online: online, Reason: reason})
 		if err == nil {
 			err = e.commit(&b)
 		}
 		if err != nil {
-			e.log.Error("link state not recorded", "claim", r.claim, "error", err)
+			e.log.Error("link state not recorded", "claim", r.claim.id, "error", err)
+			e.restate()
 			continue
 		}
 		e.act(effects)

@@ -67,17 +67,22 @@ type Engine struct {
 	pub     published
 
 	// Owned by the engine goroutine once Open has returned.
-	state  *queue.State
-	subs   map[string]*Subscription
-	claims map[queue.ClaimID]*claim
-	byNum  map[uint32]*claim
-	last   dit.CSN
-	failed error                  // a commit that failed: no more writes
-	oldOwn map[dit.UUID]storedOwn // while loading: own entries not used yet
+	state   *queue.State
+	subs    map[string]*Subscription
+	claims  map[queue.ClaimID]*claim
+	byNum   map[uint32]*claim
+	last    dit.CSN
+	failed  error // a write that failed: no more writes
+	closing bool  // the loop is to end
+
+	// While loading: own entries not used yet, names that went and whose outer
+	// content is to come back, lines for entries whose UUID was taken.
+	oldOwn        map[dit.UUID]storedOwn
+	pendingUnhide []string
+	newLines      []store.PublishedAs
 
 	inbox inbox
 	cmds  chan func()
-	quit  chan struct{}
 	done  chan struct{}
 	once  sync.Once
 }
@@ -110,7 +115,7 @@ func Open(o Options) (*Engine, error) {
 	e := &Engine{
 		o: o, store: o.Store, schema: o.Schema, log: o.Log,
 		subs: map[string]*Subscription{}, claims: map[queue.ClaimID]*claim{}, byNum: map[uint32]*claim{},
-		cmds: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}),
+		cmds: make(chan func()), done: make(chan struct{}),
 	}
 	e.inbox.wake = make(chan struct{}, 1)
 	if err := e.load(); err != nil {
@@ -125,17 +130,12 @@ func Open(o Options) (*Engine, error) {
 // handed over. What they had not comes again by their cookies.
 func (e *Engine) Close() {
 	e.once.Do(func() {
-		stopped := make(chan struct{})
 		e.cmds <- func() {
-			defer close(stopped)
+			e.closing = true
 			for _, c := range e.claims {
 				c.stop()
 			}
-			e.drain()
-			e.rememberContacts()
 		}
-		<-stopped
-		close(e.quit)
 	})
 	<-e.done
 }
@@ -150,7 +150,7 @@ func (e *Engine) do(ctx context.Context, fn func()) error {
 	case e.cmds <- func() { defer close(ran); fn() }:
 		<-ran
 		return nil
-	case <-e.quit:
+	case <-e.done:
 		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
@@ -159,30 +159,33 @@ func (e *Engine) do(ctx context.Context, fn func()) error {
 
 func (e *Engine) loop() {
 	defer close(e.done)
-	for {
+	for !e.closing {
 		select {
-		case <-e.quit:
-			e.inbox.close(ErrClosed)
-			return
 		case fn := <-e.cmds:
 			fn()
 		case <-e.inbox.wake:
 			e.drain()
 		}
 	}
+	e.drain()
+	e.rememberContacts()
+	e.inbox.close(ErrClosed)
 }
 
 // drain takes whatever the sessions have handed over, group by group, letting
-// commands in between.
+// reports and commands in between.
 func (e *Engine) drain() {
-	e.takeReports()
-	for {
+	for e.failed == nil {
+		e.takeReports()
 		group := e.inbox.take()
 		if len(group) == 0 {
 			return
 		}
 		if err := e.commitGroup(group); err != nil {
-			return // said and remembered by fail
+			e.log.Error("changes not committed", "error", err)
+		}
+		if e.closing {
+			continue
 		}
 		select {
 		case fn := <-e.cmds:
@@ -212,16 +215,34 @@ func (e *Engine) reserve(n int) dit.CSN {
 	return first
 }
 
-// commit writes b; after a failure no further write is tried, serving goes on.
+// commit writes b.
 func (e *Engine) commit(b *store.Batch) error {
 	if e.failed != nil {
 		return e.failed
 	}
-	if err := e.store.Commit(b); err != nil {
+	return e.outcome(e.store.Commit(b))
+}
+
+// outcome tells what a commit's error means. A refusal changed nothing, and ends
+// what wanted the commit. After a failure no further write is tried; serving
+// goes on.
+func (e *Engine) outcome(err error) error {
+	if errors.Is(err, store.ErrFailed) {
 		e.fail(err)
 		return e.failed
 	}
-	return nil
+	return err
+}
+
+// restate brings queues and subscriptions back to what is stored, where the
+// commit of a decision was refused.
+func (e *Engine) restate() {
+	if e.failed != nil {
+		return
+	}
+	if err := e.loadState(); err != nil {
+		e.fail(err)
+	}
 }
 
 func (e *Engine) fail(err error) {
@@ -257,4 +278,5 @@ const (
 	recordSubscription = "subscription/"
 	recordContact      = "contact/"
 	recordOwn          = "own/"
+	recordUnhide       = "unhide/" // a name that went, until what it hid is back
 )

@@ -83,7 +83,7 @@ func (f *feed) End(error) {
 // Report implements upstream.Feed.
 func (f *feed) Report(s upstream.Status) {
 	f.claim.setStatus(s)
-	f.e.inbox.tell(report{f.claim.id, s})
+	f.e.inbox.tell(report{f.claim, s})
 }
 
 // Put implements syncrepl.Sink.

@@ -317,6 +317,7 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 		}
 	}
 	if err := e.writeGlue(ed); err != nil {
+		e.restate()
 		return err
 	}
 	ed.finishBatch()
@@ -325,9 +326,9 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 		ed.batch.CSN = ed.first
 	}
 	gen := ed.stage.Gen()
-	if err := e.store.CommitStage(ed.stage, cookie, server, ed.first, &ed.batch); err != nil {
-		e.fail(err)
-		return e.failed
+	if err := e.outcome(e.store.CommitStage(ed.stage, cookie, server, ed.first, &ed.batch)); err != nil {
+		e.restate()
+		return err
 	}
 	first := cl.gen == 0
 	cl.gen, cl.cookie, cl.server, cl.damaged = gen, cookie, server, false

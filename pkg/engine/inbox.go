@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"shaft/pkg/dit"
-	"shaft/pkg/queue"
 	"shaft/pkg/tree"
 	"shaft/pkg/upstream"
 )
@@ -72,7 +72,7 @@ type pending struct {
 }
 
 type report struct {
-	claim  queue.ClaimID
+	claim  *claim
 	status upstream.Status
 }
 
@@ -157,6 +157,7 @@ func (in *inbox) forget(cl *claim) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	delete(in.sources, cl)
+	in.reports = slices.DeleteFunc(in.reports, func(r report) bool { return r.claim == cl })
 	for i, c := range in.ring {
 		if c == cl {
 			in.ring = append(in.ring[:i], in.ring[i+1:]...)
@@ -168,12 +169,7 @@ func (in *inbox) forget(cl *claim) {
 // tell leaves a link's status; it never waits.
 func (in *inbox) tell(r report) {
 	in.mu.Lock()
-	for i := range in.reports {
-		if in.reports[i].claim == r.claim {
-			in.reports = append(in.reports[:i], in.reports[i+1:]...)
-			break
-		}
-	}
+	in.reports = slices.DeleteFunc(in.reports, func(old report) bool { return old.claim == r.claim })
 	in.reports = append(in.reports, r)
 	in.mu.Unlock()
 	in.signal()

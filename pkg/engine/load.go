@@ -37,6 +37,7 @@ func (e *Engine) load() error {
 }
 
 func (e *Engine) loadState() error {
+	e.subs = map[string]*Subscription{}
 	records := map[string][]byte{}
 	err := e.store.Records(recordQueue, func(name string, value []byte) error {
 		records[strings.TrimPrefix(name, recordQueue)] = slices.Clone(value)
@@ -91,9 +92,7 @@ func (e *Engine) loadClaims() error {
 		cl := e.byNum[sc.ID]
 		switch {
 		case cl == nil:
-			if err := e.store.DropClaim(sc.ID, &store.Batch{}); err != nil {
-				return err
-			}
+			return fmt.Errorf("the store has content of a claim number %d that no claim has", sc.ID)
 		default:
 			cl.gen, cl.cookie, cl.server = sc.Generation, sc.Cookie, sc.Server
 			if sc.Damaged {
@@ -131,6 +130,9 @@ func (e *Engine) loadTree() error {
 	if err := e.loadOwn(); err != nil {
 		return err
 	}
+	if err := e.loadPending(); err != nil {
+		return err
+	}
 	ed := e.edit(nil)
 	if err := e.setBase(ed.b); err != nil {
 		return err
@@ -141,7 +143,26 @@ func (e *Engine) loadTree() error {
 	}
 	ed.b.SetCSN(e.store.LastCSN())
 	e.version.Store(ed.b.Done())
+	if len(e.newLines) > 0 {
+		if err := e.commit(&store.Batch{Published: e.newLines}); err != nil {
+			return err
+		}
+		e.newLines = nil
+	}
+	for _, norm := range e.pendingUnhide {
+		e.bringBack(norm)
+	}
+	e.pendingUnhide = nil
 	return e.dropUnusedOwn()
+}
+
+// loadPending reads which names went without what they hid having come back: it
+// does so with CSNs and change log lines of its own, once the tree is there.
+func (e *Engine) loadPending() error {
+	return e.store.Records(recordUnhide, func(name string, _ []byte) error {
+		e.pendingUnhide = append(e.pendingUnhide, strings.TrimPrefix(name, recordUnhide))
+		return nil
+	})
 }
 
 // SubschemaDN is where the schema is served.
@@ -153,6 +174,7 @@ type loadedEntry struct {
 	pack  *tree.Pack
 	ref   tree.Ref
 	depth int
+	id    dit.UUID // upstream's
 }
 
 // loadContent puts the heads' stored content into the tree, parents first and
@@ -174,9 +196,25 @@ func (e *Engine) loadContent(b *tree.Builder) error {
 		return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.row.CSN, b.row.CSN))
 	})
 	for i := range all {
-		b.PutRef(all[i].row, all[i].pack, all[i].ref)
+		e.putLoaded(b, &all[i])
 	}
 	return nil
+}
+
+// putLoaded puts a stored entry into the tree. One whose UUID another bears, as
+// after damage to the published lines, is served under its replacement.
+func (e *Engine) putLoaded(b *tree.Builder, le *loadedEntry) {
+	cl := e.byNum[le.row.Claim]
+	if b.ByUUID(le.row.UUID) != 0 {
+		le.row.UUID = e.unborne(b, replacement(cl.id, le.id))
+		e.pub.set(cl.number, le.id, le.row.UUID)
+		e.newLines = append(e.newLines, store.PublishedAs{Claim: cl.number, Upstream: le.id, Published: le.row.UUID})
+	}
+	if b.PutRef(le.row, le.pack, le.ref) == 0 {
+		e.log.Error("a stored entry has no place in the tree: all is fetched again", "claim", cl.id, "dn", string(le.pack.Text(le.ref)))
+		cl.cookie, cl.damaged = nil, true
+		cl.entries--
+	}
 }
 
 // readContent prepares one claim's stored entries for the tree.
@@ -186,6 +224,9 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 		return nil, err
 	}
 	pack := tree.NewPack(e.schema, e.o.Index)
+	gone := slices.DeleteFunc(slices.Clone(e.pendingUnhide), func(norm string) bool {
+		return norm == cl.name.Norm() || !underNorm(norm, cl.name.Norm())
+	})
 	bad := 0
 	err = e.store.Entries(cl.number, func(it store.Item) error {
 		rec, err := decodeRecord(it.Value)
@@ -197,14 +238,14 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 			return nil
 		}
 		cl.changed = max(cl.changed, it.CSN)
-		if hiddenBy(cl.inner, conv.norm) {
+		if hiddenBy(cl.inner, conv.norm) || hiddenBy(gone, conv.norm) {
 			cl.hide(it.UUID, hiddenEntry{gen: it.Gen, hash: rec.hash, csn: it.CSN, norm: string(conv.norm)})
 			return nil
 		}
 		cl.entries++
 		ref := pack.Add(tree.Value{Norm: conv.norm, Text: conv.text, RDNLen: conv.rdnLen, User: conv.user, Oper: conv.oper})
 		row := tree.Row{UUID: e.pub.of(cl.number, it.UUID), CSN: it.CSN, Hash: rec.hash, Claim: cl.number, Gen: it.Gen}
-		entries = append(entries, loadedEntry{row, pack, ref, cl.name.Len() + conv.dn.Len()})
+		entries = append(entries, loadedEntry{row, pack, ref, cl.name.Len() + conv.dn.Len(), it.UUID})
 		return nil
 	})
 	if bad > 0 {

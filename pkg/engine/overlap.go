@@ -209,6 +209,16 @@ func (ed *edit) hideOuter(name dit.DN) {
 	ed.settle()
 }
 
+// hides tells whether outer claims have content that the name hides.
+func (e *Engine) hides(norm string) bool {
+	for _, cl := range e.claims {
+		if len(cl.hidden) > 0 && norm != cl.name.Norm() && underNorm(norm, cl.name.Norm()) {
+			return true
+		}
+	}
+	return false
+}
+
 // unhide brings back what outer claims have at and below a name that no longer
 // hides it.
 func (e *Engine) unhide(norm string) error {

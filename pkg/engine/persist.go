@@ -75,12 +75,11 @@ func (g *group) add(c *change, w weight) {
 
 func (g *group) commit() error {
 	e, ed := g.e, g.ed
-	if ed.err != nil {
-		ed.abandon()
-		return g.apart()
+	if ed.err == nil {
+		ed.fail(e.glueAhead(ed))
 	}
-	if err := e.glueAhead(ed); err != nil {
-		return err
+	if ed.err != nil {
+		return g.apart()
 	}
 	ed.finishBatch()
 	for cl, c := range g.cookies {
@@ -90,8 +89,8 @@ func (g *group) commit() error {
 	if len(b.Puts)+len(b.Deletes)+len(b.Cookies)+len(b.Changes) == 0 {
 		return nil
 	}
-	if err := e.commit(b); err != nil {
-		return err
+	if ed.fail(e.commit(b)); ed.err != nil {
+		return g.apart()
 	}
 	for cl, c := range g.cookies {
 		cl.cookie, cl.server = c.cookie, c.server
@@ -108,6 +107,10 @@ func (g *group) commit() error {
 // apart deals with a group that cannot be applied: each claim's changes are
 // tried alone, so that only the session that brought the bad one begins again.
 func (g *group) apart() error {
+	g.ed.abandon()
+	if g.e.failed != nil {
+		return g.e.failed
+	}
 	if len(g.claims) == 1 {
 		g.e.refollow(g.claims[0], g.ed.err)
 		return nil
@@ -131,18 +134,20 @@ func (g *group) apart() error {
 func (e *Engine) commitBig(c *change) error {
 	ed := e.edit(c.claim)
 	stage, err := e.store.Stage(c.claim.number)
-	if err != nil {
-		e.fail(err)
-		return e.failed
+	if err == nil {
+		ed.stage, ed.first = stage, e.reserve(1)
+		ed.apply(c)
+		err = e.commitStage(ed, c.claim, c.claim.server, c.claim.cookie, nil)
 	}
-	ed.stage, ed.first = stage, e.reserve(1)
-	ed.apply(c)
-	if ed.err != nil {
-		ed.abandon()
-		e.refollow(c.claim, ed.err)
+	if err = e.outcome(err); err == nil || e.failed != nil {
+		return err
+	}
+	ed.abandon()
+	e.refollow(c.claim, err)
+	if stage != nil {
 		return stage.Discard()
 	}
-	return e.commitStage(ed, c.claim, c.claim.server, c.claim.cookie, nil)
+	return nil
 }
 
 // weight is about what a change costs a commit.

@@ -64,18 +64,28 @@ func (p *published) restore(claim uint32, id, before dit.UUID) {
 	}
 }
 
-// drop forgets a claim's lines, and gives what removes them from the store.
-func (p *published) drop(claim uint32) (gone []store.PublishedAs) {
+// lines gives what removes a claim's lines from the store.
+func (p *published) lines(claim uint32) (gone []store.PublishedAs) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for k := range p.fwd {
+		if k.claim == claim {
+			gone = append(gone, store.PublishedAs{Claim: claim, Upstream: k.id})
+		}
+	}
+	return gone
+}
+
+// drop forgets a claim's lines.
+func (p *published) drop(claim uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for k, u := range p.fwd {
 		if k.claim == claim {
 			delete(p.fwd, k)
 			delete(p.back, u)
-			gone = append(gone, store.PublishedAs{Claim: claim, Upstream: k.id})
 		}
 	}
-	return gone
 }
 
 // replacementSpace is the namespace of UUIDs made for entries whose own is taken.

@@ -95,6 +95,7 @@ const allEntries = "(objectClass=*)"
 // stop ends the claim's session or probe and waits for it.
 func (c *claim) stop() {
 	if c.link != nil {
+		c.setStatus(c.link.Status())
 		c.link.Close()
 		c.link = nil
 	}
