@@ -62,6 +62,19 @@ func BenchmarkNormalizeValueDN(b *testing.B) {
 	}
 }
 
+func BenchmarkNormalizerDN(b *testing.B) {
+	n, member := NewNormalizer(testSchema), testSchema.Attribute("member")
+	value := []byte("uid=babs.jensen,ou=People,dc=example,dc=com")
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if dst, err = n.Append(dst[:0], member, value); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkParseDN(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

@@ -15,6 +15,7 @@ const maxDNNesting = 3
 // are good until the next Parse. Not safe for concurrent use.
 type DNParser struct {
 	s          *schema.Schema
+	types      schema.Memo
 	sc         scanner
 	norms      normalizer
 	text, norm []byte
@@ -33,7 +34,7 @@ type dnRoom struct {
 
 // NewDNParser makes a parser that takes attribute types and rules from s.
 func NewDNParser(s *schema.Schema) *DNParser {
-	p := &DNParser{s: s}
+	p := &DNParser{s: s, types: *schema.NewMemo(s)}
 	p.text, p.norm, p.starts, p.ends = p.room.text[:0], p.room.norm[:0], p.room.starts[:0], p.room.ends[:0]
 	return p
 }
@@ -91,7 +92,7 @@ func (p *DNParser) ava(a rawAVA) {
 	p.text = append(p.text, '=')
 	p.text = append(p.text, a.written...)
 
-	t := p.s.AttributeBytes(a.typ)
+	t := p.types.Attribute(a.typ)
 	p.norm = append(p.norm, t.Key()...)
 	p.norm = append(p.norm, '=')
 	start := len(p.norm)

@@ -16,6 +16,18 @@ func NormalizeValue(dst []byte, s *schema.Schema, a *schema.AttributeType, value
 	return n.append(dst, a.Equality, value)
 }
 
+// Normalizer is NormalizeValue for one value after the other: it makes no garbage
+// for DNs. Not safe for concurrent use.
+type Normalizer struct{ norms normalizer }
+
+// NewNormalizer makes a normalizer that takes attribute types and rules from s.
+func NewNormalizer(s *schema.Schema) *Normalizer { return &Normalizer{normalizer{s: s}} }
+
+// Append is NormalizeValue.
+func (n *Normalizer) Append(dst []byte, a *schema.AttributeType, value []byte) ([]byte, error) {
+	return n.norms.append(dst, a.Equality, value)
+}
+
 // normalizer applies matching rules, those of DN kind included.
 type normalizer struct {
 	s     *schema.Schema
