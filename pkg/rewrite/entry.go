@@ -11,17 +11,19 @@ import (
 // Base appends the moved base entry's user attributes (R5): the values of the
 // new RDN are added, or replace the old ones where the type is SINGLE-VALUE;
 // extensibleObject is added only where the classes do not allow the RDN's
-// attribute. DN values are rebased as by Run. It may be used with from == to.
+// attribute. DN values are rebased as by Rebase. It may be used with from == to.
 func (m *Move) Base(dst, user dit.Run) dit.Run {
-	m.buf = m.Run(m.buf[:0], user)
+	if buf, moved := m.Rebase(m.buf[:0], user); moved {
+		m.buf, user = buf, buf
+	}
 	if m.to.IsEmpty() {
-		return append(dst, m.buf...)
+		return append(dst, user...)
 	}
 	avas := m.to.RDN(0).AVAs()
-	if !allowsAll(m.schema, classes(m.schema, m.buf), avas) {
+	if !allowsAll(m.schema, classes(m.schema, user), avas) {
 		avas = append(avas, dit.AVA{Type: "objectClass", Value: []byte("extensibleObject")})
 	}
-	return ensure(dst, m.buf, m.schema, avas, true)
+	return ensure(dst, user, m.schema, avas, true)
 }
 
 // EnsureRDN appends user with the RDN's values added where they are missing.

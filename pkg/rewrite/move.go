@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 
 	"shaft/pkg/ber"
@@ -15,24 +16,44 @@ type Move struct {
 	schema   *schema.Schema
 	from, to dit.DN
 	values   bool
+	atFrom   glance
+	atTo     glance
+	types    *schema.Memo
 	dn       *dit.DNParser
-	last     byte // what a DN inside from ends with, folded; 0: cannot be told
+	looked   [lookedSlots]looked
 	buf      dit.Run
+}
+
+// lookedSlots is how many values a Move remembers: most entries were made and
+// changed by the same few, and siblings often have one manager.
+const lookedSlots = 16
+
+// looked is what is known of a DN: inside the moved subtree, and what it is then moved to;
+// else whether it may lie where the subtree goes.
+type looked struct {
+	dn, moved     []byte
+	inside, there bool
 }
 
 // NewMove moves the subtree at from to to; with values false attributes of DN
 // syntax are left as they are.
 func NewMove(s *schema.Schema, from, to dit.DN, values bool) *Move {
-	return &Move{schema: s, from: from, to: to, values: values, dn: dit.NewDNParser(s), last: lastByte(s, from)}
+	return &Move{
+		schema: s, from: from, to: to, values: values, types: schema.NewMemo(s), dn: dit.NewDNParser(s),
+		atFrom: newGlance(s, from), atTo: newGlance(s, to),
+	}
 }
 
-// lastByte is the folded last byte of every plainly written DN inside from, 0
-// where there is none: only rules that at most fold ASCII letters are sure of it.
-func lastByte(s *schema.Schema, from dit.DN) byte {
-	if from.IsEmpty() {
+// glance is the folded last byte of every plainly written DN inside a base, 0
+// where there is none: it tells of most DNs that they lie elsewhere.
+type glance byte
+
+// newGlance is sure only of rules that at most fold ASCII letters.
+func newGlance(s *schema.Schema, base dit.DN) glance {
+	if base.IsEmpty() {
 		return 0
 	}
-	avas := from.RDN(from.Len() - 1).AVAs()
+	avas := base.RDN(base.Len() - 1).AVAs()
 	if len(avas) != 1 {
 		return 0
 	}
@@ -43,8 +64,8 @@ func lastByte(s *schema.Schema, from dit.DN) byte {
 	for _, name := range rule.Names {
 		switch name {
 		case "caseIgnoreMatch", "caseIgnoreIA5Match", "caseExactMatch", "caseExactIA5Match":
-			norm := from.Norm()
-			return alphanumeric(norm[len(norm)-1])
+			norm := base.Norm()
+			return glance(alphanumeric(norm[len(norm)-1]))
 		}
 	}
 	return 0
@@ -61,22 +82,56 @@ func alphanumeric(c byte) byte {
 	return 0
 }
 
-// outside tells at a glance that a DN cannot lie inside from: it ends with
-// another letter or digit, one that is neither part of an escape (\67) nor of a
-// value in hexadecimal (#0403…).
-func (m *Move) outside(dn []byte) bool {
+// outside tells that a DN cannot lie inside the base: it ends with another letter or
+// digit, one that is neither part of an escape (\67) nor of a value in hexadecimal
+// (#0403…).
+func (g glance) outside(dn []byte) bool {
 	n := len(dn)
-	if m.last == 0 || n < 3 {
+	if g == 0 || n < 3 {
 		return false
 	}
 	c := alphanumeric(dn[n-1])
-	return c != 0 && c != m.last && dn[n-2] != '\\' && dn[n-3] != '\\' && bytes.IndexByte(dn, '#') < 0
+	return c != 0 && c != byte(g) && dn[n-2] != '\\' && dn[n-3] != '\\' && bytes.IndexByte(dn, '#') < 0
 }
 
-// parseInside tells whether a value lies in the moved subtree; it is then left
-// in m.dn.
-func (m *Move) parseInside(dn []byte) bool {
-	return !m.outside(dn) && m.dn.Parse(dn) == nil && m.dn.Under(m.from)
+// look finds out about a DN; the answer is good until the next call.
+func (m *Move) look(dn []byte) *looked {
+	l := &m.looked[slot(dn)]
+	if !bytes.Equal(l.dn, dn) || len(dn) == 0 {
+		l.dn = append(l.dn[:0], dn...)
+		m.parse(l)
+	}
+	return l
+}
+
+// slot goes by what is behind the type of the first RDN. All that are long share
+// one, so that a few hostile ones take no memory for good.
+func slot(dn []byte) int {
+	const first, last, long = 3, 11, 512
+	if len(dn) < last || len(dn) > long {
+		return 0
+	}
+	x := binary.LittleEndian.Uint64(dn[first:last]) ^ uint64(len(dn))
+	return int(x * 0x9e3779b97f4a7c15 >> 32 % lookedSlots)
+}
+
+// parse fills in what is said of l.dn.
+func (m *Move) parse(l *looked) {
+	l.inside, l.there = false, !m.atTo.outside(l.dn)
+	switch {
+	case m.atFrom.outside(l.dn):
+	case m.dn.Parse(l.dn) != nil:
+		l.there = false
+	case !m.dn.Under(m.from):
+		l.there = l.there && m.dn.Under(m.to)
+	default:
+		l.inside, l.there = true, false
+		l.moved = append(l.moved[:0], m.dn.TextFirst(m.dn.Len()-m.from.Len())...)
+		if len(l.moved) > 0 && !m.to.IsEmpty() {
+			l.moved = append(l.moved, ',')
+		}
+		l.moved = append(l.moved, m.to.String()...)
+	}
 }
 
 // splitUID splits the optional #'0101'B off a value of Name and Optional UID
@@ -95,22 +150,32 @@ func splitUID(a *schema.AttributeType, value []byte) (dn, uid []byte) {
 	return value[:i], value[i:]
 }
 
-// HasInside tells whether any DN-syntax value in run lies in the moved
-// subtree; never when values are not moved.
-func (m *Move) HasInside(run dit.Run) bool {
+// Rebase appends run to dst with the DN values inside the moved subtree rebased:
+// what is left of from stays as it is written. Values that are no DNs, and
+// those outside, are copied as they are, but for one that a moved value now
+// equals: a set holds it once. Without a value inside, or when values are not
+// moved, moved is false and dst comes back as it was.
+func (m *Move) Rebase(dst, run dit.Run) (out dit.Run, moved bool) {
 	if !m.values {
-		return false
+		return dst, false
 	}
-	for {
-		desc, vals, rest, ok := run.Next()
+	copied := 0 // bytes of run that are in dst
+	for rest := run; ; {
+		desc, vals, after, ok := rest.Next()
 		if !ok {
-			return false
+			break
 		}
-		if a := m.schema.AttributeBytes(desc); a.IsDN() && m.anyInside(a, vals) {
-			return true
+		if a := m.types.Attribute(desc); a.IsDN() && m.anyInside(a, vals) {
+			dst = append(dst, run[copied:len(run)-len(rest)]...)
+			dst = m.attribute(dst, a, desc, vals)
+			copied, moved = len(run)-len(after), true
 		}
-		run = rest
+		rest = after
 	}
+	if moved {
+		dst = append(dst, run[copied:]...)
+	}
+	return dst, moved
 }
 
 func (m *Move) anyInside(a *schema.AttributeType, vals []byte) bool {
@@ -119,34 +184,12 @@ func (m *Move) anyInside(a *schema.AttributeType, vals []byte) bool {
 		if err != nil {
 			return false
 		}
-		if dn, _ := splitUID(a, value); m.parseInside(dn) {
+		if dn, _ := splitUID(a, value); m.look(dn).inside {
 			return true
 		}
 		vals = rest
 	}
 	return false
-}
-
-// Run appends run to dst with the DN values inside the moved subtree rebased:
-// what is left of from stays as it is written. Values that are no DNs, and
-// those outside, are copied as they are, but for one that a moved value now
-// equals: a set holds it once.
-func (m *Move) Run(dst, run dit.Run) dit.Run {
-	if !m.values {
-		return append(dst, run...)
-	}
-	for {
-		desc, vals, element, rest, ok := run.NextRaw()
-		if !ok {
-			return dst
-		}
-		if a := m.schema.AttributeBytes(desc); a.IsDN() && m.anyInside(a, vals) {
-			dst = m.attribute(dst, a, desc, vals)
-		} else {
-			dst = append(dst, element...)
-		}
-		run = rest
-	}
 }
 
 // attribute appends one attribute with its values moved.
@@ -155,7 +198,7 @@ func (m *Move) attribute(dst dit.Run, a *schema.AttributeType, desc, vals []byte
 	out = ber.AppendBytes(out, ber.OctetString, desc)
 	out, set := ber.Begin(out, ber.Set)
 	content := len(out)
-	atTarget := false // a value at the new place that was not moved there
+	there := false // a value may be where one is moved to
 	for len(vals) > 0 {
 		_, value, rest, err := ber.Next(vals)
 		if err != nil {
@@ -163,29 +206,34 @@ func (m *Move) attribute(dst dit.Run, a *schema.AttributeType, desc, vals []byte
 		}
 		vals = rest
 		dn, uid := splitUID(a, value)
-		if m.parseInside(dn) {
-			out = m.value(out, uid)
-			continue
+		l := m.look(dn)
+		there = there || l.there
+		if l.inside {
+			out = ber.AppendHeader(out, ber.OctetString, len(l.moved)+len(uid))
+			out = append(append(out, l.moved...), uid...)
+		} else {
+			out = ber.AppendBytes(out, ber.OctetString, value)
 		}
-		atTarget = atTarget || m.dn.Parse(dn) == nil && m.dn.Under(m.to)
-		out = ber.AppendBytes(out, ber.OctetString, value)
 	}
-	if atTarget {
+	if there {
 		out = out[:content+m.unique(out[content:], a)]
 	}
 	return ber.End(ber.End(out, set), sequence)
 }
 
-// value appends the value that was just parsed, moved.
-func (m *Move) value(out []byte, uid []byte) []byte {
-	out, mark := ber.Begin(out, ber.OctetString)
-	left := m.dn.TextFirst(m.dn.Len() - m.from.Len())
-	out = append(out, left...)
-	if len(left) > 0 && !m.to.IsEmpty() {
-		out = append(out, ',')
+// HasInside tells whether Rebase would move anything.
+func (m *Move) HasInside(run dit.Run) bool {
+	_, moved := m.Rebase(nil, run)
+	return moved
+}
+
+// Run is Rebase that copies what is not moved too.
+func (m *Move) Run(dst, run dit.Run) dit.Run {
+	out, moved := m.Rebase(dst, run)
+	if !moved {
+		return append(dst, run...)
 	}
-	out = append(append(out, m.to.String()...), uid...)
-	return ber.End(out, mark)
+	return out
 }
 
 // unique takes the values out of vals that equal an earlier one, and gives the

@@ -6,7 +6,7 @@
 //	names, err := t.Expand(schema, rewrite.Source{DN: dn, User: attributes})
 //
 //	m := rewrite.NewMove(schema, remoteBase, localName, true)
-//	served = m.Run(served[:0], attributes)
+//	served, moved := m.Rebase(served[:0], attributes)
 //
 // Names are DNs in the text form of RFC 4514, attributes are dit.Runs, read and
 // written in their encoding. Nothing of a schema is rewritten: what an upstream
