@@ -47,7 +47,6 @@ type Builder struct {
 	died    int // bytes of values, since Edit
 
 	newKeys, oldKeys []uint32
-	scratch          []byte
 }
 
 // Edit begins a change of v, which must be the newest version.

@@ -145,6 +145,7 @@ func verified(t testing.TB, v *Version) *Version {
 	t.Helper()
 	live := make([]uint32, len(v.values.blocks))
 	keys := map[uint32][]ID{}
+	maker := newKeyer(v.opt.Schema, v.opt.Index)
 	count := 0
 	for id := ID(1); id <= v.high; id++ {
 		if !v.has(id) {
@@ -156,7 +157,7 @@ func verified(t testing.TB, v *Version) *Version {
 		if x.id() != id {
 			t.Fatalf("value of %d says %d", id, x.id())
 		}
-		ks, _ := v.keys.keys(nil, nil, x.user(), x.oper())
+		ks := maker.keys(nil, x.user(), x.oper())
 		for _, k := range ks {
 			keys[k] = append(keys[k], id)
 		}

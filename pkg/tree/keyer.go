@@ -10,17 +10,22 @@ import (
 )
 
 // keyer makes index keys: 32 bits of a hash over attribute and equality form.
-// Two values with one key only make an entry a candidate in vain. Immutable.
+// Two values with one key only make an entry a candidate in vain. attrs never
+// changes; making keys is for one goroutine at a time.
 type keyer struct {
-	schema *schema.Schema
-	attrs  map[string]uint64 // what the attribute's Key adds to a hash
+	attrs   map[string]uint64 // what the attribute's Key adds to a hash
+	lengths uint64            // of the keys in attrs, a bit for each; the last is for longer ones too
+	types   *schema.Memo
+	norms   *dit.Normalizer
+	scratch []byte
 }
 
 func newKeyer(s *schema.Schema, attrs []string) *keyer {
-	k := &keyer{schema: s, attrs: make(map[string]uint64, len(attrs))}
+	k := &keyer{attrs: make(map[string]uint64, len(attrs)), types: schema.NewMemo(s), norms: dit.NewNormalizer(s)}
 	for _, name := range attrs {
 		if key := s.Attribute(name).Key(); !computed[key] {
 			k.attrs[key] = maphash.String(seed, key)
+			k.lengths |= lengthBit(key)
 		}
 	}
 	return k
@@ -28,28 +33,30 @@ func newKeyer(s *schema.Schema, attrs []string) *keyer {
 
 func key(attr uint64, norm []byte) uint32 { return mix(attr ^ maphash.Bytes(seed, norm)) }
 
-// keys appends the keys of an entry, ascending and each once. scratch is
-// room for normal forms, given back for the next call.
-func (k *keyer) keys(dst []uint32, scratch []byte, user, oper dit.Run) ([]uint32, []byte) {
+func lengthBit(key string) uint64 { return 1 << min(len(key), 63) }
+
+// keys appends the keys of an entry, ascending and each once.
+func (k *keyer) keys(dst []uint32, user, oper dit.Run) []uint32 {
 	if len(k.attrs) == 0 {
-		return dst, scratch
+		return dst
 	}
 	from := len(dst)
-	for _, run := range [2]dit.Run{user, oper} {
-		dst, scratch = k.runKeys(dst, scratch, run)
-	}
+	dst = k.runKeys(k.runKeys(dst, user), oper)
 	slices.Sort(dst[from:])
-	return dst[:from+len(slices.Compact(dst[from:]))], scratch
+	return dst[:from+len(slices.Compact(dst[from:]))]
 }
 
-func (k *keyer) runKeys(dst []uint32, scratch []byte, run dit.Run) ([]uint32, []byte) {
+func (k *keyer) runKeys(dst []uint32, run dit.Run) []uint32 {
 	for {
 		desc, vals, rest, ok := run.Next()
 		if !ok {
-			return dst, scratch
+			return dst
 		}
 		run = rest
-		attr := k.schema.AttributeBytes(desc)
+		attr := k.types.Attribute(desc)
+		if k.lengths&lengthBit(attr.Key()) == 0 {
+			continue
+		}
 		h, ok := k.attrs[attr.Key()]
 		if !ok {
 			continue
@@ -60,11 +67,11 @@ func (k *keyer) runKeys(dst []uint32, scratch []byte, run dit.Run) ([]uint32, []
 				break
 			}
 			vals = more
-			norm, err := dit.NormalizeValue(scratch[:0], k.schema, attr, val)
+			norm, err := k.norms.Append(k.scratch[:0], attr, val)
 			if err != nil {
 				continue // such a value equals no assertion
 			}
-			scratch = norm
+			k.scratch = norm
 			dst = append(dst, key(h, norm))
 		}
 	}
@@ -73,6 +80,6 @@ func (k *keyer) runKeys(dst []uint32, scratch []byte, run dit.Run) ([]uint32, []
 // keysOf makes the keys of an entry as it stands; good until the next call.
 func (b *Builder) keysOf(id ID) []uint32 {
 	x := b.v.value(id)
-	b.oldKeys, b.scratch = b.v.keys.keys(b.oldKeys[:0], b.scratch, x.user(), x.oper())
+	b.oldKeys = b.v.keys.keys(b.oldKeys[:0], x.user(), x.oper())
 	return b.oldKeys
 }

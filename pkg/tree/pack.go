@@ -12,22 +12,34 @@ const packBlock = 16 << 10
 // Pack holds encoded values made ahead by another goroutine (a refresh being
 // staged), to be adopted whole by a Builder. Not safe for concurrent use.
 type Pack struct {
-	keyer   *keyer
-	blocks  [][]byte // values; the last one is being filled
-	items   []packed
-	names   []byte // normal forms and texts of the DNs
-	keys    []uint32
-	scratch []byte
-	bytes   int
+	keyer    *keyer
+	blocks   [][]byte   // values; the last one is being filled
+	sections []*section // of packItems values; the last one is being filled
+	count    int
+	bytes    int
 
 	by *Builder // that adopted the pack
 	at []place  // of each block, in that builder's values
 }
 
-// packed is one value of a pack.
+// packItems is how many values share a section: what grows is a small part of a
+// large pack.
+const packItems = 1024
+
+// section is what is known of packItems values beside their blocks.
+type section struct {
+	items []packed
+	names []byte   // normal forms and texts of the DNs
+	keys  []uint32 // index keys
+}
+
+// packedSize is that of packed, in bytes.
+const packedSize = 36
+
+// packed is one value of a pack; offsets are those in its section.
 type packed struct {
 	block, off        uint32
-	name              int // in names
+	name              uint32
 	normLen, textLen  uint32
 	rdnNorm, rdnText  uint32
 	firstKey, numKeys uint32
@@ -53,17 +65,35 @@ func (p *Pack) Add(v Value) Ref {
 	off := len(p.blocks[block])
 	p.blocks[block] = appendValue(p.blocks[block], 0, c.rdnText(), c.rdnNorm(), v.User, v.Oper)
 
-	firstKey := len(p.keys)
-	p.keys, p.scratch = p.keyer.keys(p.keys, p.scratch, v.User, v.Oper)
-	p.items = append(p.items, packed{
+	k := p.section()
+	firstKey, name := len(k.keys), len(k.names)
+	k.keys = p.keyer.keys(k.keys, v.User, v.Oper)
+	k.names = append(append(k.names, c.norm...), c.text...)
+	k.items = append(k.items, packed{
 		block: uint32(block), off: uint32(off),
-		name: len(p.names), normLen: uint32(len(c.norm)), textLen: uint32(len(c.text)),
+		name: uint32(name), normLen: uint32(len(c.norm)), textLen: uint32(len(c.text)),
 		rdnNorm: uint32(c.normCut), rdnText: uint32(c.textCut),
-		firstKey: uint32(firstKey), numKeys: uint32(len(p.keys) - firstKey),
+		firstKey: uint32(firstKey), numKeys: uint32(len(k.keys) - firstKey),
 	})
-	p.names = append(append(p.names, c.norm...), c.text...)
-	p.bytes += size
-	return Ref(len(p.items) - 1)
+	p.count++
+	p.bytes += size + len(c.norm) + len(c.text) + 4*(len(k.keys)-firstKey) + packedSize
+	return Ref(p.count - 1)
+}
+
+// section gives the section to which the next value goes. One that follows another
+// begins as large as that one came to be.
+func (p *Pack) section() *section {
+	if p.count%packItems == 0 {
+		next := &section{}
+		if p.count > 0 {
+			last := p.sections[len(p.sections)-1]
+			next.items = make([]packed, 0, packItems)
+			next.names = make([]byte, 0, len(last.names)+len(last.names)/8)
+			next.keys = make([]uint32, 0, len(last.keys)+len(last.keys)/8)
+		}
+		p.sections = append(p.sections, next)
+	}
+	return p.sections[len(p.sections)-1]
 }
 
 // room gives the block in which size bytes are to be appended.
@@ -81,9 +111,7 @@ func (p *Pack) room(size int) int {
 }
 
 // Bytes is how much memory the pack holds, about.
-func (p *Pack) Bytes() int {
-	return p.bytes + len(p.names) + 4*len(p.keys) + 40*len(p.items)
-}
+func (p *Pack) Bytes() int { return p.bytes }
 
 // Text is the DN of a value as Add was given it, nil for no value of the
 // pack's; good as long as the pack.
@@ -94,18 +122,23 @@ func (p *Pack) Text(ref Ref) []byte {
 
 // cargo gives back what Add was given, encoded.
 func (p *Pack) cargo(ref Ref) (cargo, bool) {
-	if ref >= Ref(len(p.items)) {
+	if ref >= Ref(p.count) {
 		return cargo{}, false
 	}
-	i := p.items[ref]
-	name := p.names[i.name:]
+	k, i := p.item(ref)
+	name := k.names[i.name:]
 	x := value(p.blocks[i.block][i.off:])
 	return cargo{
 		norm: name[:i.normLen], text: name[i.normLen:][:i.textLen],
 		normCut: int(i.rdnNorm), textCut: int(i.rdnText),
 		user: x.user(), oper: x.oper(),
-		keys: p.keys[i.firstKey:][:i.numKeys], keyed: true,
+		keys: k.keys[i.firstKey:][:i.numKeys], keyed: true,
 	}, true
+}
+
+func (p *Pack) item(ref Ref) (*section, *packed) {
+	k := p.sections[ref/packItems]
+	return k, &k.items[ref%packItems]
 }
 
 // Adopt takes over a pack's blocks; PutRef may then name its values. Put it
@@ -132,7 +165,7 @@ func (b *Builder) PutRef(row Row, p *Pack, ref Ref) ID {
 		return 0
 	}
 	if p.by == b {
-		i := p.items[ref]
+		_, i := p.item(ref)
 		at := p.at[i.block]
 		c.ready = true
 		c.at = place{at.block, at.off + i.off}

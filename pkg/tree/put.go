@@ -106,7 +106,7 @@ func (b *Builder) fill(id ID, row Row, c *cargo) {
 	v := b.v
 	row.CSN = b.stamp(row.CSN)
 	if !c.keyed {
-		b.newKeys, b.scratch = v.keys.keys(b.newKeys[:0], b.scratch, c.user, c.oper)
+		b.newKeys = v.keys.keys(b.newKeys[:0], c.user, c.oper)
 		c.keys, c.keyed = b.newKeys, true
 	}
 	had := v.has(id)

@@ -54,7 +54,7 @@ type Options struct {
 // Version is one immutable state of the tree; safe for any number of readers.
 type Version struct {
 	opt  *Options
-	keys *keyer
+	keys *keyer // readers look at its attrs only, a Builder makes keys
 
 	rows  cow[rowPage]
 	high  ID // highest row number in use so far

@@ -47,6 +47,9 @@ func TestPack(t *testing.T) {
 	if got, none := string(p.Text(refs[7])), p.Text(n); got != under("cn=e7,ou=g") || none != nil {
 		t.Errorf("text of a ref is %q, of none %q", got, none)
 	}
+	if got := string(p.Text(refs[n-1])); got != under(fmt.Sprintf("cn=e%d,ou=g", n-1)) || len(p.sections) != (n-1)/packItems+1 {
+		t.Errorf("text of the last ref is %q, in %d sections", got, len(p.sections))
+	}
 	b := edit(planted(t))
 	b.Adopt(p)
 	for i := n - 1; i >= 0; i -= 2 {
