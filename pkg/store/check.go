@@ -99,7 +99,7 @@ func (s *Store) settleClaim(r *run, id uint32, found *census) error {
 	}
 	c.taken = max(c.gen, found.top)
 	if found.leftovers || c.dropped {
-		s.sweeper.add(id, nil, true)
+		s.sweeper.add(&sweepJob{claim: id, all: true, void: found.top > c.gen})
 	}
 	if c.dropped {
 		return nil

@@ -301,7 +301,7 @@ func (s *Store) DropClaim(claim uint32, b *Batch) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sweeper.add(claim, nil, true)
+	s.sweeper.add(&sweepJob{claim: claim, all: true})
 	return nil
 }
 

@@ -15,6 +15,7 @@ var errCommitted = errors.New("stage was committed")
 // CommitStage is the point of no return of a refresh: the stage's generation,
 // cookie and server, FirstCSN for its ordinals, and batch b (records, journal,
 // published map, changes of any number: written ahead and valid only with it).
+// It syncs the stage first: after Sync, what was staged since is all there is to do.
 // What it supersedes is swept afterwards in the background. After
 // a refusal (see Commit) the stage is as it was.
 func (s *Store) CommitStage(st *Stage, cookie []byte, server string, first dit.CSN, b *Batch) error {
@@ -45,10 +46,8 @@ func (s *Store) commitStage(st *Stage, cookie []byte, server string, first dit.C
 	}
 	s.renew(s.meta, nil) // b may touch entries just staged
 	c := s.claims[st.claim]
-	if !st.delta.valid || st.delta.edits != c.edits {
-		if err := st.compute(s.view.txn, &c.claimState, c.edits); err != nil {
-			return err
-		}
+	if err := st.compute(context.Background(), s.view.txn, &c.claimState, c.edits); err != nil {
+		return err
 	}
 	d := &st.delta
 	return s.commit(b, func(w *work) error {

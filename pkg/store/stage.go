@@ -1,12 +1,10 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -33,29 +31,29 @@ type Stage struct {
 	slabs chan *slab // those not in flight
 
 	mu    sync.Mutex
-	fill  *slab // nil: none taken
-	marks []mark
-	over  error // why it takes no more: discarded, committed, a failed write
+	fill  *slab  // nil: none taken
+	marks []mark // that delta counts, in order of UUID
+	fresh []mark // staged since, in the order of staging
+	over  error  // why it takes no more: discarded, committed, a failed write
 	delta delta
 }
 
-// mark is one staged change, in the order of staging.
+// mark is one staged change.
 type mark struct {
 	id      dit.UUID
 	ordinal uint32
 	deleted bool
 }
 
-// delta is what a stage changes in its claim's count and checksum.
+// delta is what a stage's marks change in its claim's count and checksum.
 type delta struct {
-	marks   int    // that it was computed from; 0 and no edits: not computed
 	edits   uint64 // of the claim, when it was computed
 	count   int64
 	sum     uint64
 	put     bool       // there are entries, so ordinals
 	highest uint32     // of the ordinals
 	stale   []dit.UUID // entries with records to be swept after the commit
-	valid   bool
+	valid   bool       // computed at all
 }
 
 // slab holds the keys and values of one transaction.
@@ -136,7 +134,7 @@ func (st *Stage) add(m mark, p stamp, value []byte) error {
 		}
 	}
 	st.fill.add(Key{st.claim, m.id, st.gen}, p, value)
-	st.marks = append(st.marks, m)
+	st.fresh = append(st.fresh, m)
 	return nil
 }
 
@@ -220,9 +218,11 @@ func (st *Stage) settle() {
 	}
 }
 
-// Sync waits until everything staged is durable. It also looks up what the
-// staged entries replace, so that CommitStage has little left to do. With ctx
-// done it returns early; the stage can then only be synced again or discarded.
+// Sync waits until everything staged is durable, and nothing is left of earlier
+// stages of the claim (see Swept). It also looks up what the staged entries
+// replace, so that CommitStage has to look at those alone that come after it.
+// With ctx done it returns early; the stage can then only be synced again or
+// discarded.
 func (st *Stage) Sync(ctx context.Context) error {
 	if err := st.sync(ctx); err != nil {
 		return fmt.Errorf("stage claim %d: %w", st.claim, err)
@@ -231,7 +231,7 @@ func (st *Stage) Sync(ctx context.Context) error {
 }
 
 func (st *Stage) sync(ctx context.Context) error {
-	if err := st.s.awaitSweep(ctx, st.claim); err != nil {
+	if err := st.s.swept(ctx, st.claim); err != nil {
 		return err
 	}
 	st.mu.Lock()
@@ -247,64 +247,12 @@ func (st *Stage) sync(ctx context.Context) error {
 	if st.over != nil {
 		return st.over
 	}
-	if st.delta.valid && st.delta.marks == len(st.marks) {
-		return nil
-	}
 	state, v, err := st.s.snapshot(st.claim)
 	if err != nil {
 		return err
 	}
 	defer st.s.release(v)
-	return st.compute(v.txn, &state.claimState, state.edits)
-}
-
-// compute finds the stage's delta against the claim's live content. Called
-// with mu held.
-func (st *Stage) compute(txn *badger.Txn, c *claimState, edits uint64) error {
-	st.marks = lastOfEach(st.marks)
-	d := delta{marks: len(st.marks), edits: edits, valid: true}
-	it := newIterator(txn, contentPrefix(st.claim))
-	defer it.Close()
-	var from []byte
-	for _, m := range st.marks {
-		old := false
-		if c.gen > 0 || c.count > 0 {
-			from = entryPrefix(from[:0], st.claim, m.id)
-			err := walk(it, from, from, func(uint32) *claimState { return c }, func(r *content) error {
-				old = old || r.verdict != ahead
-				if r.verdict == live {
-					d.count--
-					d.sum ^= r.fingerprint()
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-		}
-		if old || m.deleted {
-			d.stale = append(d.stale, m.id)
-		}
-		if !m.deleted {
-			d.put, d.highest = true, max(d.highest, m.ordinal)
-			d.count++
-			d.sum ^= fingerprint(m.id, st.gen, stamp{stampOrdinal, uint64(m.ordinal)})
-		}
-	}
-	st.delta = d
-	return nil
-}
-
-// lastOfEach sorts marks by UUID and keeps the last of each.
-func lastOfEach(marks []mark) []mark {
-	slices.SortStableFunc(marks, func(a, b mark) int { return bytes.Compare(a.id[:], b.id[:]) })
-	kept := marks[:0]
-	for i, m := range marks {
-		if i+1 == len(marks) || marks[i+1].id != m.id {
-			kept = append(kept, m)
-		}
-	}
-	return kept
+	return st.compute(ctx, v.txn, &state.claimState, state.edits)
 }
 
 // Discard throws the stage away; what it wrote is swept in the background.
@@ -315,7 +263,7 @@ func (st *Stage) Discard() error {
 
 // end makes the stage take no more, waits for what is in flight, takes it off
 // its claim and has swept what it leaves: the records of the entries in stale
-// if it was committed, its own otherwise.
+// if it was committed, of those it staged otherwise.
 func (st *Stage) end(why error, stale []dit.UUID) {
 	st.mu.Lock()
 	st.give(why)
@@ -324,13 +272,17 @@ func (st *Stage) end(why error, stale []dit.UUID) {
 		st.slabs <- nil
 	}
 	st.settle()
-	st.marks = nil
+	ids := stale
+	if why != errCommitted {
+		ids = idsOf(st.marks, st.fresh)
+	}
+	st.marks, st.fresh = nil, nil
 	st.mu.Unlock()
 
 	st.s.mu.Lock()
 	defer st.s.mu.Unlock()
 	if c := st.s.claims[st.claim]; c != nil && c.stage == st {
 		c.stage = nil
-		st.s.sweeper.add(st.claim, stale, why != errCommitted)
+		st.s.sweeper.add(&sweepJob{claim: st.claim, ids: ids, all: c.dropped || !c.durable, void: why != errCommitted})
 	}
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -45,6 +46,7 @@ type sweepJob struct {
 	claim uint32
 	ids   []dit.UUID
 	all   bool
+	void  bool // there are records of a stage that ended, which a later generation would make true
 	done  chan struct{}
 }
 
@@ -54,24 +56,25 @@ func (sw *sweeper) init() {
 	sw.wake, sw.quit, sw.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 }
 
-// add asks for a sweep of some entries of a claim, or of all of it.
-func (sw *sweeper) add(claim uint32, ids []dit.UUID, all bool) {
-	if !all && len(ids) == 0 {
+// add asks for a sweep, together with what is due of the same claim.
+func (sw *sweeper) add(more *sweepJob) {
+	if !more.all && len(more.ids) == 0 {
 		return
 	}
 	sw.mu.Lock()
 	defer sw.mu.Unlock()
-	j := sw.jobs[claim]
+	j := sw.jobs[more.claim]
 	if j == nil {
-		j = &sweepJob{claim: claim, done: make(chan struct{})}
-		sw.jobs[claim] = j
-		sw.order = append(sw.order, claim)
+		j = &sweepJob{claim: more.claim, done: make(chan struct{})}
+		sw.jobs[j.claim] = j
+		sw.order = append(sw.order, j.claim)
 	}
-	if all || len(j.ids)+len(ids) > maxSweepList {
+	j.void = j.void || more.void
+	if more.all || len(j.ids)+len(more.ids) > maxSweepList {
 		j.all, j.ids = true, nil
 	}
 	if !j.all {
-		j.ids = append(j.ids, ids...)
+		j.ids = append(j.ids, more.ids...)
 	}
 	sw.poke()
 }
@@ -132,23 +135,28 @@ func (sw *sweeper) await() {
 	}
 }
 
-// awaitSweep waits until no sweep of the whole claim is due, so that nothing
-// of a discarded stage can come true with a later generation.
-func (s *Store) awaitSweep(ctx context.Context, claim uint32) error {
-	sw := &s.sweeper
+// Swept waits until nothing is left of the claim's stages that were discarded or
+// cut off: with a later generation it would come true, so that CommitStage waits
+// too. Whoever stages on the goroutine that commits calls it elsewhere before.
+func (s *Store) Swept(ctx context.Context, claim uint32) error {
+	if err := s.swept(ctx, claim); err != nil {
+		return fmt.Errorf("sweep claim %d: %w", claim, err)
+	}
+	return nil
+}
+
+func (s *Store) swept(ctx context.Context, claim uint32) error {
 	for {
-		sw.mu.Lock()
-		j := sw.jobs[claim]
-		if j == nil && sw.now != nil && sw.now.claim == claim {
-			j = sw.now
-		}
-		sw.mu.Unlock()
-		if j == nil || !j.all {
+		j := s.sweeper.voidJob(claim)
+		if j == nil {
 			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		select {
 		case <-j.done:
-		case <-sw.quit:
+		case <-s.sweeper.quit:
 			return ErrClosed
 		case <-ctx.Done():
 			return ctx.Err()
@@ -157,6 +165,20 @@ func (s *Store) awaitSweep(ctx context.Context, claim uint32) error {
 			return err
 		}
 	}
+}
+
+// voidJob is the sweep that is to end before the claim's next generation is
+// committed; nil when there is none.
+func (sw *sweeper) voidJob(claim uint32) *sweepJob {
+	sw.mu.Lock()
+	defer sw.mu.Unlock()
+	if j := sw.now; j != nil && j.claim == claim && j.void {
+		return j
+	}
+	if j := sw.jobs[claim]; j != nil && j.void {
+		return j
+	}
+	return nil
 }
 
 // sweep is the sweeper's goroutine.
@@ -230,9 +252,12 @@ func (s *Store) runJob(j *sweepJob) error {
 }
 
 // broom is one step of a sweep: with the writer held up it collects the dead
-// keys of a claim, and deletes them in one transaction.
+// keys of a claim, and deletes them in one transaction. It reads a transaction
+// of its own, since the shared view may not know what was staged; one that
+// began before the claim's stage was looked up knows nothing of a later stage.
 type broom struct {
 	s      *Store
+	txn    *badger.Txn
 	state  *claimState // nil: nothing of the claim counts
 	active uint32      // generation being staged
 	keys   [][]byte
@@ -243,7 +268,7 @@ func (s *Store) broom(claim uint32) (*broom, error) {
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
-	b := &broom{s: s}
+	b := &broom{s: s, txn: s.db.NewTransaction(false)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.claims[claim]; c != nil {
@@ -255,13 +280,13 @@ func (s *Store) broom(claim uint32) (*broom, error) {
 	return b, nil
 }
 
-func (b *broom) look(r *content, staged bool) {
+func (b *broom) look(r *content) {
 	b.visits++
 	switch r.verdict {
 	case live, corrupt:
 		return
 	case ahead:
-		if !staged || r.Gen == b.active {
+		if r.Gen == b.active {
 			return
 		}
 	}
@@ -300,15 +325,14 @@ func (s *Store) sweepEntries(claim uint32, ids []dit.UUID) error {
 	if err != nil {
 		return err
 	}
-	txn := s.db.NewTransaction(false)
-	defer txn.Discard()
-	it := newIterator(txn, contentPrefix(claim))
+	defer b.txn.Discard()
+	it := newIterator(b.txn, contentPrefix(claim))
 	defer it.Close()
 	var prefix []byte
 	for _, id := range ids {
 		prefix = entryPrefix(prefix[:0], claim, id)
 		err := walk(it, prefix, prefix, b.claimState, func(r *content) error {
-			b.look(r, false)
+			b.look(r)
 			return nil
 		})
 		if err != nil {
@@ -329,10 +353,9 @@ func (s *Store) sweepRange(claim uint32, from []byte) (next []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	txn := s.db.NewTransaction(false) // the shared view may not know what was staged
-	defer txn.Discard()
+	defer b.txn.Discard()
 	prefix := contentPrefix(claim)
-	it := newIterator(txn, prefix)
+	it := newIterator(b.txn, prefix)
 	defer it.Close()
 	var last dit.UUID
 	err = walk(it, prefix, from, b.claimState, func(r *content) error {
@@ -341,7 +364,7 @@ func (s *Store) sweepRange(claim uint32, from []byte) (next []byte, err error) {
 			return errPause
 		}
 		last = r.UUID
-		b.look(r, true)
+		b.look(r)
 		return nil
 	})
 	if err != nil && err != errPause {
