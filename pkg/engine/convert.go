@@ -25,6 +25,7 @@ type converter struct {
 	move   *rewrite.Move
 	wanted *dit.Selection // nil: everything (R11)
 	dn     *dit.DNParser
+	types  *schema.Memo
 	infos  map[*schema.AttributeType]attrInfo
 
 	rec               record
@@ -64,7 +65,7 @@ func newConverter(s *schema.Schema, sub *Subscription, name dit.DN) (*converter,
 		return nil, err
 	}
 	c := &converter{
-		schema: s, base: base, name: name, dn: dit.NewDNParser(s),
+		schema: s, base: base, name: name, dn: dit.NewDNParser(s), types: schema.NewMemo(s),
 		move:  rewrite.NewMove(s, base, name, !sub.NoDNRewrite),
 		infos: map[*schema.AttributeType]attrInfo{},
 	}
@@ -105,11 +106,25 @@ func (c *converter) convert(e syncrepl.Entry) error {
 		return fmt.Errorf("entry %q: %w", e.DN, err)
 	}
 	c.rec.hash += xxhash.Sum64(c.rec.rel)
-	if c.move.HasInside(c.rec.user) || c.move.HasInside(c.rec.oper) {
+	if c.rebase() {
 		c.rec.flags |= flagInside
 	}
 	c.place(depth)
 	return nil
+}
+
+// rebase fills in the served attributes, and tells whether a value of them moved.
+func (c *converter) rebase() bool {
+	c.user, c.oper = c.rec.user, c.rec.oper
+	user, userMoved := c.move.Rebase(c.movedBuf[:0], c.user)
+	if userMoved {
+		c.movedBuf, c.user = user, user
+	}
+	oper, operMoved := c.move.Rebase(c.operMoved[:0], c.oper)
+	if operMoved {
+		c.operMoved, c.oper = oper, oper
+	}
+	return userMoved || operMoved
 }
 
 // restore takes an entry back from the store.
@@ -117,6 +132,10 @@ func (c *converter) restore(rec record) error {
 	c.rec = rec
 	if err := c.dn.Parse(rec.rel); err != nil {
 		return err
+	}
+	c.user, c.oper = rec.user, rec.oper
+	if rec.flags&flagInside != 0 {
+		c.rebase()
 	}
 	c.place(c.dn.Len())
 	return nil
@@ -131,7 +150,8 @@ func (c *converter) change(cl *claim, id dit.UUID) change {
 	}
 }
 
-// place computes the served form: the DN under the local name, and the values.
+// place computes the rest of the served form: the DN under the local name, and the
+// base entry's attributes.
 // The parsed DN's depth leftmost RDNs are the part relative to the base.
 func (c *converter) place(depth int) {
 	c.norm, c.text = c.norm[:0], c.text[:0]
@@ -141,22 +161,13 @@ func (c *converter) place(depth int) {
 	}
 	c.norm = append(c.norm, c.name.Norm()...)
 	c.text = append(c.text, c.name.String()...)
-	c.user, c.oper = c.rec.user, c.rec.oper
-	if depth == 0 {
-		c.rdnLen = len(c.name.RDN(0).Text)
-		c.baseBuf = c.move.Base(c.baseBuf[:0], c.rec.user)
-		c.user = c.baseBuf
-	} else {
+	if depth > 0 {
 		c.rdnLen = len(c.dn.Text(0))
-		if c.rec.flags&flagInside != 0 {
-			c.movedBuf = c.move.Run(c.movedBuf[:0], c.rec.user)
-			c.user = c.movedBuf
-		}
+		return
 	}
-	if c.rec.flags&flagInside != 0 {
-		c.operMoved = c.move.Run(c.operMoved[:0], c.rec.oper)
-		c.oper = c.operMoved
-	}
+	c.rdnLen = len(c.name.RDN(0).Text)
+	c.baseBuf = c.move.Base(c.baseBuf[:0], c.rec.user)
+	c.user = c.baseBuf
 }
 
 // attributes sorts the attributes into the user and the operational run,
@@ -223,7 +234,7 @@ func (c *converter) attributes(list []byte, rdn string) error {
 }
 
 func (c *converter) info(desc []byte) attrInfo {
-	at := c.schema.AttributeBytes(desc)
+	at := c.types.Attribute(desc)
 	if info, ok := c.infos[at]; ok && bytes.IndexByte(desc, ';') < 0 {
 		return info
 	}

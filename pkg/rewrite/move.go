@@ -221,21 +221,6 @@ func (m *Move) attribute(dst dit.Run, a *schema.AttributeType, desc, vals []byte
 	return ber.End(ber.End(out, set), sequence)
 }
 
-// HasInside tells whether Rebase would move anything.
-func (m *Move) HasInside(run dit.Run) bool {
-	_, moved := m.Rebase(nil, run)
-	return moved
-}
-
-// Run is Rebase that copies what is not moved too.
-func (m *Move) Run(dst, run dit.Run) dit.Run {
-	out, moved := m.Rebase(dst, run)
-	if !moved {
-		return append(dst, run...)
-	}
-	return out
-}
-
 // unique takes the values out of vals that equal an earlier one, and gives the
 // length of what stays.
 func (m *Move) unique(vals []byte, a *schema.AttributeType) int {
