@@ -19,7 +19,7 @@ import (
 type Step struct {
 	Name   string `json:"name"` // resolve, connect, tls, bind, syncrepl, base, entries
 	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`
+	Detail string `json:"detail"` // at most 512 printable characters
 	Millis int64  `json:"millis"`
 }
 
@@ -57,6 +57,7 @@ func Check(ctx context.Context, src Source, o Options) (steps []Step, entries in
 		if err != nil {
 			done.Detail = err.Error()
 		}
+		done.Detail = printable(done.Detail, maxReason)
 		steps = append(steps, done)
 		if err != nil {
 			break

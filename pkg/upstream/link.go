@@ -84,6 +84,7 @@ func (l *linkImpl) set(state State, reason string) {
 
 // change changes the status; false when it stays what it is.
 func (l *linkImpl) change(state State, reason string) bool {
+	reason = printable(reason, maxReason)
 	old := l.status.Load()
 	if old.State == state && old.Reason == reason {
 		return false

@@ -57,7 +57,7 @@ func TestR12FollowsLiveAndResumes(t *testing.T) {
 	r.happens(t, "begin "+s.ln.Addr().String()+" c1+")
 	r.await(t, Live)
 	for i, cookie := range []string{"", "c1+"} {
-		filter, _ := dit.ParseFilter(filterAll)
+		filter, _ := dit.ParseFilter(AllEntries)
 		want := syncrepl.AppendSearch(nil, syncID, syncrepl.Request{
 			Base: "dc=example,dc=org", Scope: 2, Filter: filter, Attributes: []string{"*", "+"},
 			Mode: syncrepl.RefreshAndPersist, ReloadHint: true, Cookie: optional(cookie),
@@ -342,6 +342,34 @@ func TestSinkErrorIsTheReason(t *testing.T) {
 	defer r.mu.Unlock()
 	if len(r.ends) != 1 || !errors.Is(r.ends[0], refused) {
 		t.Errorf("ends %v", r.ends)
+	}
+}
+
+// However much of what a server sent is in an error, the reason is short and
+// fit to be printed.
+func TestReasonIsBounded(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{sync: func(s *session, r request) { s.refresh(1000, "c") }})
+	r, c := newRecorder(), newClock()
+	r.put = func(context.Context) error { return errors.New("bad \x1b[2J\xff\n" + strings.Repeat("é", 2<<20)) }
+	o := quick()
+	o.After = c.after
+	follow(t, s.source(), r, o)
+	c.next(t)
+	want := "bad  [2J\uFFFD " + strings.Repeat("é", 501) + "…"
+	if s := r.await(t, Down); s.Reason != want {
+		t.Errorf("reason of %d bytes: %.40q…", len(s.Reason), s.Reason)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"", ""}, {"abcd", "abcd"}, {"abcde", "abc…"}, {"a\x00\x9bc", "a \uFFFDc"}, {"abc\xff", "abc\uFFFD"},
+		{"abc\xff\xff", "abc…"}, {"éééé", "éééé"}, {"ééééé", "ééé…"}, {"a\u202eb\u0085", "a b "},
+	} {
+		if got := printable(test.text, 4); got != test.want {
+			t.Errorf("%q: %q, want %q", test.text, got, test.want)
+		}
 	}
 }
 

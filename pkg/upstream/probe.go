@@ -44,7 +44,7 @@ func (l *linkImpl) probe(ctx context.Context) error {
 func (c *conn) findBase(ctx context.Context, src Source, o Options) error {
 	n := 0
 	err := c.within(o.DialTimeout, func() (err error) {
-		n, err = c.count(ctx, baseSearch(src, ldap.ScopeBaseObject, filterAll), 1)
+		n, err = c.count(ctx, baseSearch(src, ldap.ScopeBaseObject, AllEntries), 1)
 		return err
 	})
 	switch {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -109,11 +110,34 @@ func waited(err error, d time.Duration) error {
 	return lost(err)
 }
 
-// maxDiagnostic bounds how much of a server's own text is repeated.
-const maxDiagnostic = 200
+// Bounds, in characters, on how much of a server's own text is repeated, and on
+// a reason as a whole: what a server sent may be part of it anywhere, and it goes
+// to logs, to the journal and to terminals.
+const (
+	maxDiagnostic = 200
+	maxReason     = 512
+)
 
-// resultText puts an LDAP result (RFC 4511 appendix A) in words. The server's
-// text is shortened, and stripped of what would upset a terminal.
+// printable cuts a text to a number of characters, the last of them "…" then,
+// and puts spaces for what would upset a terminal and U+FFFD for what is no UTF-8.
+func printable(text string, limit int) string {
+	var b strings.Builder
+	for n := 1; text != ""; n++ {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case n == limit && size < len(text):
+			return b.String() + "…"
+		case !unicode.IsPrint(r):
+			r = ' '
+		}
+		b.WriteRune(r)
+		text = text[size:]
+	}
+	return b.String()
+}
+
+// resultText puts an LDAP result (RFC 4511 appendix A) in words, with the
+// server's text in short.
 func resultText(code int, diagnostic string) string {
 	name := "unknown result"
 	if code >= 0 && code < 1<<16 {
@@ -122,16 +146,7 @@ func resultText(code int, diagnostic string) string {
 		}
 	}
 	text := fmt.Sprintf("%s (%d)", name, code)
-	diagnostic = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, diagnostic)
-	if len(diagnostic) > maxDiagnostic {
-		diagnostic = strings.ToValidUTF8(diagnostic[:maxDiagnostic], "") + "…"
-	}
-	if diagnostic = strings.TrimSpace(diagnostic); diagnostic != "" {
+	if diagnostic = strings.TrimSpace(printable(diagnostic, maxDiagnostic)); diagnostic != "" {
 		text += ": " + diagnostic
 	}
 	return text

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +20,7 @@ type Source struct {
 	Port         int      `json:"port"`     // 389 or 636 when none was given
 	Base         string   `json:"base"`
 	Attributes   []string `json:"attributes,omitempty"` // empty: all
-	Filter       string   `json:"filter"`               // "(objectClass=*)" when none was given
+	Filter       string   `json:"filter"`               // AllEntries when none was given
 	Scope        string   `json:"scope"`                // base, one, sub, subordinate
 	StartTLS     bool     `json:"starttls,omitempty"`
 	BindDN       string   `json:"bind_dn,omitempty"`
@@ -34,9 +33,12 @@ const (
 	protocolLDAPS = "ldaps"
 	portLDAP      = 389
 	portLDAPS     = 636
-	filterAll     = "(objectClass=*)"
 	scopeDefault  = "sub"
 )
+
+// AllEntries is the filter that every entry matches: the one of a source that
+// gives none, and in which Validate writes any other spelling of it.
+const AllEntries = "(objectClass=*)"
 
 // scopes in the order of their numbers on the wire (RFC 4511 section 4.5.1.2,
 // and draft-sermersheim-ldap-subordinate-scope's 3).
@@ -83,7 +85,7 @@ func (s *Source) fill() {
 		s.Attributes = nil
 	}
 	if s.Filter == "" {
-		s.Filter = filterAll
+		s.Filter = AllEntries
 	}
 	if s.Scope == "" {
 		s.Scope = scopeDefault
@@ -197,10 +199,13 @@ func (s *Source) checkSearch() (warnings []string, err error) {
 	return warnings, nil
 }
 
-// repairFilter gives the filter back as it is when it parses. A list without
-// its operator, ((a=b)(c=d)), gets an & (R9).
+// repairFilter gives the filter back as it is when it parses, or AllEntries for
+// what means it. A list without its operator, ((a=b)(c=d)), gets an & (R9).
 func repairFilter(text string) (repaired, warning string, err error) {
-	_, err = dit.ParseFilter(text)
+	f, err := dit.ParseFilter(text)
+	if err == nil && f.Op == dit.FilterPresent && isObjectClass(f.Attr) {
+		return AllEntries, "", nil
+	}
 	if err == nil {
 		return text, "", nil
 	}
@@ -211,6 +216,12 @@ func repairFilter(text string) (repaired, warning string, err error) {
 		}
 	}
 	return "", "", err
+}
+
+// isObjectClass knows both names of the attribute that every entry has (RFC
+// 4512 section 3.3).
+func isObjectClass(attr string) bool {
+	return strings.EqualFold(attr, "objectClass") || attr == "2.5.4.0"
 }
 
 // checkAttribute accepts what a search may ask for: a description with its
@@ -289,31 +300,6 @@ func (s *Source) checkCredentials() error {
 		}
 	}
 	return nil
-}
-
-// maxPasswordFile bounds what is read of a password file: one line is wanted.
-const maxPasswordFile = 64 << 10
-
-// readPassword gives the first line of a file. An empty one is refused: a
-// bind with a name and no password is anonymous (RFC 4513 section 5.1.2).
-func readPassword(name string) (string, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return "", err
-	}
-	if info.Size() > maxPasswordFile {
-		return "", fmt.Errorf("%s: %d bytes, more than a password takes", name, info.Size())
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return "", err
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	line = strings.TrimSuffix(line, "\r")
-	if line == "" {
-		return "", fmt.Errorf("%s: the first line is empty", name)
-	}
-	return line, nil
 }
 
 // encrypted tells whether TLS is spoken before anything else.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -195,6 +196,10 @@ func TestParseURLIgnoresUnknownExtensionsAloud(t *testing.T) {
 
 func TestValidateRefuses(t *testing.T) {
 	password, missing := write(t, "s3cret\n"), filepath.Join(t.TempDir(), "none")
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		src   Source
 		words string
@@ -217,12 +222,30 @@ func TestValidateRefuses(t *testing.T) {
 		{Source{Host: "h", PasswordFile: password}, "password_file: given without"},
 		{Source{Host: "h", BindDN: "cn=x", PasswordFile: missing}, missing},
 		{Source{Host: "h", BindDN: "cn=x", PasswordFile: write(t, "\nx\n")}, "first line is empty"},
-		{Source{Host: "h", BindDN: "cn=x", PasswordFile: write(t, strings.Repeat("x", 1<<17))}, "more than a password takes"},
+		{Source{Host: "h", BindDN: "cn=x", PasswordFile: write(t, strings.Repeat("x", 1<<17))}, "more than 65536 bytes"},
+		{Source{Host: "h", BindDN: "cn=x", PasswordFile: pipe}, pipe + ": not a regular file"},
+		{Source{Host: "h", BindDN: "cn=x", PasswordFile: "/dev/zero"}, "/dev/zero: not a regular file"},
+		{Source{Host: "h", BindDN: "cn=x", PasswordFile: t.TempDir()}, "not a regular file"},
+		{Source{Host: "h", StartTLS: true, CAFile: pipe}, pipe + ": not a regular file"},
+		{Source{Host: "h", StartTLS: true, CAFile: write(t, strings.Repeat("x", 1<<20+1))}, "more than 1048576 bytes"},
 		{Source{Host: "h", StartTLS: true, CAFile: missing}, missing},
 		{Source{Host: "h", StartTLS: true, CAFile: password}, "no PEM certificate"},
 	} {
 		if _, err := test.src.Validate(); err == nil || !strings.Contains(err.Error(), test.words) {
 			t.Errorf("%+v: %v, want %q", test.src, err, test.words)
+		}
+	}
+}
+
+// Comparing the text tells whether a source wants every entry.
+func TestValidateWritesAllEntries(t *testing.T) {
+	for text, want := range map[string]string{
+		"": AllEntries, AllEntries: AllEntries, "(objectclass=*)": AllEntries, " (OBJECTCLASS=*) ": AllEntries, "(2.5.4.0=*)": AllEntries,
+		"(objectClass=person)": "(objectClass=person)", "(cn=*)": "(cn=*)", "(!(objectClass=*))": "(!(objectClass=*))",
+	} {
+		src := Source{Host: "h", Filter: text}
+		if warnings, err := src.Validate(); src.Filter != want || err != nil || len(warnings) > 0 {
+			t.Errorf("%q: %q, %q, %v", text, src.Filter, warnings, err)
 		}
 	}
 }

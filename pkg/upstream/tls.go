@@ -2,11 +2,9 @@ package upstream
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 
 	"shaft/pkg/ber"
 )
@@ -23,18 +21,6 @@ func tlsConfig(src Source) (*tls.Config, error) {
 		config.RootCAs = roots
 	}
 	return config, nil
-}
-
-func readRoots(name string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s: no PEM certificate in it", name)
-	}
-	return roots, nil
 }
 
 // maxStartTLSAnswer bounds the one message that is read before TLS.

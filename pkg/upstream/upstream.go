@@ -44,7 +44,7 @@ type Status struct {
 	State       State
 	Since       time.Time // when this state began; retries that fail do not move it
 	LastContact time.Time // last octet that came from the server, or probe that succeeded
-	Reason      string    // in words, while Down or Unsupported
+	Reason      string    // in words, while Down or Unsupported; at most 512 printable characters
 }
 
 // Online tells whether the server answers.

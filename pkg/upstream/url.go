@@ -284,7 +284,7 @@ func (s *Source) URL() string {
 		host += ":" + strconv.Itoa(s.Port)
 	}
 	filter, extensions := "", ""
-	if s.Filter != filterAll {
+	if s.Filter != AllEntries {
 		filter = encode(s.Filter)
 	}
 	if s.StartTLS {
