@@ -12,7 +12,6 @@ import (
 // Entry is what a consumer hands on. Its slices are good until Put returns.
 type Entry struct {
 	UUID  dit.UUID // never zero
-	State State    // StateAdd or StateModify
 	DN    []byte
 	Attrs []byte // verbatim PartialAttributeList content; lengths may not be minimal
 }
@@ -180,12 +179,8 @@ func (c *consumer) entry(m *Message) error {
 		c.one[0] = m.UUID
 		return c.stay(c.one[:])
 	}
-	state := StateModify
-	if m.State == StateAdd {
-		state = StateAdd
-	}
 	c.changed, c.gathered = true, true
-	return c.sink.Put(Entry{UUID: m.UUID, State: state, DN: m.DN, Attrs: m.Attrs})
+	return c.sink.Put(Entry{UUID: m.UUID, DN: m.DN, Attrs: m.Attrs})
 }
 
 // reference: what the provider names as a reference is no entry of the content,

@@ -70,7 +70,7 @@ func names(ids []dit.UUID) string {
 }
 
 func (r *record) Put(e Entry) error {
-	return r.add("put %d %s %s %x", e.UUID[15], map[State]string{StateAdd: "add", StateModify: "modify"}[e.State], e.DN, e.Attrs)
+	return r.add("put %d %s %x", e.UUID[15], e.DN, e.Attrs)
 }
 func (r *record) Present(ids []dit.UUID) error { return r.add("present%s", names(ids)) }
 func (r *record) Delete(ids []dit.UUID) error  { return r.add("delete%s", names(ids)) }
@@ -137,13 +137,13 @@ func TestConsume(t *testing.T) {
 	}{
 		{"first load as slapd does it", RefreshAndPersist, "",
 			[]Message{entry(StateAdd, 1), other, entry(StateAdd, 2), endDelete().with(sentCookie)},
-			[]string{"put 1 add cn=1 3000", "put 2 add cn=2 3000", "done " + sentCookie + " true"}, "persist stage: EOF", io.EOF},
+			[]string{"put 1 cn=1 3000", "put 2 cn=2 3000", "done " + sentCookie + " true"}, "persist stage: EOF", io.EOF},
 		{"delete phase", RefreshAndPersist, sentCookie,
 			[]Message{set(true, 7, 8), entry(StateDelete, 9), entry(StateAdd, 1), endDelete().with(newer)},
-			[]string{"delete 7 8", "delete 9", "put 1 add cn=1 3000", "done " + newer + " false"}, "persist stage", io.EOF},
+			[]string{"delete 7 8", "delete 9", "put 1 cn=1 3000", "done " + newer + " false"}, "persist stage", io.EOF},
 		{"present phase", RefreshAndPersist, sentCookie,
 			[]Message{entry(StateAdd, 1), set(false, 2, 3), entry(StatePresent, 4), endPresent().with(newer)},
-			[]string{"put 1 add cn=1 3000", "present 2 3", "present 4", "done " + newer + " true"}, "persist stage", io.EOF},
+			[]string{"put 1 cn=1 3000", "present 2 3", "present 4", "done " + newer + " true"}, "persist stage", io.EOF},
 		{"present phase, then delete phase", RefreshAndPersist, sentCookie,
 			[]Message{set(false, 2), nextPhase().with("rid=001,csn=" + csnA1), set(true, 3), endDelete().with(newer)},
 			[]string{"present 2", "delete 3", "done " + newer + " true"}, "persist stage", io.EOF},
@@ -155,29 +155,29 @@ func TestConsume(t *testing.T) {
 			[]string{"done " + newer + " false"}, "persist stage", io.EOF},
 		{"delete phase that is not the last", RefreshAndPersist, sentCookie,
 			[]Message{set(true, 2), {Kind: KindRefreshDelete}, entry(StateAdd, 1), endDelete().with(newer)},
-			[]string{"delete 2", "put 1 add cn=1 3000", "done " + newer + " false"}, "persist stage", io.EOF},
+			[]string{"delete 2", "put 1 cn=1 3000", "done " + newer + " false"}, "persist stage", io.EOF},
 		{"nothing changed, no cookie told", RefreshAndPersist, sentCookie, []Message{endDelete()},
 			[]string{"done " + sentCookie + " false"}, "persist stage", io.EOF},
 		{"cookies in the refresh are kept, not handed on", RefreshAndPersist, sentCookie,
 			[]Message{newCookie("one"), entry(StateAdd, 1).with("two"), set(true, 2).with("three"), endDelete()},
-			[]string{"put 1 add cn=1 3000", "delete 2", "done three false"}, "persist stage", io.EOF},
+			[]string{"put 1 cn=1 3000", "delete 2", "done three false"}, "persist stage", io.EOF},
 		{"first load without any cookie", RefreshAndPersist, "", []Message{entry(StateAdd, 1), endDelete()},
-			[]string{"put 1 add cn=1 3000", "done  true"}, "persist stage", io.EOF},
+			[]string{"put 1 cn=1 3000", "done  true"}, "persist stage", io.EOF},
 		{"first load with an empty cookie", RefreshAndPersist, "", []Message{entry(StateAdd, 1), endPresent().with("")},
-			[]string{"put 1 add cn=1 3000", "done  true"}, "persist stage", io.EOF},
+			[]string{"put 1 cn=1 3000", "done  true"}, "persist stage", io.EOF},
 		{"first load of an empty slapd", RefreshAndPersist, "", []Message{endDelete().with("rid=001"), newCookie(newer)},
 			[]string{"done  true", "cookie " + newer}, "persist stage", io.EOF},
 		{"a rid alone was sent", RefreshAndPersist, "rid=001", []Message{entry(StateAdd, 1), endDelete().with("rid=001")},
-			[]string{"put 1 add cn=1 3000", "done  true"}, "persist stage", io.EOF},
+			[]string{"put 1 cn=1 3000", "done  true"}, "persist stage", io.EOF},
 		{"add, modify, present with attributes", RefreshAndPersist, "",
 			[]Message{entry(StateModify, 1), {Kind: KindEntry, HasState: true, UUID: id(2), DN: []byte("cn=2"), Attrs: []byte{0x30, 0}}, entry(StateAdd, 3), endDelete()},
-			[]string{"put 1 modify cn=1 3000", "put 2 modify cn=2 3000", "put 3 add cn=3 3000", "done  true"}, "persist stage", io.EOF},
+			[]string{"put 1 cn=1 3000", "put 2 cn=2 3000", "put 3 cn=3 3000", "done  true"}, "persist stage", io.EOF},
 		{"present with attributes is no present phase", RefreshAndPersist, sentCookie,
 			[]Message{{Kind: KindEntry, HasState: true, UUID: id(2), DN: []byte("cn=2"), Attrs: []byte{0x30, 0}}, endDelete().with(newer)},
-			[]string{"put 2 modify cn=2 3000", "done " + newer + " false"}, "persist stage", io.EOF},
+			[]string{"put 2 cn=2 3000", "done " + newer + " false"}, "persist stage", io.EOF},
 		{"an entry without attributes is an entry", RefreshAndPersist, "",
 			[]Message{{Kind: KindEntry, HasState: true, State: StateAdd, UUID: id(2), DN: []byte("cn=2")}, endDelete()},
-			[]string{"put 2 add cn=2 ", "done  true"}, "persist stage", io.EOF},
+			[]string{"put 2 cn=2 ", "done  true"}, "persist stage", io.EOF},
 		{"references", RefreshAndPersist, sentCookie,
 			[]Message{{Kind: KindReference}, {Kind: KindReference, HasState: true, UUID: id(1)},
 				{Kind: KindReference, HasState: true, State: StateAdd, UUID: id(2)}, {Kind: KindReference, HasState: true, State: StateDelete, UUID: id(3)},
@@ -187,11 +187,11 @@ func TestConsume(t *testing.T) {
 		{"persist stage", RefreshAndPersist, "",
 			[]Message{endDelete().with(sentCookie), entry(StateAdd, 1).with(newer), entry(StateModify, 1), entry(StateDelete, 1).with("rid=001,csn=" + csnB1),
 				set(true, 2, 3).with("rid=042,csn=" + csnB2), other, newCookie("rid=001,sid=0fe,csn=" + csnF1)},
-			[]string{"done " + sentCookie + " true", "put 1 add cn=1 3000", "cookie " + newer, "put 1 modify cn=1 3000",
+			[]string{"done " + sentCookie + " true", "put 1 cn=1 3000", "cookie " + newer, "put 1 cn=1 3000",
 				"delete 1", "cookie " + newer + ";" + csnB1, "delete 2 3", "cookie " + newer + ";" + csnB2,
 				"cookie " + newer + ";" + csnB2 + ";" + csnF1}, "persist stage: EOF", io.EOF},
 		{"persist stage after no change", RefreshAndPersist, sentCookie, []Message{endDelete(), entry(StateAdd, 1).with("rid=001,csn=" + csnB1)},
-			[]string{"done " + sentCookie + " false", "put 1 add cn=1 3000", "cookie " + sentCookie + ";" + csnB1}, "persist stage", io.EOF},
+			[]string{"done " + sentCookie + " false", "put 1 cn=1 3000", "cookie " + sentCookie + ";" + csnB1}, "persist stage", io.EOF},
 		{"present and empty cookies in the persist stage", RefreshAndPersist, "",
 			[]Message{endDelete().with(sentCookie), set(false, 1).with(newer), entry(StatePresent, 1), newCookie(""), newCookie("rid=001")},
 			[]string{"done " + sentCookie + " true", "cookie " + newer}, "persist stage", io.EOF},
@@ -201,9 +201,9 @@ func TestConsume(t *testing.T) {
 		{"a phase in the persist stage", RefreshAndPersist, "", []Message{endDelete(), nextPhase()}, []string{"done  true"}, "ended a second time", nil},
 
 		{"refreshOnly, first load", RefreshOnly, "", []Message{entry(StateAdd, 1), syncDone(false).with(newer)},
-			[]string{"put 1 add cn=1 3000", "done " + newer + " true"}, "", nil},
+			[]string{"put 1 cn=1 3000", "done " + newer + " true"}, "", nil},
 		{"refreshOnly, first load as slapd does it", RefreshOnly, "", []Message{entry(StateAdd, 1), syncDone(true).with(newer)},
-			[]string{"put 1 add cn=1 3000", "done " + newer + " true"}, "", nil},
+			[]string{"put 1 cn=1 3000", "done " + newer + " true"}, "", nil},
 		{"refreshOnly, delete phase", RefreshOnly, sentCookie, []Message{set(true, 1), syncDone(true).with(newer)},
 			[]string{"delete 1", "done " + newer + " false"}, "", nil},
 		{"refreshOnly, present phase", RefreshOnly, sentCookie, []Message{set(false, 1), syncDone(false).with(newer)},
@@ -213,13 +213,13 @@ func TestConsume(t *testing.T) {
 		{"refreshOnly, nothing changed", RefreshOnly, sentCookie, []Message{syncDone(true)}, []string{"done " + sentCookie + " false"}, "", nil},
 		{"refreshOnly, refreshDone is not its end", RefreshOnly, "", []Message{endDelete().with(newer)}, nil, "refresh stage: EOF", io.EOF},
 		{"refreshOnly, plain result", RefreshOnly, sentCookie, []Message{failed(0)}, nil, "without a Sync Done control", ErrNotSync},
-		{"refreshOnly, cut", RefreshOnly, "", []Message{entry(StateAdd, 1)}, []string{"put 1 add cn=1 3000"}, "refresh stage: EOF", io.EOF},
+		{"refreshOnly, cut", RefreshOnly, "", []Message{entry(StateAdd, 1)}, []string{"put 1 cn=1 3000"}, "refresh stage: EOF", io.EOF},
 
 		{"a cookie sent, an empty one back", RefreshAndPersist, "garbage", []Message{entry(StateAdd, 1), endDelete().with("")},
-			[]string{"put 1 add cn=1 3000"}, "without a cookie", ErrReload},
+			[]string{"put 1 cn=1 3000"}, "without a cookie", ErrReload},
 		{"a cookie sent, no state back", RefreshAndPersist, sentCookie, []Message{endDelete().with("rid=001")}, nil, "without a cookie", ErrReload},
 		{"a cookie sent, content but no cookie back", RefreshAndPersist, "garbage", []Message{entry(StateAdd, 1), endDelete()},
-			[]string{"put 1 add cn=1 3000"}, "without a cookie", ErrReload},
+			[]string{"put 1 cn=1 3000"}, "without a cookie", ErrReload},
 		{"a cookie sent, an empty present phase without a cookie", RefreshAndPersist, "garbage", []Message{endPresent()}, nil, "without a cookie", ErrReload},
 		{"refreshOnly, an empty cookie back", RefreshOnly, "garbage", []Message{syncDone(true).with("")}, nil, "without a cookie", ErrReload},
 		{"4096", RefreshAndPersist, sentCookie, []Message{failed(4096)}, nil, "result 4096: words", ErrReload},
@@ -325,7 +325,7 @@ func TestFlushWhenNothingWaits(t *testing.T) {
 	s.burst = 2
 	sink := &record{}
 	err := Consume(context.Background(), s, Options{Mode: RefreshAndPersist}, sink)
-	want := []string{"put 1 add cn=1 3000", "put 2 add cn=2 3000", "flush", "put 3 add cn=3 3000", "done " + sentCookie + " true", "flush",
+	want := []string{"put 1 cn=1 3000", "put 2 cn=2 3000", "flush", "put 3 cn=3 3000", "done " + sentCookie + " true", "flush",
 		"delete 1", "cookie " + newer, "delete 2", "flush"}
 	if !slices.Equal(sink.log, want) || !errors.Is(err, io.EOF) {
 		t.Fatalf("%v\n got %q\nwant %q", err, sink.log, want)

@@ -48,7 +48,7 @@ func TestProviderSpeaksToConsumer(t *testing.T) {
 	}
 	sink := &record{}
 	err := Consume(context.Background(), s, Options{Mode: RefreshAndPersist, Sent: []byte("#0")}, sink)
-	want := []string{"put 1 add cn=1 3000", "present 2", "delete" + names(many[:MaxIDSet]), "delete" + names(many[MaxIDSet:2*MaxIDSet]),
+	want := []string{"put 1 cn=1 3000", "present 2", "delete" + names(many[:MaxIDSet]), "delete" + names(many[MaxIDSet:2*MaxIDSet]),
 		"delete 9", "done #2 true", "delete 1", "cookie #3", "cookie #4"}
 	if !slices.Equal(sink.told(), want) || !errors.Is(err, ErrReload) {
 		t.Fatalf("%v\n got %q\nwant %q", err, sink.told(), want)
@@ -66,7 +66,7 @@ func TestProviderRefreshOnly(t *testing.T) {
 	if err := Consume(context.Background(), s, Options{Mode: RefreshOnly}, sink); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"put 1 add cn=1 3000", "done #1 true"}; !slices.Equal(sink.told(), want) {
+	if want := []string{"put 1 cn=1 3000", "done #1 true"}; !slices.Equal(sink.told(), want) {
 		t.Fatalf("got %q, want %q", sink.told(), want)
 	}
 }
