@@ -67,8 +67,15 @@ func TestRefusals(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := based(t)
 			mustApply(t, s, claim("suse", "SuSe"))
-			before := showRecords(s)
+			before, dirty := showRecords(s), len(Dirty(s))
+			would := Refuses(s, test.event)
+			if len(Dirty(s)) != dirty {
+				t.Error("asking whether it is refused touched something")
+			}
 			effects, err := Apply(s, test.event)
+			if would == nil || would.Error() != err.Error() {
+				t.Errorf("refused with %v, foretold was %v", err, would)
+			}
 			var r *Refusal
 			if !errors.As(err, &r) || r.Kind != test.kind || !strings.Contains(r.Reason, test.words) {
 				t.Fatalf("got %v (%#v), want kind %s with %q", err, r, test.kind, test.words)
@@ -90,7 +97,7 @@ func (strange) event() string { return "strange" }
 func TestApplyUnknownEvent(t *testing.T) {
 	for _, e := range []Event{nil, strange{}, &BaseSet{Norm: "o=x"}} {
 		s := NewState()
-		if _, err := Apply(s, e); err == nil || len(Dirty(s)) > 0 {
+		if _, err := Apply(s, e); err == nil || Refuses(s, e) == nil || len(Dirty(s)) > 0 {
 			t.Errorf("%T: error %v, dirty %v", e, err, Dirty(s))
 		}
 	}

@@ -100,7 +100,14 @@ func (h *history) step(e Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	would := Refuses(h.state, e)
+	if after := showRecords(h.state); after != before {
+		t.Fatalf("%#v: asking whether it is refused made %s of %s", e, after, before)
+	}
 	effects, err := Apply(h.state, e)
+	if fmt.Sprint(would) != fmt.Sprint(err) {
+		t.Fatalf("%#v: refused with %v, foretold was %v", e, err, would)
+	}
 	twinEffects, twinErr := Apply(twin, e)
 	if !reflect.DeepEqual(effects, twinEffects) || fmt.Sprint(err) != fmt.Sprint(twinErr) || showRecords(h.state) != showRecords(twin) {
 		t.Fatalf("%#v: not deterministic: %v %v, %v %v", e, effects, err, twinEffects, twinErr)
