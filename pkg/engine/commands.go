@@ -179,6 +179,11 @@ func (e *Engine) remove(id string, dryRun bool) (*Removed, error) {
 		return nil, err
 	}
 	ed.batch.Records = append(ed.batch.Records, store.Record{Name: recordSubscription + id})
+	e.together = true // readers are not to see the name gone before what it hid is back
+	defer func() {
+		e.together = false
+		e.show()
+	}()
 	if err := e.commitDrop(ed, cl); err != nil {
 		e.restate()
 		return nil, err

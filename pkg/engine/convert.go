@@ -94,7 +94,7 @@ func (c *converter) convert(e syncrepl.Entry) error {
 		return fmt.Errorf("an entry's DN cannot be parsed: %w", err)
 	}
 	if !c.dn.Under(c.base) {
-		return fmt.Errorf("entry %q lies outside the base %q", e.DN, c.base)
+		return fmt.Errorf("entry %.200q lies outside the base %q", e.DN, c.base)
 	}
 	depth := c.dn.Len() - c.base.Len()
 	rdn := c.base.RDN(0).Text
@@ -103,7 +103,7 @@ func (c *converter) convert(e syncrepl.Entry) error {
 	}
 	c.rec = record{rel: append(c.rec.rel[:0], c.dn.TextFirst(depth)...), csn: c.rec.csn[:0]}
 	if err := c.attributes(e.Attrs, rdn); err != nil {
-		return fmt.Errorf("entry %q: %w", e.DN, err)
+		return fmt.Errorf("entry %.200q: %w", e.DN, err)
 	}
 	c.rec.hash += xxhash.Sum64(c.rec.rel)
 	if c.rebase() {
@@ -198,7 +198,7 @@ func (c *converter) attributes(list []byte, rdn string) error {
 		}
 		sum, first, valuesMinimal, err := hashValues(set, info.hash)
 		if err != nil {
-			return fmt.Errorf("attribute %q: %w", desc, err)
+			return fmt.Errorf("attribute %.200q: %w", desc, err)
 		}
 		if info.kind == stampCSN {
 			c.rec.csn = append(c.rec.csn, first...)
@@ -297,7 +297,7 @@ func splitAttribute(element, content []byte) (desc, set []byte, minimal bool, er
 		return nil, nil, false, err
 	}
 	if tag != ber.OctetString || setTag != ber.Set || len(tail) != 0 || len(desc) == 0 {
-		return nil, nil, false, fmt.Errorf("attribute %q is malformed", desc)
+		return nil, nil, false, fmt.Errorf("attribute %.200q is malformed", desc)
 	}
 	size := ber.HeaderLen(len(desc)) + len(desc) + ber.HeaderLen(len(set)) + len(set)
 	return desc, set, ber.HeaderLen(size)+size == len(element), nil

@@ -36,7 +36,7 @@ type edit struct {
 
 func (e *Engine) edit(cl *claim) *edit {
 	ed := &edit{
-		e: e, b: e.Version().Edit(), claim: cl,
+		e: e, b: e.newest.Edit(), claim: cl,
 		puts: map[upstreamKey]store.Put{}, deletes: map[upstreamKey]bool{},
 		glue: map[dit.UUID][]byte{},
 	}
@@ -262,7 +262,8 @@ func (ed *edit) finishBatch() {
 	}
 }
 
-// publish makes the edit's version the one that is served.
+// publish makes the edit's version the one that is served, or will be when the
+// steps that show as one are all done (see together).
 func (e *Engine) publish(ed *edit) {
 	for _, ch := range ed.b.Changes() {
 		cl := e.byNum[ch.Row.Claim]
@@ -281,5 +282,13 @@ func (e *Engine) publish(ed *edit) {
 		hide()
 	}
 	ed.b.SetCSN(ed.batch.CSN)
-	e.version.Store(ed.b.Done())
+	e.newest = ed.b.Done()
+	e.show()
+}
+
+// show publishes the newest version.
+func (e *Engine) show() {
+	if !e.together {
+		e.version.Store(e.newest)
+	}
 }

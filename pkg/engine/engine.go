@@ -67,13 +67,16 @@ type Engine struct {
 	pub     published
 
 	// Owned by the engine goroutine once Open has returned.
-	state   *queue.State
-	subs    map[string]*Subscription
-	claims  map[queue.ClaimID]*claim
-	byNum   map[uint32]*claim
-	last    dit.CSN
-	failed  error // a write that failed: no more writes
-	closing bool  // the loop is to end
+	state  *queue.State
+	subs   map[string]*Subscription
+	claims map[queue.ClaimID]*claim
+	byNum  map[uint32]*claim
+	newest *tree.Version // what is built on; served too, but for together
+	// together: several commits are under way that are to show as one.
+	together bool
+	last     dit.CSN
+	failed   error // a write that failed: no more writes
+	closing  bool  // the loop is to end
 
 	// While loading: own entries not used yet, names that went and whose outer
 	// content is to come back, lines for entries whose UUID was taken.

@@ -108,7 +108,7 @@ func (ed *edit) clear(r *refresh) (below []change, err error) {
 			continue
 		}
 		if r.isSeen(at) {
-			return nil, fmt.Errorf("%w: %s", errDuplicateDN, r.norm(it))
+			return nil, fmt.Errorf("%w: %.200s", errDuplicateDN, r.norm(it))
 		}
 		ed.b.Delete(at, false)
 		ed.settle()
@@ -280,7 +280,7 @@ func (ed *edit) putStaged(r *refresh) {
 			}
 			ed.hide(ed.claim, it.id, hiddenEntry{gen: gen, hash: it.hash, csn: csn, norm: string(r.norm(it))})
 		} else if ed.b.PutRef(tree.Row{UUID: served, CSN: csn, Hash: it.hash, Claim: num, Gen: gen}, r.pack, it.ref) == 0 {
-			ed.fail(fmt.Errorf("entry %s has no place in the tree", r.norm(it)))
+			ed.fail(fmt.Errorf("entry %.200s has no place in the tree", r.norm(it)))
 		}
 		ed.placeAll(below)
 	}

@@ -123,7 +123,8 @@ func (e *Engine) addClaim(qc *queue.Claim, sub *Subscription) error {
 
 // loadTree rebuilds the tree from stored content, outer names first.
 func (e *Engine) loadTree() error {
-	e.version.Store(tree.Empty(tree.Options{Schema: e.schema, SID: e.o.ServerID, Index: e.o.Index, Subschema: SubschemaDN}))
+	e.newest = tree.Empty(tree.Options{Schema: e.schema, SID: e.o.ServerID, Index: e.o.Index, Subschema: SubschemaDN})
+	e.show()
 	if e.o.BaseDN.IsEmpty() {
 		return nil
 	}
@@ -142,7 +143,8 @@ func (e *Engine) loadTree() error {
 		return err
 	}
 	ed.b.SetCSN(e.store.LastCSN())
-	e.version.Store(ed.b.Done())
+	e.newest = ed.b.Done()
+	e.show()
 	if len(e.newLines) > 0 {
 		if err := e.commit(&store.Batch{Published: e.newLines}); err != nil {
 			return err

@@ -95,7 +95,7 @@ func (g *group) commit() error {
 	for cl, c := range g.cookies {
 		cl.cookie, cl.server = c.cookie, c.server
 	}
-	if b.CSN > e.Version().CSN() || len(ed.hides) > 0 {
+	if b.CSN > e.newest.CSN() || len(ed.hides) > 0 {
 		e.publish(ed)
 	}
 	if ed.ahead {
@@ -243,7 +243,7 @@ func (ed *edit) place(c *change) {
 	}
 	ed.own = ed.b.Put(row, c.value())
 	if ed.own == 0 {
-		ed.fail(fmt.Errorf("entry %s has no place in the tree", c.text))
+		ed.fail(fmt.Errorf("entry %.200s has no place in the tree", c.text))
 		return
 	}
 	ed.settle()

@@ -65,7 +65,7 @@ type staged struct {
 // newRefresh runs on the engine goroutine.
 func (e *Engine) newRefresh(f *feed) *refresh {
 	return &refresh{
-		e: e, f: f, claim: f.claim, view: e.Version(), inner: f.claim.inner, nesting: f.claim.nesting,
+		e: e, f: f, claim: f.claim, view: e.newest, inner: f.claim.inner, nesting: f.claim.nesting,
 		hidden: maps.Clone(f.claim.hidden), byID: map[dit.UUID]int32{}, byDN: map[uint64]int32{},
 		seenHidden: map[dit.UUID]bool{}, buried: map[dit.UUID]bool{},
 	}
@@ -265,7 +265,7 @@ func (r *refresh) duplicates() error {
 	for i := 0; i < len(r.twice); i += 2 {
 		a, b := r.items[r.twice[i]], r.items[r.twice[i+1]]
 		if !a.dead && !b.dead {
-			return fmt.Errorf("the server sent two entries with the DN %q (entryUUIDs %s and %s)", r.norm(&a), a.id, b.id)
+			return fmt.Errorf("the server sent two entries with the DN %.200q (entryUUIDs %s and %s)", r.norm(&a), a.id, b.id)
 		}
 	}
 	return nil
