@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -95,24 +94,4 @@ func (s *State) checkNames() error {
 
 func valid(texts ...string) bool {
 	return !slices.ContainsFunc(texts, func(t string) bool { return !utf8.ValidString(t) })
-}
-
-// Overlaps lists the pairs of names of which one lies inside the other (R7):
-// outer norm, inner norm, sorted.
-func Overlaps(s *State) [][2]string {
-	var out [][2]string
-	for inner := range s.Names {
-		for rest := inner; ; {
-			_, parent, ok := strings.Cut(rest, ",")
-			if !ok {
-				break
-			}
-			if s.Names[parent] != nil {
-				out = append(out, [2]string{parent, inner})
-			}
-			rest = parent
-		}
-	}
-	slices.SortFunc(out, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
-	return out
 }

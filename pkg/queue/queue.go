@@ -7,7 +7,8 @@
 //
 // Apply validates first and changes then: after an error the state is as it
 // was, byte for byte. It is deterministic; the journal of events, replayed on
-// an empty State, gives the stored one.
+// an empty State, gives the stored one as long as normal forms stay what they are
+// (see Renorm).
 //
 // The order of a queue is the operators' alone. What comes from upstream, that
 // a server is down or that a refresh completed, is noted and moves nothing.
@@ -41,7 +42,7 @@ type Name struct {
 // Head is the claim whose content the name shows.
 func (n *Name) Head() ClaimID { return n.Claims[0] }
 
-// State is everything decided so far. Only Apply changes it.
+// State is everything decided so far. Only Apply and Renorm change it.
 type State struct {
 	BaseNorm string // "" until set
 	BaseText string // the base DN as given
@@ -49,7 +50,7 @@ type State struct {
 	Names    map[string]*Name // by Norm
 	Next     uint32           // next claim number; the first is 1
 
-	changed map[string]bool // names of the records that the last Apply touched
+	changed map[string]bool // names of the records that the last Apply or Renorm touched
 }
 
 // NewState is the state before the first event: no base, no claims.

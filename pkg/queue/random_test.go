@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"reflect"
-	"slices"
 	"testing"
 )
 
@@ -187,25 +186,5 @@ func (h *history) replay() {
 	}
 	if showRecords(s) != showRecords(h.state) {
 		h.t.Errorf("the journal replays to %s, and the state was %s", showRecords(s), showRecords(h.state))
-	}
-}
-
-// R7: Overlaps agrees with the plain definition, every pair tried.
-func TestR7OverlapsAgainstAllPairs(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(7, 7))
-	s := NewState()
-	for range 400 {
-		Apply(s, randomEvent(rnd))
-		var want [][2]string
-		for _, outer := range slices.Sorted(maps.Keys(s.Names)) {
-			for _, inner := range slices.Sorted(maps.Keys(s.Names)) {
-				if below(inner, outer) {
-					want = append(want, [2]string{outer, inner})
-				}
-			}
-		}
-		if got := Overlaps(s); !slices.Equal(got, want) {
-			t.Fatalf("got %v, want %v", got, want)
-		}
 	}
 }

@@ -43,7 +43,7 @@ func Records(s *State) map[string][]byte {
 	return out
 }
 
-// Dirty lists the records that the last Apply changed, for the store: names as
+// Dirty lists the records that the last Apply or Renorm changed, for the store: names as
 // Records gives them. A record that is gone has a nil value. After an error
 // there are none.
 func Dirty(s *State) map[string][]byte {

@@ -25,7 +25,7 @@ import (
 //	refreshed CLAIM             Refreshed
 //	up CLAIM, down CLAIM REASON LinkChanged
 //	state                       prints each name with its queue
-//	overlaps, resume            print Overlaps and Resume
+//	resume                      prints Resume
 //	restart                     goes on with Load(Records(state))
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -95,12 +95,6 @@ func (p *player) do(line string) ([]string, error) {
 	switch verb {
 	case "state":
 		return showState(p.state), nil
-	case "overlaps":
-		var out []string
-		for _, o := range Overlaps(p.state) {
-			out = append(out, o[1]+" inside "+o[0])
-		}
-		return out, nil
 	case "resume":
 		return showEffects(Resume(p.state)), nil
 	case "restart":

@@ -1,0 +1,79 @@
+package queue
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Renorm computes every normal form anew from the texts, as norm has them with
+// the schema of today; it is for a state that was just loaded. Names that now
+// coincide become one: queue by queue, in the order of their heads' numbers,
+// the claims join its end. Claims of one queue whose names now differ part in
+// the same order. Dirty lists what has changed, nothing as a rule; Resume what is due.
+//
+// After an error (of norm, or what Check says of the outcome) the state is as
+// it was.
+func Renorm(s *State, norm func(text string) (string, error)) error {
+	s.changed = nil
+	next := &State{BaseNorm: s.BaseNorm, BaseText: s.BaseText, Claims: maps.Clone(s.Claims), Names: map[string]*Name{}, Next: s.Next}
+	if s.BaseNorm != "" {
+		var err error
+		if next.BaseNorm, err = norm(s.BaseText); err != nil {
+			return fmt.Errorf("the base DN %q: %w", s.BaseText, err)
+		}
+	}
+	byHead := func(a, b *Name) int { return cmp.Compare(s.Claims[a.Head()].Number, s.Claims[b.Head()].Number) }
+	for _, n := range slices.SortedFunc(maps.Values(s.Names), byHead) {
+		for _, id := range n.Claims {
+			c := *s.Claims[id]
+			var err error
+			if c.Norm, err = norm(c.Name); err != nil {
+				return fmt.Errorf("the name %q of the claim %q: %w", c.Name, id, err)
+			}
+			if c != *s.Claims[id] {
+				next.Claims[id] = &c
+			}
+			next.join(&c)
+		}
+	}
+	if err := Check(next); err != nil {
+		return fmt.Errorf("with normal forms as they are now: %w", err)
+	}
+	next.touchAll(s)
+	*s = *next
+	return nil
+}
+
+// join puts a claim at the end of its queue.
+func (s *State) join(c *Claim) {
+	n := s.Names[c.Norm]
+	if n == nil {
+		n = &Name{Norm: c.Norm, Text: c.Name}
+		s.Names[c.Norm] = n
+	}
+	n.Claims = append(n.Claims, c.ID)
+}
+
+// touchAll touches every record in which the state differs from what it was.
+func (s *State) touchAll(was *State) {
+	if s.BaseNorm != was.BaseNorm {
+		s.touch(recordBase)
+	}
+	for id, c := range s.Claims {
+		if *c != *was.Claims[id] {
+			s.touch(claimRecord(id))
+		}
+	}
+	for norm, n := range s.Names {
+		if old := was.Names[norm]; old == nil || old.Text != n.Text || !slices.Equal(old.Claims, n.Claims) {
+			s.touch(nameRecord(norm))
+		}
+	}
+	for norm := range was.Names {
+		if s.Names[norm] == nil {
+			s.touch(nameRecord(norm))
+		}
+	}
+}
