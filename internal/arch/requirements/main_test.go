@@ -29,6 +29,7 @@ func helper() {}
 `)},
 		"pkg/a/testdata/story.txt":       {Data: []byte("# as R24 says\n")},
 		"pkg/a/testdata/fuzz/F/seed.txt": {Data: []byte("R25")},
+		"internal/arch/x/x_test.go":      {Data: []byte("package x\n\nfunc TestR26(t *testing.T) {}\n")},
 		"test/interop.sh":                {Data: []byte("# R40\n")},
 		".git/x_test.go":                 {Data: []byte("no Go")},
 	}
