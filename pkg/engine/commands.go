@@ -84,19 +84,10 @@ const (
 
 // try asks whether an event would be refused, before time is spent on a check.
 func (e *Engine) try(ctx context.Context, ev queue.Event) (err error) {
-	doErr := e.do(ctx, func() { err = e.wouldRefuse(ev) })
+	doErr := e.do(ctx, func() { err = queue.Refuses(e.state, ev) })
 	if doErr != nil {
 		return doErr
 	}
-	return err
-}
-
-func (e *Engine) wouldRefuse(ev queue.Event) error {
-	trial, err := queue.Load(queue.Records(e.state))
-	if err != nil {
-		return err
-	}
-	_, err = queue.Apply(trial, ev)
 	return err
 }
 
@@ -109,7 +100,7 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bo
 			n.Text, n.Claims[0], out.Position, n.Text))
 	}
 	if dryRun {
-		return e.wouldRefuse(ev)
+		return queue.Refuses(e.state, ev)
 	}
 	record, err := json.Marshal(s)
 	if err != nil {

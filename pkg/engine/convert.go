@@ -35,7 +35,6 @@ type converter struct {
 	userBuf, operBuf  dit.Run
 	movedBuf, baseBuf dit.Run
 	operMoved         dit.Run
-	key               []byte
 }
 
 type attrKind uint8

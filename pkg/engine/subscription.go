@@ -86,11 +86,8 @@ type hiddenEntry struct {
 // wholeSubtrees tells whether the claim takes every entry below its base, so
 // that a deleted entry takes its descendants along.
 func (c *claim) wholeSubtrees() bool {
-	return c.sub.Source.Scope == "sub" && c.sub.Source.Filter == allEntries
+	return c.sub.Source.Scope == "sub" && c.sub.Source.Filter == upstream.AllEntries
 }
-
-// allEntries is the filter of a subscription that names none.
-const allEntries = "(objectClass=*)"
 
 // stop ends the claim's session or probe and waits for it.
 func (c *claim) stop() {

@@ -29,7 +29,6 @@ type world struct {
 	schema *schema.Schema
 	store  *store.Store
 	e      *Engine
-	log    *strings.Builder
 }
 
 func newWorld(t *testing.T) *world {

@@ -56,7 +56,7 @@ func unescapeLine(part []byte) []byte {
 
 // escapeLine escapes '$' and '\' in what follows start.
 func escapeLine(dst []byte, start int) []byte {
-	if bytes.IndexAny(dst[start:], `$\`) < 0 {
+	if !bytes.ContainsAny(dst[start:], `$\`) {
 		return dst
 	}
 	form := bytes.Clone(dst[start:])
