@@ -20,6 +20,9 @@ func (e *Engine) load() error {
 	if err := e.loadState(); err != nil {
 		return err
 	}
+	if err := e.renorm(); err != nil {
+		return err
+	}
 	if err := e.loadBase(); err != nil {
 		return err
 	}
@@ -57,6 +60,26 @@ func (e *Engine) loadState() error {
 		e.subs[s.ID] = s
 		return nil
 	})
+}
+
+// renorm brings the stored normal forms up to the schema of today, in which two
+// spellings may have become one name.
+func (e *Engine) renorm() error {
+	err := queue.Renorm(e.state, func(text string) (string, error) {
+		dn, err := dit.ParseDN(e.schema, text)
+		return dn.Norm(), err
+	})
+	if err != nil {
+		return fmt.Errorf("stored names under the schema of today: %w", err)
+	}
+	var b store.Batch
+	for name, value := range queue.Dirty(e.state) {
+		b.Records = append(b.Records, store.Record{Name: recordQueue + name, Value: value})
+	}
+	if len(b.Records) == 0 {
+		return nil
+	}
+	return e.commit(&b)
 }
 
 // loadBase holds the configured base DN against the stored one (R1).

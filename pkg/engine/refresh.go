@@ -245,7 +245,11 @@ func (r *refresh) finish(ctx context.Context, end syncrepl.End) error {
 	if err := r.duplicates(); err != nil {
 		return err
 	}
-	if r.stage != nil {
+	if r.stage == nil {
+		if err := r.e.store.Swept(ctx, r.claim.number); err != nil {
+			return err
+		}
+	} else {
 		if err := r.stage.Sync(ctx); err != nil {
 			return err
 		}
