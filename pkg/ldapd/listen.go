@@ -37,6 +37,14 @@ func Listen(rawURL string) (net.Listener, error) {
 	return l, nil
 }
 
+// URLOf is the LDAP URL of a listener that Listen opened, with the port it got.
+func URLOf(l net.Listener) string {
+	if l.Addr().Network() == "unix" {
+		return "ldapi://" + url.PathEscape(l.Addr().String())
+	}
+	return "ldap://" + l.Addr().String()
+}
+
 // CheckURL tells what is wrong with a URL for Listen, without opening it.
 func CheckURL(rawURL string) error {
 	_, _, err := parseListen(rawURL)
