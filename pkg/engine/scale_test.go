@@ -100,7 +100,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// watch has a reader look at every version that it can get hold of, until stop.
+// watch has a reader look at every version that it can get hold of, until stop,
+// which has it look at the newest once more.
 func (w *world) watch(look func(v *tree.Version)) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	e := w.e
@@ -120,7 +121,11 @@ func (w *world) watch(look func(v *tree.Version)) (stop func()) {
 			}
 		}
 	}()
-	return func() { close(quit); <-done }
+	return func() {
+		close(quit)
+		<-done
+		look(e.Version())
+	}
 }
 
 // oneStep changes something and wants every version that anyone can see to be
