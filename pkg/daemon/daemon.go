@@ -1,3 +1,10 @@
+// Package daemon reads the configuration and wires everything together: it
+// starts store, engine and doors, and stops them in the opposite order. It has
+// no policy of its own.
+//
+//	cfg, err := daemon.LoadConfig("/etc/shaft/shaft.yaml")
+//	d, err := daemon.Start(cfg, daemon.Options{Version: version, Log: log})
+//	defer d.Close()
 package daemon
 
 import (

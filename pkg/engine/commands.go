@@ -43,6 +43,9 @@ type Checked struct {
 // fails is a warning; what can never work is refused, with nothing
 // changed. With dryRun nothing is changed either way.
 func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun bool) (*Added, error) {
+	if size := s.size(); size > maxSubscription {
+		return nil, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("the subscription's fields take %d bytes together; at most %d are allowed", size, maxSubscription)}
+	}
 	warnings, err := s.validate()
 	if err != nil {
 		return nil, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
@@ -56,7 +59,7 @@ func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun boo
 	if err := e.try(ctx, ev); err != nil {
 		return nil, err
 	}
-	steps, _, fatal := upstream.Check(ctx, s.Source, e.o.Upstream)
+	steps, entries, fatal := upstream.Check(ctx, s.Source, e.o.Upstream)
 	if fatal != nil {
 		return nil, &queue.Refusal{Kind: "invalid", Reason: fatal.Error()}
 	}
@@ -64,6 +67,9 @@ func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun boo
 		return nil, err // the check was cut short, and nobody waits for the outcome
 	}
 	out.Check, out.Subscription = steps, s
+	if entries == 0 {
+		out.Warnings = append(out.Warnings, "base, scope and filter find no entry: the name will be empty until they do")
+	}
 	for _, step := range steps {
 		if !step.OK {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("the check failed at %s: %s; Shaft keeps trying", step.Name, step.Detail))
@@ -106,9 +112,6 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bo
 	if err != nil {
 		return err
 	}
-	if len(record) > maxSubscription {
-		return &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("the subscription's fields take %d bytes together; at most %d are allowed", len(record), maxSubscription)}
-	}
 	var b store.Batch
 	effects, err := e.decide(&b, ev)
 	if err != nil {
@@ -125,6 +128,7 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bo
 	}
 	e.renest()
 	e.act(effects)
+	e.log.Info("subscription added", "subscription", s.ID, "name", ev.Name, "source", s.URL, "position", out.Position)
 	return nil
 }
 
@@ -181,6 +185,7 @@ func (e *Engine) remove(id string, dryRun bool) (*Removed, error) {
 	}
 	delete(e.subs, id)
 	e.act(effects)
+	e.log.Info("subscription removed", "subscription", id, "name", cl.name.String())
 	return out, nil
 }
 
@@ -216,11 +221,14 @@ func (e *Engine) localName(text string) (dit.DN, error) {
 		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
 	}
 	if !t.IsConstant() {
-		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("name %q has substitutions; a tree has one name", text)}
+		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("name %.200q has substitutions; a tree has one name", text)}
 	}
 	dn, err := dit.ParseDN(e.schema, text)
 	if err != nil {
 		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
+	}
+	if dn.Equal(base) {
+		return dit.DN{}, &queue.Refusal{Kind: queue.KindIsBase, Reason: fmt.Sprintf("%q is the base DN itself; give a name below it", text)}
 	}
 	if dn.IsEmpty() || base.Under(dn) {
 		return dit.DN{}, &queue.Refusal{Kind: "outside-base", Reason: fmt.Sprintf("name %q is not below the base DN %q", text, base)}

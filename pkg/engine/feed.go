@@ -59,6 +59,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		}
 		f.e.inbox.forget(f.claim) // of the session before: it comes again by the cookie
 		f.refresh = f.e.newRefresh(f)
+		f.refresh.sent = len(cookie) > 0
 	})
 	if err = cmp.Or(doErr, err); err != nil {
 		return nil, nil, err

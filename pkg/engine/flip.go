@@ -33,6 +33,9 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 	}
 	ed := e.edit(cl)
 	ed.refresh = r
+	if cl.overlapped() && r.sent && ed.moves(r) {
+		return fmt.Errorf("entries moved around a name inside this one: %w", syncrepl.ErrReload)
+	}
 	defer func() {
 		if err != nil {
 			ed.abandon()
@@ -86,8 +89,12 @@ func (ed *edit) clear(r *refresh) (below []change, err error) {
 	if top, _ := ed.b.Find(r.claim.name.Norm()); top == 0 {
 		return nil, nil
 	}
-	for _, m := range ed.ownMoves(r) {
-		below = append(below, ed.takeOut(r, m.at, m.to)...)
+	if r.claim.overlapped() {
+		ed.takeOutMoved(r)
+	} else {
+		for _, m := range ed.ownMoves(r) {
+			below = append(below, ed.takeOut(r, m.at, m.to)...)
+		}
 	}
 	num := r.claim.number
 	for i := range r.items {
@@ -114,6 +121,35 @@ func (ed *edit) clear(r *refresh) (below []change, err error) {
 		ed.settle()
 	}
 	return below, nil
+}
+
+// moves tells whether an entry that is known was staged under another DN. Where
+// other names lie inside the claim's, what moves along with it cannot be
+// told from what stays: only a full load, which names every entry, can be flipped.
+func (ed *edit) moves(r *refresh) bool {
+	for i := range r.items {
+		it := &r.items[i]
+		norm := string(r.norm(it))
+		at, _ := ed.e.row(ed.b, ed.b.Row, r.claim.number, it.id)
+		h, hidden := r.claim.hidden[it.id]
+		if !it.dead && (at != 0 && ed.b.Norm(at) != norm || hidden && h.norm != norm) {
+			return true
+		}
+	}
+	return false
+}
+
+// takeOutMoved removes the rows that a full load has under another DN; each
+// comes back by itself.
+func (ed *edit) takeOutMoved(r *refresh) {
+	for i := range r.items {
+		it := &r.items[i]
+		at, _ := ed.e.row(ed.b, ed.b.Row, r.claim.number, it.id)
+		if !it.dead && at != 0 && ed.b.Norm(at) != string(r.norm(it)) {
+			ed.b.Delete(at, false)
+			ed.settle()
+		}
+	}
 }
 
 // ownMove is a row that goes elsewhere.
@@ -173,7 +209,7 @@ func (ed *edit) movedAbove(r *refresh, norm string) (tree.ID, *staged) {
 // takeOut removes a row that goes elsewhere, with all that goes along.
 func (ed *edit) takeOut(r *refresh, at tree.ID, to *staged) []change {
 	cl := r.claim
-	oldDN, oldNorm, err := ed.relative(upstreamKey{cl.number, to.id})
+	oldDN, _, err := ed.relative(upstreamKey{cl.number, to.id})
 	if err != nil {
 		ed.fail(err)
 		return nil
@@ -183,7 +219,7 @@ func (ed *edit) takeOut(r *refresh, at tree.ID, to *staged) []change {
 		ed.fail(err)
 		return nil
 	}
-	keys := ed.hiddenBelow(cl, to.id, oldNorm)
+	var keys []upstreamKey
 	rows := r.belongings(ed.b, at)
 	for _, at := range rows[1:] {
 		if row := ed.b.Row(at); row.Claim == cl.number {
@@ -270,7 +306,6 @@ func (ed *edit) putStaged(r *refresh) {
 	num, gen := r.claim.number, r.stage.Gen()
 	for _, i := range order {
 		it := &r.items[i]
-		below := ed.liftStaged(r, it)
 		ed.reveal(ed.claim, it.id)
 		served, at := ed.publishAs(ed.claim, it.id)
 		csn := ed.first + dit.CSN(it.ordinal)
@@ -282,26 +317,7 @@ func (ed *edit) putStaged(r *refresh) {
 		} else if ed.b.PutRef(tree.Row{UUID: served, CSN: csn, Hash: it.hash, Claim: num, Gen: gen}, r.pack, it.ref) == 0 {
 			ed.fail(fmt.Errorf("entry %.200s has no place in the tree", r.norm(it)))
 		}
-		ed.placeAll(below)
 	}
-}
-
-// liftStaged is lift for a staged entry, where it matters.
-func (ed *edit) liftStaged(r *refresh, it *staged) []change {
-	if !r.claim.overlapped() {
-		return nil
-	}
-	value, err := r.stage.Value(it.id)
-	if err != nil {
-		ed.fail(err)
-		return nil
-	}
-	rec, err := decodeRecord(value)
-	if err != nil {
-		ed.fail(err)
-		return nil
-	}
-	return ed.lift(r.claim, it.id, rec.rel)
 }
 
 // commitStage makes an edit with a stage durable and publishes it.

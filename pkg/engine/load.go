@@ -65,12 +65,16 @@ func (e *Engine) loadState() error {
 // renorm brings the stored normal forms up to the schema of today, in which two
 // spellings may have become one name.
 func (e *Engine) renorm() error {
+	names := len(e.state.Names)
 	err := queue.Renorm(e.state, func(text string) (string, error) {
 		dn, err := dit.ParseDN(e.schema, text)
 		return dn.Norm(), err
 	})
 	if err != nil {
 		return fmt.Errorf("stored names under the schema of today: %w", err)
+	}
+	if len(e.state.Names) != names {
+		return errors.New("stored names under the schema of today: two of them are one now; start without the schema file that does this, and remove one's subscription")
 	}
 	var b store.Batch
 	for name, value := range queue.Dirty(e.state) {

@@ -27,6 +27,7 @@ type refresh struct {
 	claim   *claim
 	view    *tree.Version // when it began; the claim's own rows stay as they are
 	inner   []string      // names whose subtrees hide content of this one (R7)
+	sent    bool          // a cookie was: not a full load
 	nesting int           // the claim's, when it began
 
 	hidden map[dit.UUID]hiddenEntry

@@ -28,18 +28,28 @@ type Subscription struct {
 // KindTree is the one kind of subscription so far.
 const KindTree = "tree"
 
+// size is about how many bytes the record takes.
+func (s *Subscription) size() int {
+	src := &s.Source
+	n := len(s.ID) + len(s.Name) + len(src.Host) + len(src.Base) + len(src.Filter) + len(src.BindDN) + len(src.PasswordFile) + len(src.CAFile)
+	for _, a := range src.Attributes {
+		n += len(a) + 4
+	}
+	return n + len(s.URL)
+}
+
 var idForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // validate fills in defaults and refuses what can never work.
 func (s *Subscription) validate() (warnings []string, err error) {
 	if !idForm.MatchString(s.ID) {
-		return nil, fmt.Errorf("subscription id %q: 1 to 64 letters, digits, '.', '_' and '-' are allowed", s.ID)
+		return nil, fmt.Errorf("subscription id %.200q: 1 to 64 letters, digits, '.', '_' and '-' are allowed", s.ID)
 	}
 	if s.Kind == "" {
 		s.Kind = KindTree
 	}
 	if s.Kind != KindTree {
-		return nil, fmt.Errorf("subscription kind %q: only %q is known", s.Kind, KindTree)
+		return nil, fmt.Errorf("subscription kind %.200q: only %q is known", s.Kind, KindTree)
 	}
 	warnings, err = s.Source.Validate()
 	if err != nil {

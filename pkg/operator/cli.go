@@ -101,7 +101,7 @@ func find(args []string) (*command, []string, error) {
 		}
 	}
 	if len(near) > 0 {
-		return nil, nil, fmt.Errorf("%w: %q: there are %s", errUsage, strings.Join(args[:min(2, len(args))], " "), strings.Join(near, ", "))
+		return nil, nil, fmt.Errorf("%w: %q: known are %s", errUsage, strings.Join(args[:min(2, len(args))], " "), strings.Join(near, ", "))
 	}
 	return nil, nil, fmt.Errorf("%w: there is no command %q; `shaft help` lists them", errUsage, args[0])
 }

@@ -241,7 +241,7 @@ func TestFailedCheck(t *testing.T) {
 	f.check.OK = false
 	f.check.Steps[1] = upstream.Step{Name: "connect", Detail: "connection refused"}
 	code, out, errs := shaft(served(t, f), "subscription", "check", "suse")
-	if code != ExitRefused || !strings.Contains(out, "connect  FAILED  0 ms  connection refused") || !strings.Contains(errs, "the check of suse failed") {
+	if code != ExitRefused || !strings.Contains(out, "connect  FAILED  0 ms  connection refused") || !strings.Contains(errs, "the check of suse failed at connect") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
 	if code, out, _ := shaft(served(t, f), "subscription", "check", "suse", "-o", "json"); code != ExitRefused || !strings.Contains(out, `"ok": false`) {

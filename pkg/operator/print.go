@@ -147,7 +147,7 @@ func (c *cli) subscriptionCheck(ctx context.Context, args []string) error {
 		return err
 	}
 	if !r.OK {
-		return fmt.Errorf("the check of %s failed", r.ID)
+		return fmt.Errorf("the check of %s failed at %s", r.ID, r.Steps[len(r.Steps)-1].Name)
 	}
 	return nil
 }

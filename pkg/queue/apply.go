@@ -107,7 +107,7 @@ func (s *State) checkClaim(e ClaimAdded) error {
 	case !below(e.Norm, s.BaseNorm):
 		return refuse(KindOutsideBase, "the name %q is not below the base DN %q", e.Name, s.BaseText)
 	case s.Claims[e.ID] != nil:
-		return refuse(KindExists, "the claim %q exists already, on the name %q", e.ID, s.Claims[e.ID].Name)
+		return refuse(KindExists, "%q exists already, on the name %q: choose another id, or remove it first", e.ID, s.Claims[e.ID].Name)
 	case s.Next == math.MaxUint32:
 		return refuse(KindExhausted, "every claim number has been used")
 	}

@@ -98,7 +98,11 @@ func (l *linkImpl) change(state State, reason string) bool {
 	if state == Down || state == Unsupported {
 		level = slog.LevelWarn
 	}
-	l.log.Log(context.Background(), level, "link status", "state", string(state), "reason", reason)
+	attrs := []any{"state", string(state)}
+	if reason != "" {
+		attrs = append(attrs, "reason", reason)
+	}
+	l.log.Log(context.Background(), level, "link status", attrs...)
 	return true
 }
 

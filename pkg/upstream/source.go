@@ -136,7 +136,7 @@ func checkProtocol(p string) error {
 	case "ldapi":
 		return fmt.Errorf("ldapi is not supported for sources: use ldap or ldaps")
 	}
-	return fmt.Errorf("%q is neither ldap nor ldaps", p)
+	return fmt.Errorf("%.200q is neither ldap nor ldaps", p)
 }
 
 // maxHost is the longest name that DNS can hold (RFC 1035 section 2.3.4).
@@ -236,11 +236,11 @@ func checkAttribute(a string) error {
 	}
 	parts := strings.Split(name, ";")
 	if !isKeyword(parts[0]) && !isOID(parts[0]) {
-		return fmt.Errorf("%q is not an attribute name", a)
+		return fmt.Errorf("%.200q is not an attribute name", a)
 	}
 	for _, option := range parts[1:] {
 		if option == "" || strings.ContainsFunc(option, func(r rune) bool { return r > 127 || !letterOrDigit(byte(r)) && r != '-' }) {
-			return fmt.Errorf("%q is not an option in %q", option, a)
+			return fmt.Errorf("%.200q is not an option in %.200q", option, a)
 		}
 	}
 	return nil
@@ -274,7 +274,7 @@ func scopeNumber(scope string) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is none of %s", scope, strings.Join(scopes, ", "))
+	return 0, fmt.Errorf("%.200q is none of %s", scope, strings.Join(scopes, ", "))
 }
 
 // checkCredentials looks at the identity and at the files, which must be

@@ -130,7 +130,7 @@ func cutPort(p part) (host, port string, off int, err error) {
 		return "", "", 0, err
 	}
 	if a, aerr := netip.ParseAddr(host); aerr != nil || !a.Is6() {
-		return "", "", 0, p.fail(1, fmt.Errorf("%q is not an IPv6 address", host))
+		return "", "", 0, p.fail(1, fmt.Errorf("%.200q is not an IPv6 address", host))
 	}
 	rest := p.raw[end+1:]
 	if rest != "" && rest[0] != ':' {
@@ -221,11 +221,11 @@ func parseExtensions(src *Source, p part) (warnings []string, err error) {
 			}
 			src.StartTLS = true
 		case !isKeyword(name) && !isOID(name):
-			return nil, one.fail(0, fmt.Errorf("%q is not the name of an extension", name))
+			return nil, one.fail(0, fmt.Errorf("%.200q is not the name of an extension", name))
 		case critical:
-			return nil, one.fail(0, fmt.Errorf("critical extension %q is not known", name))
+			return nil, one.fail(0, fmt.Errorf("critical extension %.200q is not known", name))
 		default:
-			warnings = append(warnings, fmt.Sprintf("extension %q of the URL is not known: ignored", name))
+			warnings = append(warnings, fmt.Sprintf("extension %.200q of the URL is not known: ignored", name))
 		}
 		at += len(raw) + 1
 	}
