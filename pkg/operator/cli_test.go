@@ -145,7 +145,7 @@ func TestCommandLine(t *testing.T) {
 		{nil, 2, "no command", ""},
 		{[]string{"frobnicate"}, 2, "no command \"frobnicate\"", ""},
 		{[]string{"subscription"}, 2, "subscription add, subscription list", ""},
-		{[]string{"subscription", "set", "x"}, 2, `"subscription set": there are`, ""},
+		{[]string{"subscription", "set", "x"}, 2, `"subscription set": known are`, ""},
 		{[]string{"status", "extra"}, 2, "wrong usage: shaft status", ""},
 		{[]string{"subscription", "show"}, 2, "wrong usage: shaft subscription show ID", ""},
 		{[]string{"subscription", "show", "a", "b"}, 2, "wrong usage", ""},
@@ -164,7 +164,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"subscription", "add", "x", "--list"}, 2, "list", ""},
 		{[]string{"subscription", "add", "x", "--sasl-external"}, 2, "sasl-external", ""},
 		{[]string{"status", "--server", "https://h"}, 2, "server", ""},
-		{[]string{"name", "rename", "a", "b"}, 2, "there are name list, name show", ""},
+		{[]string{"name", "rename", "a", "b"}, 2, "known are name list, name show", ""},
 		{[]string{"alarm", "list"}, 2, "there is no command", ""},
 	} {
 		f := story()
