@@ -168,6 +168,11 @@ func (e *Engine) remove(id string, dryRun bool) (*Removed, error) {
 	if dryRun {
 		return out, nil
 	}
+	if n.Claims[0] == cl.id && len(n.Claims) > 1 {
+		if err := e.writeRecords(e.heirRecords(cl)); err != nil {
+			return nil, err
+		}
+	}
 	ed := e.takeAway(cl)
 	effects, err := e.decide(&ed.batch, queue.ClaimRemoved{ID: cl.id})
 	if err != nil {

@@ -281,5 +281,6 @@ const (
 	recordSubscription = "subscription/"
 	recordContact      = "contact/"
 	recordOwn          = "own/"
+	recordHeir         = "heir/"   // see heirs.go
 	recordUnhide       = "unhide/" // a name that went, until what it hid is back
 )

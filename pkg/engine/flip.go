@@ -65,7 +65,13 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 	}
 	ed.ensureGlue(r, len(rows) > 0)
 	ed.settle()
-	ed.putStaged(r)
+	var heirs map[string]dit.UUID
+	if cl.gen == 0 {
+		if heirs, err = e.heirs(cl.name.Norm()); err != nil {
+			return err
+		}
+	}
+	ed.putStaged(r, heirs)
 	ed.placeAll(below)
 	ed.settle()
 	ed.restamp(r)
@@ -289,8 +295,9 @@ func (ed *edit) ensureGlue(r *refresh, deleted bool) {
 	}
 }
 
-// putStaged puts the staged entries, in the order of their ordinals.
-func (ed *edit) putStaged(r *refresh) {
+// putStaged puts the staged entries, in the order of their ordinals; heirs are
+// the UUIDs that await the name's first content, by DN.
+func (ed *edit) putStaged(r *refresh, heirs map[string]dit.UUID) {
 	order := make([]int32, 0, len(r.items))
 	last := uint32(0)
 	for i := range r.items {
@@ -307,6 +314,9 @@ func (ed *edit) putStaged(r *refresh) {
 	for _, i := range order {
 		it := &r.items[i]
 		ed.reveal(ed.claim, it.id)
+		if u, ok := heirs[string(r.norm(it))]; ok && !it.hidden {
+			ed.inherit(ed.claim, it.id, u)
+		}
 		served, at := ed.publishAs(ed.claim, it.id)
 		csn := ed.first + dit.CSN(it.ordinal)
 		if it.hidden {
@@ -351,6 +361,9 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 	e.publish(ed)
 	if first {
 		e.renest()
+		if err := e.dropHeirs(cl.name.Norm()); err != nil {
+			e.log.Error("UUIDs handed over are still stored", "name", cl.name.String(), "error", err)
+		}
 	}
 	e.dropGlue(ed)
 	e.act(effects)

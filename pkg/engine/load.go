@@ -182,6 +182,9 @@ func (e *Engine) loadTree() error {
 		e.bringBack(norm)
 	}
 	e.pendingUnhide = nil
+	if err := e.dropHeirs(""); err != nil {
+		return err
+	}
 	return e.dropUnusedOwn()
 }
 

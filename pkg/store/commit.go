@@ -59,12 +59,20 @@ func (w *work) set(key, value []byte) error {
 	return w.txn.Set(key, seal(key, value))
 }
 
+// lookup finds a claim. Sessions make new ones (see Stage) while the writer
+// works; its state is the writer's alone.
+func (s *Store) lookup(id uint32) *claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claims[id]
+}
+
 // claim is the work's own copy of a claim's state; a claim not known begins empty.
 func (w *work) claim(id uint32) *claimState {
 	c := w.claims[id]
 	if c == nil {
 		c = &claimState{}
-		if known := w.s.claims[id]; known != nil {
+		if known := w.s.lookup(id); known != nil {
 			*c = known.claimState
 		}
 		w.claims[id] = c
@@ -280,16 +288,15 @@ func (s *Store) DropClaim(claim uint32, b *Batch) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
 	var stage *Stage
+	top := uint32(1) // a generation that no stage has taken, or will take
+	s.mu.Lock()
 	if c := s.claims[claim]; c != nil {
-		stage = c.stage
+		c.taken = max(c.taken, c.gen) + 1
+		stage, top = c.stage, c.taken
 	}
+	s.mu.Unlock()
 	err := s.commit(b, func(w *work) error {
-		c := w.claim(claim)
-		top := c.gen
-		if known := s.claims[claim]; known != nil {
-			top = max(top, known.taken)
-		}
-		*c = claimState{gen: top + 1, floor: top + 1, dropped: true}
+		*w.claim(claim) = claimState{gen: top, floor: top, dropped: true}
 		w.edited[claim] = true
 		return nil
 	})

@@ -45,7 +45,7 @@ func (s *Store) commitStage(st *Stage, cookie []byte, server string, first dit.C
 		return errors.New("an entry was staged during the commit")
 	}
 	s.renew(s.meta, nil) // b may touch entries just staged
-	c := s.claims[st.claim]
+	c := s.lookup(st.claim)
 	if err := st.compute(context.Background(), s.view.txn, &c.claimState, c.edits); err != nil {
 		return err
 	}
