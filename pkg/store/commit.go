@@ -59,6 +59,15 @@ func (w *work) set(key, value []byte) error {
 	return w.txn.Set(key, seal(key, value))
 }
 
+// untake gives a generation back that was taken in vain, if none was taken since.
+func (s *Store) untake(claim, gen uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.claims[claim]; c != nil && c.taken == gen {
+		c.taken--
+	}
+}
+
 // lookup finds a claim. Sessions make new ones (see Stage) while the writer
 // works; its state is the writer's alone.
 func (s *Store) lookup(id uint32) *claim {
@@ -301,6 +310,7 @@ func (s *Store) DropClaim(claim uint32, b *Batch) error {
 		return nil
 	})
 	if err != nil {
+		s.untake(claim, top)
 		return fmt.Errorf("drop claim %d from store %s: %w", claim, s.dir, err)
 	}
 	if stage != nil {
