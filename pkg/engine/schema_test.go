@@ -3,6 +3,7 @@ package engine
 import (
 	"log/slog"
 	"maps"
+	"strings"
 	"testing"
 
 	"shaft/internal/ldaptest"
@@ -25,7 +26,7 @@ func (w *world) extend(text string) {
 	w.open()
 }
 
-// R3, R17, R24: after a schema file was added a name is found as it was entered, its
+// R3, R4, R24: after a schema file was added a name is found as it was entered, its
 // content is whole, and another claim on it joins its queue.
 func TestNameAfterSchemaFileWasAdded(t *testing.T) {
 	for _, again := range []string{"color=Red", "colour=Red"} {
@@ -117,5 +118,38 @@ func TestBaseAfterSchemaFileWasAdded(t *testing.T) {
 		w.awaitEqual(srv, suffix, "cn=x,color=Red")
 		w.check()
 		w.checkStored()
+	}
+}
+
+// R4, R56: a schema file that makes two stored names one is refused with what to
+// do, nothing is changed, and without the file all is as before.
+func TestSchemaThatMakesTwoNamesOne(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
+	w := newWorld(t)
+	w.add("one", "color=Red", w.source(s, suffix))
+	w.add("two", "colour=Red", w.source(s, suffix))
+	w.awaitLive("color=Red")
+	w.awaitLive("colour=Red")
+	last := w.e
+	w.close()
+	before := w.printOf(last.Version())
+	known := w.schema
+	more, err := known.Extend(schema.File{Name: "more.schema", Text: []byte(colour)})
+	must(t, err)
+	st, err := store.Open(w.dir, store.Options{})
+	must(t, err)
+	base, err := dit.ParseDN(more, baseDN)
+	must(t, err)
+	e, err := Open(Options{Store: st, Schema: more, BaseDN: base})
+	if err == nil {
+		e.Close()
+		t.Error("two names became one, and nothing was said")
+	} else if !strings.Contains(err.Error(), "start without the schema file") {
+		t.Errorf("the refusal does not say what to do: %v", err)
+	}
+	must(t, st.Close())
+	w.open()
+	if after := w.print(); after != before {
+		t.Errorf("the refused start changed the tree\n%s", firstDifference(before, after))
 	}
 }
