@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -552,6 +553,7 @@ func TestFlood(t *testing.T) {
 	healthy := w.neighbour()
 	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
 	flooding := make(chan struct{})
+	begun := sync.OnceFunc(func() { close(flooding) }) // the restart at the end is flooded too
 	put := func(p *syncrepl.Provider, i, n int, cookie []byte) error {
 		return p.Entry(syncrepl.StateModify, testUUID(i), fmt.Sprintf("cn=%d,%s", i, suffix),
 			runOf1("objectClass: organizationalRole", fmt.Sprint("cn: ", i), fmt.Sprint("description: ", n)), cookie)
@@ -565,7 +567,7 @@ func TestFlood(t *testing.T) {
 		for n := 1; n <= changes && err == nil; n++ {
 			err = put(p, n%entries, n, fmt.Append(nil, "c", n))
 			if n == changes/10 {
-				close(flooding)
+				begun()
 			}
 		}
 		return true, err
