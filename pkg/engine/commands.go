@@ -19,7 +19,9 @@ type Added struct {
 	Name         string          `json:"name"`     // absolute
 	Position     int             `json:"position"` // in the name's queue; 0 is the head
 	Check        []upstream.Step `json:"check"`
+	Found        []Found         `json:"found,omitempty"` // of a list
 	Warnings     []string        `json:"warnings"`
+	Task         uint64          `json:"task,omitempty"`
 	DryRun       bool            `json:"dry_run,omitempty"`
 }
 
@@ -28,6 +30,7 @@ type Removed struct {
 	ID       string   `json:"id"`
 	Names    []string `json:"names"` // that lost a claim
 	Warnings []string `json:"warnings"`
+	Task     uint64   `json:"task,omitempty"`
 	DryRun   bool     `json:"dry_run,omitempty"`
 }
 

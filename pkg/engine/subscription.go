@@ -12,21 +12,28 @@ import (
 	"shaft/pkg/upstream"
 )
 
-// Subscription is what an operator enters (a tree: one remote subtree at one
-// local name). Its JSON is the store's record and the API's form.
+// Subscription is what an operator enters: a tree (one remote subtree at one
+// local name) or a list (a search; each entry that it finds becomes a subtree). Its JSON is the store's record and the API's form.
 type Subscription struct {
 	ID   string `json:"id"`
-	Kind string `json:"kind"` // "tree"
-	// Name is the local name as entered; claims hold the absolute one.
+	Kind string `json:"kind"` // KindTree or KindList
+	// Name is the local name as entered, of a list its template; claims hold the absolute one.
 	Name   string          `json:"name"`
 	URL    string          `json:"url"` // Source in one line, without credentials
 	Source upstream.Source `json:"source"`
+	// ContentFilter and ContentAttributes are the content's, of a list's claims:
+	// everything when they are empty (R18). The Source's belong to the list's own search.
+	ContentFilter     string   `json:"content_filter,omitempty"`
+	ContentAttributes []string `json:"content_attributes,omitempty"`
 	// NoDNRewrite leaves DN values inside the moved subtree as they are (R6).
 	NoDNRewrite bool `json:"no_dn_rewrite,omitempty"`
 }
 
-// KindTree is the one kind of subscription so far.
-const KindTree = "tree"
+// The kinds of subscriptions.
+const (
+	KindTree = "tree"
+	KindList = "list"
+)
 
 // size is about how many bytes the record takes.
 func (s *Subscription) size() int {

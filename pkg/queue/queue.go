@@ -29,6 +29,8 @@ type Claim struct {
 	Good         bool    `json:"good"`             // a refresh completed: there is last-known-good content
 	Online       bool    `json:"online"`           // the last link fact
 	Reason       string  `json:"reason,omitempty"` // why it is down, in words; empty before the first link fact
+	Entry        string  `json:"entry,omitempty"`  // of a list's claim: the found entry's UUID
+	Base         string  `json:"base,omitempty"`   // of a list's claim: its remote base, the found entry's DN
 }
 
 // Name is one published name with its queue, head first. Never empty. Like a
@@ -48,7 +50,9 @@ type State struct {
 	BaseText string // the base DN as given
 	Claims   map[ClaimID]*Claim
 	Names    map[string]*Name // by Norm
-	Next     uint32           // next claim number; the first is 1
+	Lists    map[string]*List
+	Members  map[string]map[string]*Member // by list, then by the entry's UUID
+	Next     uint32                        // next claim number; the first is 1
 
 	changed map[string]bool // names of the records that the last Apply or Renorm touched
 }
@@ -58,6 +62,7 @@ func NewState() *State {
 	return &State{
 		Claims: make(map[ClaimID]*Claim),
 		Names:  make(map[string]*Name),
-		Next:   1,
+		Lists:  make(map[string]*List), Members: make(map[string]map[string]*Member),
+		Next: 1,
 	}
 }

@@ -20,9 +20,12 @@ const (
 
 // Options for links, checks and probes. Zero fields get the defaults.
 type Options struct {
-	Log         *slog.Logger                                                           // discards
-	Dial        func(ctx context.Context, network, address string) (net.Conn, error)   // a net.Dialer's
-	Resolve     func(ctx context.Context, host string) (addresses []string, err error) // the system's resolver; used by Check alone
+	Log         *slog.Logger                                                               // discards
+	Dial        func(ctx context.Context, network, address string) (net.Conn, error)       // a net.Dialer's
+	Resolve     func(ctx context.Context, host string) (addresses []string, err error)     // the system's resolver; used by Check alone
+	LookupSRV   func(ctx context.Context, service, proto, name string) ([]*net.SRV, error) // the system's resolver, unordered or ordered
+	Instance    string                                                                     // our own shaftInstance: a server that is it, or follows it, is refused (R17)
+	Pool        *Pool                                                                      // shares connections between links; nil: one for each
 	Now         func() time.Time
 	After       func(d time.Duration) <-chan time.Time // timer of pauses between tries; tests inject
 	Rand        func() float64                         // in [0,1), for the jitter of those pauses

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/schema"
@@ -15,9 +16,11 @@ import (
 // Source is where content comes from: the record that an LDAP URL and the
 // separate fields both make (R8). Its JSON is what the store keeps.
 type Source struct {
-	Protocol     string   `json:"protocol"` // ldap or ldaps
-	Host         string   `json:"host"`     // a name or an address, without brackets
-	Port         int      `json:"port"`     // 389 or 636 when none was given
+	Protocol     string   `json:"protocol"`          // ldap, ldaps or ldapi
+	Host         string   `json:"host,omitempty"`    // a name or an address, without brackets; none for ldapi
+	Port         int      `json:"port"`              // 389 or 636 when none was given
+	Socket       string   `json:"socket,omitempty"`  // path of an ldapi socket
+	Servers      []Server `json:"servers,omitempty"` // further servers of the same content, in order (R13)
 	Base         string   `json:"base"`
 	Attributes   []string `json:"attributes,omitempty"` // empty: all
 	Filter       string   `json:"filter"`               // AllEntries when none was given
@@ -26,6 +29,40 @@ type Source struct {
 	BindDN       string   `json:"bind_dn,omitempty"`
 	PasswordFile string   `json:"password_file,omitempty"` // its first line is the password
 	CAFile       string   `json:"ca_file,omitempty"`       // PEM; the system's roots when empty
+	SASLExternal bool     `json:"sasl_external,omitempty"` // SASL EXTERNAL, over TLS with a certificate or ldapi (R10)
+	CertFile     string   `json:"certificate,omitempty"`   // PEM, shown to the server
+	KeyFile      string   `json:"key,omitempty"`           // PEM
+	// Poll is how often a server without SyncRepl is read (R12); 0: never.
+	Poll Interval `json:"poll,omitempty"`
+	// NewCookieEnds takes a newcookie as the end of a refresh (ApacheDS).
+	NewCookieEnds bool `json:"newcookie_ends_refresh,omitempty"`
+	// UUIDFromDN makes up a UUID from the DN of an entry that comes without one.
+	UUIDFromDN bool `json:"uuid_from_dn,omitempty"`
+}
+
+// Server is one more place where a source's content is to be had. The search,
+// the credentials and what TLS verifies against are the source's.
+type Server struct {
+	Protocol string `json:"protocol"`
+	Host     string `json:"host,omitempty"`
+	Port     int    `json:"port"`
+	Socket   string `json:"socket,omitempty"`
+}
+
+// Interval is a time span whose JSON is a string as time.ParseDuration reads it.
+type Interval time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (i Interval) MarshalText() ([]byte, error) { return []byte(time.Duration(i).String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (i *Interval) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%.200q is no time span; 30s, 5m and 1h are", text)
+	}
+	*i = Interval(d)
+	return nil
 }
 
 const (

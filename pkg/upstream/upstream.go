@@ -21,6 +21,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"shaft/pkg/syncrepl"
@@ -35,6 +36,7 @@ const (
 	Connecting  State = "connecting"
 	Refreshing  State = "refreshing"
 	Live        State = "live"
+	Polling     State = "polling" // read at intervals: the server has no SyncRepl
 	Down        State = "down"
 	Unsupported State = "unsupported"
 )
@@ -45,10 +47,15 @@ type Status struct {
 	Since       time.Time // when this state began; retries that fail do not move it
 	LastContact time.Time // last octet that came from the server, or probe that succeeded
 	Reason      string    // in words, while Down or Unsupported; at most 512 printable characters
+	Server      string    // the latest that was connected to: "host:port", or the path of a socket
+	Entries     int       // taken so far in this refresh; afterwards what the last one brought
+	// Instances names the Shaft that the server is and those that it follows,
+	// transitively (R17); none for other servers.
+	Instances []string
 }
 
 // Online tells whether the server answers.
-func (s Status) Online() bool { return s.State == Refreshing || s.State == Live }
+func (s Status) Online() bool { return s.State == Refreshing || s.State == Live || s.State == Polling }
 
 // Feed is what a link asks of whoever takes the content. All its methods are
 // called on the link's one goroutine.
@@ -62,4 +69,11 @@ type Feed interface {
 	End(err error)
 	// Report tells a change of status; it must not block.
 	Report(Status)
+}
+
+// Collect runs one refresh of the source and ends: by SyncRepl's refreshOnly
+// where the server has it, else by a paged search. For dry runs and audits. Begin's
+// cookie is not sent: it is always a full load.
+func Collect(ctx context.Context, src Source, feed Feed, o Options) error {
+	return errors.New("not built")
 }

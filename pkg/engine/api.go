@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"shaft/pkg/queue"
+	"shaft/pkg/upstream"
+)
+
+// Actor is who wants a change, for the record (R47).
+type Actor struct {
+	Who string // "uid 0 (root) over the control socket", a login, "shaft" itself
+	Why string // the reason given; "" for none
+}
+
+type actorKey struct{}
+
+// WithActor marks the commands that run under ctx.
+func WithActor(ctx context.Context, a Actor) context.Context {
+	return context.WithValue(ctx, actorKey{}, a)
+}
+
+// Task is the record of one change, by any door or by Shaft itself (R47).
+type Task struct {
+	ID      uint64     `json:"id"`
+	What    string     `json:"what"`   // "subscription add", "refresh", "list change"
+	Target  string     `json:"target"` // a subscription, a claim or a name
+	Who     string     `json:"who"`
+	Why     string     `json:"why,omitempty"`
+	Began   time.Time  `json:"began"`
+	Ended   *time.Time `json:"ended,omitempty"`
+	State   string     `json:"state"` // running, done, refused, failed
+	Steps   []TaskStep `json:"steps"`
+	Outcome string     `json:"outcome,omitempty"` // in words
+	Advice  string     `json:"advice,omitempty"`  // what to do about a failure
+	Entries int        `json:"entries,omitempty"` // progress of a refresh: taken so far
+	Rate    float64    `json:"rate,omitempty"`    // entries a second
+}
+
+// TaskStep is one step of a task.
+type TaskStep struct {
+	At     time.Time `json:"at"`
+	Name   string    `json:"name"`
+	OK     bool      `json:"ok"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+// Found is what a list makes of one found entry.
+type Found struct {
+	Entry    string      `json:"entry"` // entryUUID
+	DN       string      `json:"dn"`    // remote
+	Names    []FoundName `json:"names"`
+	Problems []string    `json:"problems,omitempty"` // why names are not made (R20)
+}
+
+// FoundName is one name of a found entry.
+type FoundName struct {
+	Name       string        `json:"name"`
+	Claim      queue.ClaimID `json:"claim,omitempty"` // none in a dry run
+	Outcome    string        `json:"outcome"`         // appears, clashes, suppressed, fails
+	Detail     string        `json:"detail,omitempty"`
+	Suppressed bool          `json:"suppressed,omitempty"`
+}
+
+// Changed is the outcome of changing a subscription.
+type Changed struct {
+	Subscription Subscription    `json:"subscription"`
+	Fields       []string        `json:"fields"` // that differ now
+	Effect       string          `json:"effect"` // in words: what follows from it
+	Check        []upstream.Step `json:"check"`
+	Found        []Found         `json:"found,omitempty"` // of a list, in a dry run
+	Warnings     []string        `json:"warnings"`
+	Task         uint64          `json:"task,omitempty"`
+	DryRun       bool            `json:"dry_run,omitempty"`
+}
+
+// Document is what export prints and apply takes: all that operators entered (R54).
+type Document struct {
+	Subscriptions []Subscription `json:"subscriptions"` // in the order of their claims
+}
+
+// Applied is the outcome of an apply: all of it, or nothing of it.
+type Applied struct {
+	Added     []string `json:"added"`
+	Changed   []string `json:"changed"`
+	Removed   []string `json:"removed"`
+	Unchanged []string `json:"unchanged"`
+	Warnings  []string `json:"warnings"`
+	Task      uint64   `json:"task,omitempty"`
+	DryRun    bool     `json:"dry_run,omitempty"`
+}
+
+// Resynced is the outcome of a resync; of its dry run, which compares entryUUID and entryCSN
+// by a plain search and changes nothing, an audit.
+type Resynced struct {
+	DN       string        `json:"dn"`
+	Claim    queue.ClaimID `json:"claim"`
+	Audited  bool          `json:"audited"`
+	Same     int           `json:"same"`
+	Missing  []string      `json:"missing"` // remote DNs that are not here; at most 100 of each
+	Surplus  []string      `json:"surplus"` // that are here and not there
+	Differ   []string      `json:"differ"`  // with another entryCSN or another DN
+	Counts   [3]int        `json:"counts"`  // of missing, surplus, differ
+	Warnings []string      `json:"warnings"`
+	Task     uint64        `json:"task,omitempty"`
+	DryRun   bool          `json:"dry_run,omitempty"`
+}
+
+// Happening is one line of a name's history.
+type Happening struct {
+	At    time.Time     `json:"at"`
+	Claim queue.ClaimID `json:"claim"`
+	What  string        `json:"what"` // up, down, refreshed, claimed, removed, moved
+	Why   string        `json:"why,omitempty"`
+}
+
+var errNotBuilt = errors.New("not built")
+
+// SetSubscription changes fields of a subscription: by their names on the command
+// line, each with its new value; "" takes it back to its default.
+func (e *Engine) SetSubscription(ctx context.Context, id string, fields map[string]string, dryRun bool) (*Changed, error) {
+	return nil, errNotBuilt
+}
+
+// Export gives all that operators entered.
+func (e *Engine) Export(ctx context.Context) (*Document, error) { return nil, errNotBuilt }
+
+// Apply makes the subscriptions those of the document: all, or none where one is
+// wrong. What the document lacks stays, unless prune.
+func (e *Engine) Apply(ctx context.Context, d Document, prune, dryRun bool) (*Applied, error) {
+	return nil, errNotBuilt
+}
+
+// Tasks lists tasks, newest first.
+func (e *Engine) Tasks(ctx context.Context) ([]Task, error) { return nil, errNotBuilt }
+
+// Task gives one.
+func (e *Engine) Task(ctx context.Context, id uint64) (*Task, error) { return nil, errNotBuilt }
+
+// ResyncName loads a name's head again in full; its dry run is an audit.
+func (e *Engine) ResyncName(ctx context.Context, dn string, dryRun bool) (*Resynced, error) {
+	return nil, errNotBuilt
+}
+
+// RemoveName removes the head's subscription if it is a tree, and suppresses the
+// claim if it is a list's (R23).
+func (e *Engine) RemoveName(ctx context.Context, dn string, dryRun bool) (*Removed, error) {
+	return nil, errNotBuilt
+}
+
+// History lists what happened to a name and its claims, newest first.
+func (e *Engine) History(ctx context.Context, dn string) ([]Happening, error) {
+	return nil, errNotBuilt
+}
+
+// Members lists what a list found, by DN.
+func (e *Engine) Members(ctx context.Context, id string) ([]Found, error) { return nil, errNotBuilt }
+
+// Instance is this store's id, and Upstreams the ids of the Shafts that are
+// followed, transitively: what the root DSE shows (R17). Both may be called by anyone at any time.
+func (e *Engine) Instance() string { return "" }
+
+// Upstreams: see Instance.
+func (e *Engine) Upstreams() []string { return nil }
