@@ -21,6 +21,13 @@ type conn struct {
 	ldap *ldap.Conn
 	goes sync.WaitGroup // requests beside the search
 	stop func() bool    // ends the watch over the context
+
+	// server is which of the source's servers this is: "host:port", or the
+	// path of a socket. Cookies are kept by it.
+	server string
+	// instances are the Shaft that the server is and those that it follows
+	// (R17); none for other servers.
+	instances []string
 }
 
 // open connects, speaks TLS where the source has it, and binds. Ending ctx
@@ -35,6 +42,7 @@ func open(ctx context.Context, src Source, o Options, contact func()) (*conn, er
 		return nil, err
 	}
 	c := newConn(ctx, secured, raw, o, contact)
+	c.server = src.server()
 	if err := c.bind(src, o); err != nil {
 		c.close()
 		return nil, err

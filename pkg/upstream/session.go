@@ -17,7 +17,7 @@ func (l *linkImpl) session(ctx context.Context, feed Feed) (lived bool, err erro
 		return false, err
 	}
 	defer c.close()
-	cookie, sink, err := feed.Begin(ctx, l.src.server())
+	cookie, sink, err := feed.Begin(ctx, c.server)
 	if err != nil {
 		return false, err
 	}
