@@ -16,8 +16,9 @@ import (
 const (
 	// maxRequest bounds a request; the largest that is sent here is a search.
 	maxRequest = 1 << 20
-	// maxOps bounds the operations of one connection that run at a time.
-	maxOps = 64
+	// maxOps bounds the searches of one connection that run at a time: more than
+	// the entries that a list finds in any test.
+	maxOps = 4096
 	// writePatience is how long a peer may take to read what it asked for.
 	writePatience = 30 * time.Second
 )

@@ -22,6 +22,7 @@ type content struct {
 	suffix dit.DN
 	sid    int
 	now    func() time.Time
+	noUUID bool // entries are sent without
 
 	byDN    map[string]*entry // by normal form
 	byUUID  map[dit.UUID]*entry
@@ -118,7 +119,7 @@ func (c *content) add(r ldif.Record, initial bool) error {
 	case !dn.Equal(c.suffix) && c.byDN[dn.Parent().Norm()] == nil:
 		return fmt.Errorf("%q has no parent", r.DN)
 	}
-	e := &entry{dn: dn, sequence: c.arrived}
+	e := &entry{dn: dn, sequence: c.arrived + 1}
 	for _, a := range collect(r) {
 		t := c.schema.Attribute(a.name)
 		switch {
@@ -255,7 +256,12 @@ func (c *content) operational(e *entry) dit.Run {
 	if c.kids[e.dn.Norm()] > 0 {
 		has = "TRUE"
 	}
-	run := dit.AppendAttr(slices.Clip(e.operRun), "hasSubordinates", has)
+	var run dit.Run
+	if !c.noUUID {
+		run = dit.AppendAttr(run, "entryUUID", e.uuid.String())
+	}
+	run = append(run, e.operRun...)
+	run = dit.AppendAttr(run, "hasSubordinates", has)
 	if e.dn.Equal(c.suffix) {
 		run = dit.AppendAttr(run, "contextCSN", c.csnText(c.last))
 	}

@@ -18,8 +18,8 @@ type entry struct {
 	attrs    []attr // user attributes
 	oper     []attr // kept operational attributes, those computed apart
 	userRun  dit.Run
-	operRun  dit.Run // with what is computed, hasSubordinates and contextCSN apart
-	sequence int     // in which order it came, parents first
+	operRun  dit.Run // with what is computed; entryUUID, hasSubordinates and contextCSN apart
+	sequence int     // in which order it came, parents first; from 1
 }
 
 type attr struct {
@@ -114,7 +114,6 @@ func (e *entry) encode(s *schema.Schema) {
 	if c := s.StructuralClass(classes); c != "" {
 		e.operRun = dit.AppendAttr(e.operRun, "structuralObjectClass", c)
 	}
-	e.operRun = dit.AppendAttr(e.operRun, "entryUUID", e.uuid.String())
 	for _, a := range e.oper {
 		e.operRun = dit.AppendAttrBytes(e.operRun, []byte(a.name), a.values...)
 	}

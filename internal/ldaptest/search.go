@@ -1,6 +1,7 @@
 package ldaptest
 
 import (
+	"maps"
 	"slices"
 
 	"shaft/pkg/ber"
@@ -20,6 +21,7 @@ type search struct {
 	matcher *dit.Matcher
 	sel     *dit.Selection
 	sync    *syncrepl.Request // nil: plain
+	page    *page             // nil: all at once
 }
 
 // search decodes a request and starts its goroutine; what is malformed in an
@@ -35,7 +37,7 @@ func (c *conn) search(m request) error {
 		return fail(invalidDNSyntax, "invalid DN")
 	}
 	for _, ctl := range m.controls {
-		known := ctl.oid == syncrepl.OIDManageDsaIT || ctl.oid == syncrepl.OIDSyncRequest && !c.server.o.NoSync
+		known := ctl.oid == syncrepl.OIDManageDsaIT || ctl.oid == oidPaged || ctl.oid == syncrepl.OIDSyncRequest && !c.server.o.NoSync
 		if ctl.critical && !known {
 			return fail(unavailableCritical, "critical extension is not recognized")
 		}
@@ -47,6 +49,14 @@ func (c *conn) search(m request) error {
 		}
 		if q.deref == 1 || q.deref == 3 { // RFC 4533 section 3.5.2
 			return fail(protocolError, "aliases are not followed while synchronizing")
+		}
+		if c.server.o.NoPersist && q.sync.Mode == syncrepl.RefreshAndPersist {
+			return fail(unwillingToPerform, "refreshOnly is the mode that this server has")
+		}
+	}
+	if ctl := m.find(oidPaged); ctl != nil {
+		if q.page, err = parsePage(ctl.value); err != nil || q.sync != nil {
+			return fail(protocolError, "paged results control value could not be decoded, or stands beside the Sync control")
 		}
 	}
 	if c.server.o.RequireBind && c.bound == "" && !q.dn.IsEmpty() {
@@ -81,9 +91,14 @@ func (q *search) run() error {
 		s.stats.Searches++
 	}
 	number = s.stats.SyncSearches + s.stats.Searches
+	if q.page != nil {
+		s.stats.Paged++
+	}
+	s.stats.Running++
 	script := s.script
 	s.wake()
 	s.mu.Unlock()
+	defer s.count(func(st *Stats) { st.Running-- })
 	if script != nil {
 		handled, err := script(Search{Base: q.base, Scope: q.scope, Filter: q.filter, Attributes: q.attrs,
 			Sync: q.sync, Number: number, Done: q.op.ctx.Done()}, p)
@@ -148,43 +163,75 @@ func (q *search) attributes(e *entry) []byte {
 	return q.sel.Append(out, q.conn.server.content.operational(e), true, q.typesOnly)
 }
 
+// limit is how many entries the search may find; 0 is no limit.
+func (q *search) limit() int {
+	server := q.conn.server.o.SizeLimit
+	if q.page != nil || server == 0 {
+		return q.sizeLimit
+	}
+	if q.sizeLimit == 0 {
+		return server
+	}
+	return min(q.sizeLimit, server)
+}
+
 // plain answers a search without the Sync control.
 func (q *search) plain() error {
 	if q.scope == 0 && (q.dn.IsEmpty() || q.dn.Norm() == subschemaNorm(q.conn.server)) {
 		return q.special()
 	}
-	frames, code, matched := q.collect()
-	for _, f := range frames {
-		if err := q.write(f); err != nil {
+	f := q.collect()
+	for _, frame := range f.frames {
+		if err := q.write(frame); err != nil {
 			return err
 		}
 	}
-	return q.write(result(q.id, opDone, code, matched, ""))
+	if q.page == nil {
+		return q.write(result(q.id, opDone, f.code, f.matched, ""))
+	}
+	return q.write(q.page.done(q.id, f))
 }
 
-// collect encodes all entries that are found, at one moment.
-func (q *search) collect() (frames [][]byte, code int, matched string) {
+// found is what a plain search, or a page of it, comes to.
+type found struct {
+	frames  [][]byte
+	code    int
+	matched string
+	next    int // a page: sequence of its last entry when more follow, else 0
+}
+
+// collect encodes all entries that are found, at one moment; of a paged search
+// those behind the entry that the page before ended with.
+func (q *search) collect() (f found) {
 	s := q.conn.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.content.byDN[q.dn.Norm()] == nil {
+		f.code = noSuchObject
 		for dn := q.dn; !dn.IsEmpty(); dn = dn.Parent() {
 			if s.content.byDN[dn.Norm()] != nil {
-				return nil, noSuchObject, dn.String()
+				f.matched = dn.String()
+				break
 			}
 		}
-		return nil, noSuchObject, ""
+		return f
 	}
+	last := 0
 	for _, e := range s.content.sorted() {
-		if !q.covers(e) {
+		switch {
+		case q.page != nil && e.sequence <= q.page.after || !q.covers(e):
 			continue
+		case q.page != nil && len(f.frames) == q.page.holds(s.o.PageLimit):
+			f.next = last
+			return f
+		case q.page == nil && q.limit() > 0 && len(f.frames) == q.limit():
+			f.code = sizeLimitExceeded
+			return f
 		}
-		if q.sizeLimit > 0 && len(frames) == q.sizeLimit {
-			return frames, sizeLimitExceeded, ""
-		}
-		frames = append(frames, appendEntry(nil, q.id, e.dn.String(), q.attributes(e)))
+		f.frames = append(f.frames, appendEntry(nil, q.id, e.dn.String(), q.attributes(e)))
+		last = e.sequence
 	}
-	return frames, success, ""
+	return f
 }
 
 func appendEntry(dst []byte, id int64, dn string, attrs []byte) []byte {
@@ -211,7 +258,7 @@ func (q *search) special() error {
 	var user, oper dit.Run
 	if q.dn.IsEmpty() {
 		user = dit.AppendAttr(user, "objectClass", "top")
-		oper = s.rootDSE()
+		oper = s.rootRun()
 	} else {
 		user = dit.AppendAttr(user, "objectClass", "top", "subentry", "subschema")
 		user = dit.AppendAttr(user, "cn", "Subschema")
@@ -228,9 +275,9 @@ func (q *search) special() error {
 	return q.write(result(q.id, opDone, success, "", ""))
 }
 
-func (s *Server) rootDSE() dit.Run {
-	controls := []string{syncrepl.OIDManageDsaIT}
-	if !s.o.NoSync {
+func (s *Server) rootRun() dit.Run {
+	controls := []string{syncrepl.OIDManageDsaIT, oidPaged}
+	if !s.o.NoSync || s.o.SyncAdvertised {
 		controls = append(controls, syncrepl.OIDSyncRequest)
 	}
 	extensions := []string{oidWhoAmI, oidCancel}
@@ -243,5 +290,13 @@ func (s *Server) rootDSE() dit.Run {
 	run = dit.AppendAttr(run, "supportedExtension", extensions...)
 	run = dit.AppendAttr(run, "supportedFeatures", "1.3.6.1.4.1.4203.1.5.1") // "+" (RFC 3673)
 	run = dit.AppendAttr(run, "supportedLDAPVersion", "3")
-	return dit.AppendAttr(run, "subschemaSubentry", subschemaDN)
+	run = dit.AppendAttr(run, "subschemaSubentry", subschemaDN)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(s.rootDSE)) {
+		if len(s.rootDSE[name]) > 0 {
+			run = dit.AppendAttr(run, name, s.rootDSE[name]...)
+		}
+	}
+	return run
 }

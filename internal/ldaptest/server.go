@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -32,9 +33,23 @@ type Options struct {
 	// PresentPhase has every refresh with a cookie be a present phase, as
 	// without a session log.
 	PresentPhase bool
-	// NoSync leaves content synchronization out: 12 when it is critical.
-	NoSync bool
-	Now    func() time.Time // time.Now when nil
+	// NoSync leaves content synchronization out: 12 when it is critical, a plain
+	// search when it is not. SyncAdvertised has the root DSE name the control all
+	// the same, as slapd does without its overlay.
+	NoSync         bool
+	SyncAdvertised bool
+	// NoPersist refuses refreshAndPersist with 53; refreshOnly is answered.
+	NoPersist bool
+	// NoUUID leaves entryUUID out of all that is sent; the Sync State control
+	// has to name one still.
+	NoUUID bool
+	// SizeLimit is how many entries a search may find unless it is paged: behind
+	// them it ends with 4, a refresh too. PageLimit is how many a page holds at
+	// most, however many were asked for. 0 is no limit.
+	SizeLimit, PageLimit int
+	// RootDSE are more operational attributes of the root DSE; SetRootDSE changes them.
+	RootDSE map[string][]string
+	Now     func() time.Time // time.Now when nil
 }
 
 // Stats count what happened since the start.
@@ -42,9 +57,11 @@ type Stats struct {
 	Connections    int // accepted
 	Open           int // of these, still open
 	Binds          int // that succeeded
-	Searches       int // plain ones
+	Searches       int // plain ones, a page each
+	Paged          int // of these, pages (RFC 2696)
 	SyncSearches   int
-	Persisting     int      // searches that are in their persist stage now
+	Running        int      // searches that are being answered now, plain or not
+	Persisting     int      // of these, sync searches that are in their persist stage now
 	Cookies        []string // of each sync search, "" for none
 	RefreshEntries int      // entries with attributes sent in refresh stages
 	PersistEntries int      // and in persist stages
@@ -74,6 +91,7 @@ type Server struct {
 
 	mu       sync.Mutex // for all below
 	content  *content
+	rootDSE  map[string][]string
 	moved    chan struct{} // closed and renewed whenever anything below or in content changes
 	listener net.Listener
 	conns    map[*conn]struct{}
@@ -102,8 +120,10 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, address: "127.0.0.1:0", cut: -1, conns: map[*conn]struct{}{}, moved: make(chan struct{})}
+	s := &Server{o: o, address: "127.0.0.1:0", cut: -1, conns: map[*conn]struct{}{},
+		moved: make(chan struct{}), rootDSE: maps.Clone(o.RootDSE)}
 	s.content = newContent(o.Schema, suffix, o.SID, o.Now)
+	s.content.noUUID = o.NoUUID
 	if err := s.content.load(o.LDIF, true); err != nil {
 		return nil, fmt.Errorf("content of %q: %w", o.Suffix, err)
 	}
@@ -256,6 +276,16 @@ func (s *Server) Delete(dn string) error {
 	return s.write(func(c *content) error { return c.remove(dn) })
 }
 
+// SetRootDSE sets an operational attribute of the root DSE; without values it goes.
+func (s *Server) SetRootDSE(attribute string, values ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rootDSE == nil {
+		s.rootDSE = map[string][]string{}
+	}
+	s.rootDSE[attribute] = values
+}
+
 // Len is how many entries there are.
 func (s *Server) Len() int {
 	s.mu.Lock()
@@ -320,4 +350,4 @@ func (s *Server) admit(l net.Listener, nc net.Conn) {
 
 // maxConns bounds the connections: far more than a test opens, far fewer than
 // there are descriptors.
-const maxConns = 256
+const maxConns = 1024

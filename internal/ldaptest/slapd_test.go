@@ -18,7 +18,7 @@ func TestStoryOnBothServers(t *testing.T) {
 	for _, c := range []struct {
 		suffix, ldif string
 		entries      int
-	}{{RedHatSuffix, RedHatLDIF, 6}, {SuSeSuffix, SuSeLDIF, 3}, {DebianSuffix, DebianLDIF, 7}} {
+	}{{RedHatSuffix, RedHatLDIF, 6}, {SuSeSuffix, SuSeLDIF, 3}, {DebianSuffix, DebianLDIF, 7}, {DpkgSuffix, DpkgLDIF, 10}} {
 		scripted := start(t, Options{Suffix: c.suffix, LDIF: c.ldif})
 		slapd := StartSlapd(t, SlapdOptions{Suffix: c.suffix, LDIF: c.ldif})
 		args := []string{"-o", "ldif-wrap=no", "-LLL", "-b", c.suffix, "*", "structuralObjectClass", "entryDN", "hasSubordinates"}

@@ -43,6 +43,7 @@ const (
 	RedHatSuffix = "o=RedHat,c=US"
 	SuSeSuffix   = "o=SuSe,c=DE"
 	DebianSuffix = "dc=debian,dc=org"
+	DpkgSuffix   = "dc=all,dc=dpkg,dc=org"
 )
 
 // RedHatLDIF lists two distributions below RedHatSuffix.
@@ -132,4 +133,60 @@ dn: pkgName=slapd,cn=Jessie,dc=debian,dc=org
 objectClass: LinuxPackage
 pkgName: slapd
 pkgVersion: 2.4.40+dfsg-1+deb8u5
+`
+
+// DpkgLDIF lists the distributions that use dpkg, below DpkgSuffix: releases in
+// a container for each distribution. The containers have a cn too and are of
+// another class, so that ((objectClass=LinuxDistribution)(cn=*)) finds the
+// releases alone.
+const DpkgLDIF = `dn: dc=all,dc=dpkg,dc=org
+objectClass: organization
+objectClass: dcObject
+o: dpkg
+dc: all
+description: Distributions that use dpkg
+
+dn: cn=Debian,dc=all,dc=dpkg,dc=org
+objectClass: applicationProcess
+cn: Debian
+
+dn: cn=Wheezy,cn=Debian,dc=all,dc=dpkg,dc=org
+objectClass: LinuxDistribution
+cn: Wheezy
+distro: Debian Wheezy
+
+dn: pkgName=slapd,cn=Wheezy,cn=Debian,dc=all,dc=dpkg,dc=org
+objectClass: LinuxPackage
+pkgName: slapd
+pkgVersion: 2.4.31-2
+
+dn: cn=Squeeze,cn=Debian,dc=all,dc=dpkg,dc=org
+objectClass: LinuxDistribution
+cn: Squeeze
+distro: Debian Squeeze
+
+dn: pkgName=slapd,cn=Squeeze,cn=Debian,dc=all,dc=dpkg,dc=org
+objectClass: LinuxPackage
+pkgName: slapd
+pkgVersion: 2.4.23-7.3
+
+dn: pkgName=ldap-utils,cn=Squeeze,cn=Debian,dc=all,dc=dpkg,dc=org
+objectClass: LinuxPackage
+pkgName: ldap-utils
+pkgVersion: 2.4.23-7.3
+seeAlso: pkgName=slapd,cn=Squeeze,cn=Debian,dc=all,dc=dpkg,dc=org
+
+dn: cn=Ubuntu,dc=all,dc=dpkg,dc=org
+objectClass: applicationProcess
+cn: Ubuntu
+
+dn: cn=Kylin,cn=Ubuntu,dc=all,dc=dpkg,dc=org
+objectClass: LinuxDistribution
+cn: Kylin
+distro: Ubuntu Kylin
+
+dn: pkgName=slapd,cn=Kylin,cn=Ubuntu,dc=all,dc=dpkg,dc=org
+objectClass: LinuxPackage
+pkgName: slapd
+pkgVersion: 2.4.31-1+nmu2ubuntu8
 `

@@ -48,6 +48,9 @@ func (q *search) synchronize(p *syncrepl.Provider) error {
 	if r.code != success {
 		return p.Fail(r.code, r.words)
 	}
+	if limit := q.limit(); limit > 0 && len(r.entries) > limit {
+		r.entries, r.code = r.entries[:limit], sizeLimitExceeded
+	}
 	if len(r.deleted) > 0 {
 		if err := p.IDs(true, r.deleted, nil); err != nil {
 			return err
@@ -58,6 +61,9 @@ func (q *search) synchronize(p *syncrepl.Provider) error {
 			return err
 		}
 		q.conn.server.count(func(st *Stats) { st.RefreshEntries++ })
+	}
+	if r.code != success { // as slapd ends it: no control beside the result
+		return p.Fail(r.code, "")
 	}
 	if len(r.present) > 0 {
 		if err := p.IDs(false, r.present, nil); err != nil {
