@@ -77,6 +77,12 @@ func (e *ResultError) Error() string {
 type Options struct {
 	Sent []byte // the cookie that the search carried
 	Mode Mode
+	// NewCookieEnds takes a newcookie during the refresh as its end, for a server
+	// that sends no other (ApacheDS).
+	NewCookieEnds bool
+	// Identify makes up the UUID of an entry that comes without one; nil: such an
+	// entry ends the session.
+	Identify func(dn []byte) (dit.UUID, error)
 }
 
 // Consume reads the stream of one search until it ends, and hands it to sink.
@@ -86,7 +92,7 @@ type Options struct {
 // It waits in frames.Next only: to end it, cancel ctx and close the connection.
 // The error is then ctx's cause.
 func Consume(ctx context.Context, frames Frames, o Options, sink Sink) error {
-	c := consumer{sink: sink, mode: o.Mode, sent: o.Sent, cookie: o.Sent}
+	c := consumer{sink: sink, o: o, cookie: o.Sent}
 	var m Message
 	for !c.ended {
 		if ctx.Err() != nil {
@@ -118,8 +124,7 @@ func Consume(ctx context.Context, frames Frames, o Options, sink Sink) error {
 // consumer is the state of one search.
 type consumer struct {
 	sink Sink
-	mode Mode
-	sent []byte
+	o    Options
 
 	persist  bool   // the refresh is done
 	present  bool   // a present phase was seen
@@ -148,7 +153,7 @@ func (c *consumer) take(m *Message) error {
 	case KindIDSet:
 		return c.then(c.idSet(m), m)
 	case KindNewCookie:
-		return c.newCookie(m)
+		return c.lastCookie(m)
 	case KindRefreshDelete, KindRefreshPresent:
 		return c.refresh(m)
 	case KindDone:
@@ -168,8 +173,8 @@ func (c *consumer) entry(m *Message) error {
 	if !m.HasState {
 		return fmt.Errorf("entry %.100q without a Sync State control: %w", m.DN, ErrNotSync)
 	}
-	if m.UUID.IsZero() {
-		return fmt.Errorf("%s stage: entry %.100q has no entryUUID", c.stage(), m.DN)
+	if err := c.identify(m); err != nil {
+		return err
 	}
 	switch {
 	case m.State == StateDelete:
@@ -181,6 +186,21 @@ func (c *consumer) entry(m *Message) error {
 	}
 	c.changed, c.gathered = true, true
 	return c.sink.Put(Entry{UUID: m.UUID, DN: m.DN, Attrs: m.Attrs})
+}
+
+// identify gives an entry without a UUID the one that is made up for its DN,
+// where that is allowed.
+func (c *consumer) identify(m *Message) (err error) {
+	if !m.UUID.IsZero() {
+		return nil
+	}
+	if c.o.Identify == nil {
+		return fmt.Errorf("%s stage: entry %.100q has no entryUUID", c.stage(), m.DN)
+	}
+	if m.UUID, err = c.o.Identify(m.DN); err != nil {
+		return fmt.Errorf("%s stage: entry %.100q has no entryUUID, and none is made up for it: %w", c.stage(), m.DN, err)
+	}
+	return nil
 }
 
 // reference: what the provider names as a reference is no entry of the content,
@@ -232,6 +252,16 @@ func (c *consumer) newCookie(m *Message) error {
 	return c.sink.Cookie(c.cookie)
 }
 
+// lastCookie is a cookie that comes alone: where the operator said so, it ends
+// the refresh.
+func (c *consumer) lastCookie(m *Message) error {
+	ends := c.o.NewCookieEnds && !c.persist && c.o.Mode == RefreshAndPersist
+	if err := c.newCookie(m); err != nil || !ends {
+		return err
+	}
+	return c.refreshDone()
+}
+
 func (c *consumer) refresh(m *Message) error {
 	if c.persist {
 		return errors.New("persist stage: the refresh ended a second time")
@@ -242,7 +272,7 @@ func (c *consumer) refresh(m *Message) error {
 	if m.HasCookie {
 		c.cookie, c.told = bytes.Clone(m.Cookie), true
 	}
-	if !m.RefreshDone || c.mode == RefreshOnly {
+	if !m.RefreshDone || c.o.Mode == RefreshOnly {
 		return nil
 	}
 	return c.refreshDone()
@@ -252,7 +282,7 @@ func (c *consumer) refresh(m *Message) error {
 // content to tell, but no cookie for it, did not know the one it was sent: what
 // it left out is not what stayed.
 func (c *consumer) refreshDone() error {
-	hadCookie := !emptyCookie(c.sent)
+	hadCookie := !emptyCookie(c.o.Sent)
 	if hadCookie && (emptyCookie(c.cookie) || !c.told && (c.changed || c.present)) {
 		return fmt.Errorf("refresh stage: it ended without a cookie, though one was sent: %w", ErrReload)
 	}
@@ -271,7 +301,7 @@ func (c *consumer) done(m *Message) error {
 	switch {
 	case m.Code == ResultRefreshRequired:
 		return fmt.Errorf("%s stage: %w: %w", c.stage(), result, ErrReload)
-	case m.Code == ResultUnwillingToPerform && !c.persist && !emptyCookie(c.sent):
+	case m.Code == ResultUnwillingToPerform && !c.persist && !emptyCookie(c.o.Sent):
 		return fmt.Errorf("refresh stage: the cookie was refused: %w: %w", result, ErrReload)
 	case m.Code == ResultUnavailableCriticalExtension && !c.persist:
 		return fmt.Errorf("%w: %w", result, ErrNotSync)
@@ -279,11 +309,15 @@ func (c *consumer) done(m *Message) error {
 		return fmt.Errorf("%s stage: %w", c.stage(), result)
 	case !m.HasSyncDone && !c.persist:
 		return fmt.Errorf("a result without a Sync Done control: %w", ErrNotSync)
-	case c.mode != RefreshOnly:
+	case c.o.Mode != RefreshOnly:
 		return fmt.Errorf("%s stage: %w", c.stage(), result)
 	}
 	if m.HasCookie {
 		c.cookie, c.told = bytes.Clone(m.Cookie), true
+	}
+	if !m.RefreshDeletes && !c.present && !emptyCookie(c.o.Sent) {
+		// 389-ds says so of changes alone; nothing was named that stayed.
+		return fmt.Errorf("refresh stage: a present phase that named nothing: %w", ErrReload)
 	}
 	if !m.RefreshDeletes {
 		c.present = true // RFC 4533 section 3.3.2: it was a present phase

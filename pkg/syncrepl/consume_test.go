@@ -208,6 +208,8 @@ func TestConsume(t *testing.T) {
 			[]string{"delete 1", "done " + newer + " false"}, "", nil},
 		{"refreshOnly, present phase", RefreshOnly, sentCookie, []Message{set(false, 1), syncDone(false).with(newer)},
 			[]string{"present 1", "done " + newer + " true"}, "", nil},
+		{"refreshOnly, changes alone that are called a present phase, as 389-ds does it", RefreshOnly, sentCookie,
+			[]Message{entry(StateModify, 1), set(true, 2), syncDone(false).with(newer)}, []string{"put 1 cn=1 3000", "delete 2"}, "named nothing", ErrReload},
 		{"refreshOnly, both phases", RefreshOnly, sentCookie, []Message{set(false, 1), nextPhase(), set(true, 2), syncDone(true).with(newer)},
 			[]string{"present 1", "delete 2", "done " + newer + " true"}, "", nil},
 		{"refreshOnly, nothing changed", RefreshOnly, sentCookie, []Message{syncDone(true)}, []string{"done " + sentCookie + " false"}, "", nil},
@@ -250,6 +252,52 @@ func TestConsume(t *testing.T) {
 		if c.target == nil && (errors.Is(err, ErrReload) || errors.Is(err, ErrNotSync)) {
 			t.Errorf("%s: %v asks for too much", c.name, err)
 		}
+	}
+}
+
+// R12: where the operator says so, a newcookie ends the refresh; one with an entry
+// does not, nor a second one.
+func TestNewCookieEnds(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		mode Mode
+		sent string
+		in   []Message
+		want []string
+	}{
+		{"first load", RefreshAndPersist, "", []Message{entry(StateAdd, 1).with("one"), entry(StateAdd, 2), newCookie("two"), entry(StateDelete, 1), newCookie("three")},
+			[]string{"put 1 cn=1 3000", "put 2 cn=2 3000", "done two true", "delete 1", "cookie three"}},
+		{"changes", RefreshAndPersist, "one", []Message{entry(StateModify, 1), newCookie("two"), newCookie("three")},
+			[]string{"put 1 cn=1 3000", "done two false", "cookie three"}},
+		{"refreshOnly ends by its result", RefreshOnly, "", []Message{entry(StateAdd, 1), newCookie("two")}, []string{"put 1 cn=1 3000"}},
+	} {
+		sink := &record{}
+		err := Consume(context.Background(), stream(c.in...), Options{Mode: c.mode, Sent: []byte(c.sent), NewCookieEnds: true}, sink)
+		if !slices.Equal(sink.told(), c.want) || !errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v\n got %q\nwant %q", c.name, err, sink.told(), c.want)
+		}
+	}
+	err := Consume(context.Background(), stream(entry(StateAdd, 1), newCookie("")), Options{Mode: RefreshAndPersist, Sent: []byte("one"), NewCookieEnds: true}, &record{})
+	if !errors.Is(err, ErrReload) {
+		t.Errorf("an empty cookie for one that was sent: %v", err)
+	}
+}
+
+// R12: an entry without a UUID gets one made up where that is allowed, deletes too;
+// what cannot be made up ends the session.
+func TestIdentify(t *testing.T) {
+	nameless := func(s State, n byte) Message { m := entry(s, n); m.UUID = dit.UUID{}; return m }
+	made := Options{Mode: RefreshAndPersist, Identify: func(dn []byte) (dit.UUID, error) {
+		if n := dn[len(dn)-1]; n != '9' {
+			return id(n), nil
+		}
+		return dit.UUID{}, errors.New("no DN")
+	}}
+	sink := &record{}
+	err := Consume(context.Background(), stream(nameless(StateAdd, 1), entry(StateAdd, 2), endDelete(), nameless(StateDelete, 1), nameless(StateModify, 9)), made, sink)
+	want := []string{"put 49 cn=1 3000", "put 2 cn=2 3000", "done  true", "delete 49"}
+	if !slices.Equal(sink.told(), want) || err == nil || !strings.Contains(err.Error(), `persist stage: entry "cn=9" has no entryUUID, and none is made up for it: no DN`) {
+		t.Errorf("%v\n got %q\nwant %q", err, sink.told(), want)
 	}
 }
 
