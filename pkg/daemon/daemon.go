@@ -105,6 +105,7 @@ func (d *Daemon) Failed() <-chan error { return d.failed }
 func (d *Daemon) ldap(cfg *Config, o Options) error {
 	srv, err := ldapd.New(ldapd.Options{
 		Backend: d.engine, Accounts: cfg.Accounts, Log: o.Log, VendorVersion: o.Version,
+		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams,
 	})
 	if err != nil {
 		return err

@@ -150,7 +150,7 @@ func (c *conn) bind(body []byte) result {
 	if c.w.flush(true) != nil {
 		return result{code: ldapserver.LDAPResultUnavailable}
 	}
-	who, busy := c.srv.accounts.check(string(dns.NormFrom(0)), b.password)
+	who, busy := c.srv.accounts.Load().check(string(dns.NormFrom(0)), b.password)
 	if busy {
 		return result{code: ldapserver.LDAPResultBusy, text: "too many binds at once"}
 	}

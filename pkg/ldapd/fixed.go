@@ -1,6 +1,7 @@
 package ldapd
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vjeantet/ldapserver"
@@ -38,7 +39,7 @@ func (c *conn) find(ver *tree.Version, text []byte) (target, result) {
 		return target{}, result{code: ldapserver.LDAPResultInvalidDNSyntax, text: err.Error()}
 	}
 	if dn.Len() == 0 {
-		return target{fixed: &c.srv.fixedFor(ver).dse}, result{}
+		return target{fixed: c.srv.dseNow(ver)}, result{}
 	}
 	norm := dn.NormFrom(0)
 	id, matched := ver.Find(string(norm))
@@ -65,6 +66,24 @@ func (s *Server) fixedFor(ver *tree.Version) *fixedEntries {
 		s.fixed.Store(f)
 	}
 	return f
+}
+
+// dseNow is the root DSE with what may change between two requests.
+func (s *Server) dseNow(ver *tree.Version) *view {
+	v := &s.fixedFor(ver).dse
+	if s.opt.Instance == nil {
+		return v
+	}
+	now := view{dn: v.dn, user: v.user, oper: slices.Clip(v.oper)}
+	if id := s.opt.Instance(); id != "" {
+		now.oper = dit.AppendAttr(now.oper, "shaftInstance", id)
+	}
+	if s.opt.Upstreams != nil {
+		if ids := s.opt.Upstreams(); len(ids) > 0 {
+			now.oper = dit.AppendAttr(now.oper, "shaftUpstream", ids...)
+		}
+	}
+	return &now
 }
 
 // rootDSE says what this server can do (RFC 4512 section 5.1): all of it works.

@@ -71,6 +71,11 @@ type Options struct {
 	Log           *slog.Logger     // nil: nothing is logged
 	VendorVersion string           // in the root DSE; "" leaves it out
 	Now           func() time.Time // nil: time.Now
+	// Instance and Upstreams are what the root DSE tells as shaftInstance and
+	// shaftUpstream, by which loops of Shafts are found. They are asked at each
+	// request, by anyone at any time; nil, "" and none leave the attribute out.
+	Instance  func() string
+	Upstreams func() []string
 
 	MaxConns      int           // open connections; beyond it a notice with busy (51)
 	MaxMessage    int           // bytes of a request, header included
@@ -110,7 +115,7 @@ var ErrClosed = errors.New("ldap server closed")
 // Server serves connections of any number of listeners. Safe for concurrent use.
 type Server struct {
 	opt      Options
-	accounts *accounts
+	accounts atomic.Pointer[accounts]
 	mux      *ldapserver.RouteMux
 	fixed    atomic.Pointer[fixedEntries]
 	nextConn atomic.Uint64
@@ -128,13 +133,23 @@ func New(o Options) (*Server, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	acc, err := newAccounts(o.Backend.Version().Schema(), o.Accounts)
-	if err != nil {
+	s := &Server{opt: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{}, seed: maphash.MakeSeed()}
+	if err := s.SetAccounts(o.Accounts); err != nil {
 		return nil, err
 	}
-	s := &Server{opt: o, accounts: acc, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{}, seed: maphash.MakeSeed()}
 	s.mux = routes()
 	return s, nil
+}
+
+// SetAccounts replaces the identities of simple bind. Whoever is bound stays so
+// until the next bind. After an error the accounts are as before.
+func (s *Server) SetAccounts(list []Account) error {
+	acc, err := newAccounts(s.opt.Backend.Version().Schema(), list)
+	if err != nil {
+		return err
+	}
+	s.accounts.Store(acc)
+	return nil
 }
 
 // acceptPause is the wait after a failed accept (out of file descriptors).

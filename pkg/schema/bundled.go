@@ -21,7 +21,7 @@ var (
 // pilot types of RFC 1274 that it left out), 2307, 4523's types, 2079
 // (labeledURI), 2247 (dcObject), 3296 (ref), 4530 (entryUUID), 5020 (entryDN),
 // 3672 (subentries), 3045 (vendorName), and the operational types that OpenLDAP
-// serves (entryCSN, contextCSN, …). It parses the definitions at each call
+// serves (entryCSN, contextCSN, …); and Shaft's own. It parses the definitions at each call
 // (some milliseconds): call it once.
 func Bundled() *Schema {
 	s, err := (&Schema{}).Extend(bundledFiles()...)
@@ -38,5 +38,6 @@ func bundledFiles() []File {
 		{"bundled/cosine.schema", cosineText},
 		{"bundled/inetorgperson.schema", inetOrgPersonText},
 		{"bundled/nis.schema", nisText},
+		{"bundled/shaft.schema", []byte(shaftText)},
 	}
 }

@@ -38,6 +38,9 @@ var standardNames = map[string]string{
 	"1.3.6.1.4.1.1466.101.120.14": "supportedSASLMechanisms", "1.3.6.1.4.1.1466.101.120.15": "supportedLDAPVersion",
 	"1.3.6.1.4.1.4203.1.3.5": "supportedFeatures", "1.3.6.1.4.1.4203.666.1.7": "entryCSN", "1.3.6.1.4.1.4203.666.1.25": "contextCSN",
 	"1.2.840.113556.1.2.102": "memberOf",
+
+	// Shaft's own (R17).
+	Arc + ".4.1": "shaftInstance", Arc + ".4.2": "shaftUpstream",
 }
 
 // R39: the standard schema is bundled.
