@@ -58,18 +58,19 @@ var attrKinds = map[string]attrKind{
 	"modifytimestamp": volatile, "modifiersname": volatile,
 }
 
-func newConverter(s *schema.Schema, sub *Subscription, name dit.DN) (*converter, error) {
-	base, err := dit.ParseDN(s, sub.Source.Base)
+// newConverter converts what comes from the claim's source, or came from it.
+func newConverter(s *schema.Schema, cl *claim) (*converter, error) {
+	base, err := dit.ParseDN(s, cl.source.Base)
 	if err != nil {
 		return nil, err
 	}
 	c := &converter{
-		schema: s, base: base, name: name, dn: dit.NewDNParser(s), types: schema.NewMemo(s),
-		move:  rewrite.NewMove(s, base, name, !sub.NoDNRewrite),
+		schema: s, base: base, name: cl.name, dn: dit.NewDNParser(s), types: schema.NewMemo(s),
+		move:  rewrite.NewMove(s, base, cl.name, !cl.sub.NoDNRewrite),
 		infos: map[*schema.AttributeType]attrInfo{},
 	}
-	if len(sub.Source.Attributes) > 0 {
-		c.wanted = dit.NewSelection(s, append([]string{"objectClass", "+"}, sub.Source.Attributes...))
+	if len(cl.source.Attributes) > 0 {
+		c.wanted = dit.NewSelection(s, append([]string{"objectClass", "+"}, cl.source.Attributes...))
 	}
 	return c, nil
 }

@@ -45,7 +45,7 @@ func (e *Engine) follow(cl *claim) {
 	}
 	cl.stop()
 	cl.feed = &feed{e: e, claim: cl}
-	cl.link = upstream.Follow(cl.sub.Source, cl.feed, e.upstreamOptions(cl))
+	cl.link = upstream.Follow(cl.source, cl.feed, e.upstreamOptions(cl))
 }
 
 // refollow ends a session that brought what cannot be applied. Another begins,
@@ -63,7 +63,7 @@ func (e *Engine) probe(cl *claim) {
 		return
 	}
 	e.unfollow(cl)
-	cl.link = upstream.Probe(cl.sub.Source, e.o.ProbeEvery, func(s upstream.Status) {
+	cl.link = upstream.Probe(cl.source, e.o.ProbeEvery, func(s upstream.Status) {
 		cl.setStatus(s)
 		e.inbox.tell(report{cl, s})
 	}, e.upstreamOptions(cl))

@@ -36,7 +36,7 @@ var errNotFollowed = errors.New("the claim is not followed any more")
 // Begin implements upstream.Feed. A cookie belongs to the server that gave it,
 // unless it is of OpenLDAP's form (R13).
 func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink, error) {
-	conv, err := newConverter(f.e.schema, f.claim.sub, f.claim.name)
+	conv, err := newConverter(f.e.schema, f.claim)
 	if err != nil {
 		return nil, nil, err
 	}

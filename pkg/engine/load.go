@@ -143,7 +143,7 @@ func (e *Engine) addClaim(qc *queue.Claim, sub *Subscription) error {
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", qc.ID, err)
 	}
-	cl := &claim{id: qc.ID, number: qc.Number, sub: sub, name: name}
+	cl := &claim{id: qc.ID, number: qc.Number, sub: sub, name: name, source: contentSource(sub, qc)}
 	e.claims[cl.id], e.byNum[cl.number] = cl, cl
 	return nil
 }
@@ -251,7 +251,7 @@ func (e *Engine) putLoaded(b *tree.Builder, le *loadedEntry) {
 
 // readContent prepares one claim's stored entries for the tree.
 func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
-	conv, err := newConverter(e.schema, cl.sub, cl.name)
+	conv, err := newConverter(e.schema, cl)
 	if err != nil {
 		return nil, err
 	}

@@ -183,7 +183,7 @@ func (e *Engine) link(id queue.ClaimID) Link {
 	}
 	s := cl.current()
 	out := Link{
-		Claim: string(id), Subscription: cl.sub.ID, URL: cl.sub.URL, Online: s.Online(),
+		Claim: string(id), Subscription: cl.sub.ID, URL: cl.source.URL(), Online: s.Online(),
 		State: string(s.State), Reason: s.Reason, LastContact: stamp(s.LastContact),
 	}
 	if cl.changed != 0 {

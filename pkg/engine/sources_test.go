@@ -196,7 +196,7 @@ func TestCookieOfAnotherServer(t *testing.T) {
 		w.add("s", "cn=Here", w.source(one, suffix))
 		w.awaitLive(name)
 		must(t, w.e.do(t.Context(), func() {
-			w.e.claims["s"].sub.Source = w.source(two, suffix)
+			w.e.claims["s"].source = w.source(two, suffix)
 			w.e.refollow(w.e.claims["s"], errors.New("a test"))
 		}))
 		w.awaitEqual(two, suffix, name)

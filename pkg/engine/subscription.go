@@ -4,11 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"sync"
-	"time"
 
-	"shaft/pkg/dit"
-	"shaft/pkg/queue"
 	"shaft/pkg/upstream"
 )
 
@@ -64,78 +60,6 @@ func (s *Subscription) validate() (warnings []string, err error) {
 	}
 	s.URL = s.Source.URL()
 	return warnings, nil
-}
-
-// claim is what the engine holds at run time of one claim.
-type claim struct {
-	id     queue.ClaimID
-	number uint32
-	sub    *Subscription
-	name   dit.DN // local, absolute
-
-	// Owned by the engine goroutine.
-	gen     uint32 // committed generation
-	cookie  []byte
-	server  string   // that gave the cookie
-	inner   []string // names inside this one that hide content of it
-	hidden  map[dit.UUID]hiddenEntry
-	nesting int     // counts how often rows were hidden, or came back
-	refused error   // why the next session is not to begin at once
-	damaged bool    // stored content is not sound: the next refresh is committed whatever it brings
-	changed dit.CSN // newest change of its content
-	entries int
-	link    *upstream.Link
-	feed    *feed
-
-	mu      sync.Mutex
-	status  upstream.Status
-	contact time.Time // of an earlier run, until there is a newer one
-}
-
-// hiddenEntry is content that another name's subtree hides (R7): stored, not served.
-type hiddenEntry struct {
-	gen  uint32
-	hash uint64
-	csn  dit.CSN
-	norm string // of its local DN
-}
-
-// wholeSubtrees tells whether the claim takes every entry below its base, so
-// that a deleted entry takes its descendants along.
-func (c *claim) wholeSubtrees() bool {
-	return c.sub.Source.Scope == "sub" && c.sub.Source.Filter == upstream.AllEntries
-}
-
-// stop ends the claim's session or probe and waits for it.
-func (c *claim) stop() {
-	if c.link != nil {
-		c.setStatus(c.link.Status())
-		c.link.Close()
-		c.link = nil
-	}
-}
-
-func (c *claim) setStatus(s upstream.Status) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.status = s
-}
-
-// current gives the link's status; before the first report it is connecting.
-func (c *claim) current() upstream.Status {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.status
-	if c.link != nil {
-		s = c.link.Status()
-	}
-	if s.State == "" {
-		s.State = upstream.Connecting
-	}
-	if s.LastContact.IsZero() {
-		s.LastContact = c.contact
-	}
-	return s
 }
 
 func decodeSubscription(b []byte) (*Subscription, error) {

@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/queue"
+	"shaft/pkg/upstream"
+)
+
+// claim is what the engine holds at run time of one claim.
+type claim struct {
+	peer
+	id     queue.ClaimID
+	number uint32
+
+	// Owned by the engine goroutine; sub, name and source change only while no
+	// session runs.
+	sub     *Subscription
+	name    dit.DN          // local, absolute: where the content is, or is to be
+	source  upstream.Source // of the content
+	gen     uint32          // committed generation
+	cookie  []byte
+	server  string   // that gave the cookie
+	inner   []string // names inside this one that hide content of it
+	hidden  map[dit.UUID]hiddenEntry
+	nesting int     // counts how often rows were hidden, or came back
+	refused error   // why the next session is not to begin at once
+	damaged bool    // stored content is not sound: the next refresh is committed whatever it brings
+	changed dit.CSN // newest change of its content
+	entries int
+	feed    *feed
+}
+
+// hiddenEntry is content that another name's subtree hides (R7): stored, not served.
+type hiddenEntry struct {
+	gen  uint32
+	hash uint64
+	csn  dit.CSN
+	norm string // of its local DN
+}
+
+// contentSource is where a claim's content comes from: a tree's own source; of a
+// list the same server and credentials, and the found entry's whole subtree (R18).
+func contentSource(sub *Subscription, qc *queue.Claim) upstream.Source {
+	src := sub.Source
+	if qc.Entry == "" {
+		return src
+	}
+	src.Base, src.Scope = qc.Base, "sub"
+	src.Filter, src.Attributes = sub.ContentFilter, sub.ContentAttributes
+	if src.Filter == "" {
+		src.Filter = upstream.AllEntries
+	}
+	return src
+}
+
+// wholeSubtrees tells whether the claim takes every entry below its base, so
+// that a deleted entry takes its descendants along.
+func (c *claim) wholeSubtrees() bool {
+	return c.source.Scope == "sub" && c.source.Filter == upstream.AllEntries
+}
+
+// peer is the link to a server, and what is known of it.
+type peer struct {
+	link *upstream.Link // the engine goroutine's
+
+	mu      sync.Mutex
+	status  upstream.Status
+	contact time.Time // of an earlier run, until there is a newer one
+}
+
+// stop ends the session or probe and waits for it.
+func (p *peer) stop() {
+	if p.link != nil {
+		p.setStatus(p.link.Status())
+		p.link.Close()
+		p.link = nil
+	}
+}
+
+func (p *peer) setStatus(s upstream.Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status = s
+}
+
+// current gives the link's status; before the first report it is connecting.
+func (p *peer) current() upstream.Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.status
+	if p.link != nil {
+		s = p.link.Status()
+	}
+	if s.State == "" {
+		s.State = upstream.Connecting
+	}
+	if s.LastContact.IsZero() {
+		s.LastContact = p.contact
+	}
+	return s
+}
