@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"shaft/pkg/queue"
@@ -81,6 +83,37 @@ type Document struct {
 	Subscriptions []Subscription `json:"subscriptions"` // in the order of their claims
 }
 
+// Fault is one thing that is wrong with a document.
+type Fault struct {
+	Subscription string `json:"subscription,omitempty"` // none where the document itself is wrong
+	Field        string `json:"field,omitempty"`        // by its name in JSON, "source.filter"
+	Reason       string `json:"reason"`                 // in words
+}
+
+// Faults is why a document was refused: all that is wrong with it, in the
+// document's order. Nothing has changed.
+type Faults []Fault
+
+// Error lists the faults, one a line.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, one := range f {
+		lines[i] = one.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (f Fault) String() string {
+	text := f.Reason
+	if f.Field != "" {
+		text = f.Field + ": " + text
+	}
+	if f.Subscription != "" {
+		text = fmt.Sprintf("subscription %.200q: %s", f.Subscription, text)
+	}
+	return text
+}
+
 // Applied is the outcome of an apply: all of it, or nothing of it.
 type Applied struct {
 	Added     []string `json:"added"`
@@ -128,7 +161,7 @@ func (e *Engine) SetSubscription(ctx context.Context, id string, fields map[stri
 func (e *Engine) Export(ctx context.Context) (*Document, error) { return nil, errNotBuilt }
 
 // Apply makes the subscriptions those of the document: all, or none where one is
-// wrong. What the document lacks stays, unless prune.
+// wrong; the error is Faults then, all of them. What the document lacks stays, unless prune.
 func (e *Engine) Apply(ctx context.Context, d Document, prune, dryRun bool) (*Applied, error) {
 	return nil, errNotBuilt
 }
@@ -157,6 +190,27 @@ func (e *Engine) History(ctx context.Context, dn string) ([]Happening, error) {
 
 // Members lists what a list found, by DN.
 func (e *Engine) Members(ctx context.Context, id string) ([]Found, error) { return nil, errNotBuilt }
+
+// SourceState tells how a subscription's source is doing: a tree's claim, of a
+// list its own search (whose Claim is empty).
+func (e *Engine) SourceState(ctx context.Context, id string) (out *Link, err error) {
+	doErr := e.do(ctx, func() {
+		s := e.subs[id]
+		switch {
+		case s == nil:
+			err = notFound("subscription", id)
+		case s.Kind == KindList:
+			err = errNotBuilt
+		default:
+			l := e.link(queue.ClaimID(id))
+			out = &l
+		}
+	})
+	if doErr != nil {
+		return nil, doErr
+	}
+	return out, err
+}
 
 // Instance is this store's id, and Upstreams the ids of the Shafts that are
 // followed, transitively: what the root DSE shows (R17). Both may be called by anyone at any time.

@@ -287,7 +287,7 @@ func TestStrangeAnswers(t *testing.T) {
 		}, "answer of the daemon"},
 		{func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Location", "/x"); w.WriteHeader(304) }, "304"},
 		{func(w http.ResponseWriter, _ *http.Request) {
-			problem(w, 400, "invalid", "a \x1b[2Jclean screen\nand a line")
+			problem(w, Problem{Status: 400, Kind: "invalid", Detail: "a \x1b[2Jclean screen\nand a line"})
 		}, "shaft: a \\1b[2Jclean screen\nand a line\n"},
 		{func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 		{func(w http.ResponseWriter, _ *http.Request) {

@@ -19,6 +19,7 @@ import (
 // Client speaks to a daemon over its control socket. Each method gives the
 // body as it came too, for `-o json`.
 type Client struct {
+	Reason string // why changes are made; kept with their tasks
 	http   *http.Client
 	socket string
 }
@@ -49,6 +50,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) ([]
 	if err != nil {
 		return nil, err
 	}
+	if c.Reason != "" {
+		req.Header.Set(ReasonHeader, c.Reason)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.failure(err)
@@ -62,6 +66,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) ([]
 		var p Problem
 		if err := json.Unmarshal(text, &p); err != nil {
 			return nil, fmt.Errorf("answer of the daemon: %w", err)
+		}
+		if len(p.Faults) > 0 {
+			return nil, p.Faults
 		}
 		return nil, errors.New(p.Detail)
 	}
@@ -103,56 +110,104 @@ func dryRun(on bool) string {
 	return ""
 }
 
-// Status gives the daemon at a glance.
-func (c *Client) Status(ctx context.Context) (out engine.Status, raw []byte, err error) {
-	raw, err = c.call(ctx, "GET", "/api/v1/status", nil, &out)
+// ask calls and decodes an answer of one type.
+func ask[T any](ctx context.Context, c *Client, method, path string, in any) (out T, raw []byte, err error) {
+	raw, err = c.call(ctx, method, prefix+path, in, &out)
 	return out, raw, err
+}
+
+// Status gives the daemon at a glance.
+func (c *Client) Status(ctx context.Context) (engine.Status, []byte, error) {
+	return ask[engine.Status](ctx, c, "GET", "/status", nil)
 }
 
 // Subscriptions lists all, by id.
-func (c *Client) Subscriptions(ctx context.Context) (out []engine.Subscription, raw []byte, err error) {
-	raw, err = c.call(ctx, "GET", "/api/v1/subscriptions", nil, &out)
-	return out, raw, err
+func (c *Client) Subscriptions(ctx context.Context) ([]engine.Subscription, []byte, error) {
+	return ask[[]engine.Subscription](ctx, c, "GET", "/subscriptions", nil)
 }
 
 // Subscription gives one.
-func (c *Client) Subscription(ctx context.Context, id string) (out engine.Subscription, raw []byte, err error) {
-	raw, err = c.call(ctx, "GET", "/api/v1/subscriptions/"+segment(id), nil, &out)
-	return out, raw, err
+func (c *Client) Subscription(ctx context.Context, id string) (engine.Subscription, []byte, error) {
+	return ask[engine.Subscription](ctx, c, "GET", "/subscriptions/"+segment(id), nil)
 }
 
 // Add subscribes; with dry it is only checked.
-func (c *Client) Add(ctx context.Context, r Request, dry bool) (out engine.Added, raw []byte, err error) {
-	raw, err = c.call(ctx, "POST", "/api/v1/subscriptions"+dryRun(dry), r, &out)
-	return out, raw, err
+func (c *Client) Add(ctx context.Context, r Request, dry bool) (engine.Added, []byte, error) {
+	return ask[engine.Added](ctx, c, "POST", "/subscriptions"+dryRun(dry), r)
+}
+
+// Set changes fields of a subscription; with dry it only says what would follow.
+func (c *Client) Set(ctx context.Context, id string, f Fields, dry bool) (engine.Changed, []byte, error) {
+	return ask[engine.Changed](ctx, c, "PATCH", "/subscriptions/"+segment(id)+dryRun(dry), f)
 }
 
 // Remove ends a subscription; with dry it only says what would go.
-func (c *Client) Remove(ctx context.Context, id string, dry bool) (out engine.Removed, raw []byte, err error) {
-	raw, err = c.call(ctx, "DELETE", "/api/v1/subscriptions/"+segment(id)+dryRun(dry), nil, &out)
-	return out, raw, err
+func (c *Client) Remove(ctx context.Context, id string, dry bool) (engine.Removed, []byte, error) {
+	return ask[engine.Removed](ctx, c, "DELETE", "/subscriptions/"+segment(id)+dryRun(dry), nil)
 }
 
 // Check tries the source of a subscription now.
-func (c *Client) Check(ctx context.Context, id string) (out engine.Checked, raw []byte, err error) {
-	raw, err = c.call(ctx, "POST", "/api/v1/subscriptions/"+segment(id)+"/check", nil, &out)
-	return out, raw, err
+func (c *Client) Check(ctx context.Context, id string) (engine.Checked, []byte, error) {
+	return ask[engine.Checked](ctx, c, "POST", "/subscriptions/"+segment(id)+"/check", nil)
+}
+
+// SourceState tells how the source of a subscription is doing.
+func (c *Client) SourceState(ctx context.Context, id string) (engine.Link, []byte, error) {
+	return ask[engine.Link](ctx, c, "GET", "/subscriptions/"+segment(id)+"/state", nil)
+}
+
+// Members lists what a list found, by DN.
+func (c *Client) Members(ctx context.Context, id string) ([]engine.Found, []byte, error) {
+	return ask[[]engine.Found](ctx, c, "GET", "/subscriptions/"+segment(id)+"/members", nil)
 }
 
 // Names lists all names, by DN.
-func (c *Client) Names(ctx context.Context) (out []engine.Name, raw []byte, err error) {
-	raw, err = c.call(ctx, "GET", "/api/v1/names", nil, &out)
-	return out, raw, err
+func (c *Client) Names(ctx context.Context) ([]engine.Name, []byte, error) {
+	return ask[[]engine.Name](ctx, c, "GET", "/names", nil)
 }
 
 // Name gives one, by its DN, relative to the base DN or absolute.
-func (c *Client) Name(ctx context.Context, dn string) (out engine.Name, raw []byte, err error) {
-	raw, err = c.call(ctx, "GET", "/api/v1/names/"+segment(dn), nil, &out)
-	return out, raw, err
+func (c *Client) Name(ctx context.Context, dn string) (engine.Name, []byte, error) {
+	return ask[engine.Name](ctx, c, "GET", "/names/"+segment(dn), nil)
+}
+
+// RemoveName removes a name's head; with dry it only says what would go.
+func (c *Client) RemoveName(ctx context.Context, dn string, dry bool) (engine.Removed, []byte, error) {
+	return ask[engine.Removed](ctx, c, "DELETE", "/names/"+segment(dn)+dryRun(dry), nil)
+}
+
+// Resync loads a name's content again in full; with dry it is compared.
+func (c *Client) Resync(ctx context.Context, dn string, dry bool) (engine.Resynced, []byte, error) {
+	return ask[engine.Resynced](ctx, c, "POST", "/names/"+segment(dn)+"/resync"+dryRun(dry), nil)
+}
+
+// History lists what happened to a name, newest first.
+func (c *Client) History(ctx context.Context, dn string) ([]engine.Happening, []byte, error) {
+	return ask[[]engine.Happening](ctx, c, "GET", "/names/"+segment(dn)+"/history", nil)
 }
 
 // Queue gives the claims on a name, head first.
-func (c *Client) Queue(ctx context.Context, dn string) (out Queue, raw []byte, err error) {
-	raw, err = c.call(ctx, "GET", "/api/v1/queues/"+segment(dn), nil, &out)
-	return out, raw, err
+func (c *Client) Queue(ctx context.Context, dn string) (Queue, []byte, error) {
+	return ask[Queue](ctx, c, "GET", "/queues/"+segment(dn), nil)
+}
+
+// Tasks lists what was changed, newest first; at most limit tasks.
+func (c *Client) Tasks(ctx context.Context, limit int) ([]engine.Task, []byte, error) {
+	return ask[[]engine.Task](ctx, c, "GET", fmt.Sprintf("/tasks?limit=%d", limit), nil)
+}
+
+// Task gives one, by its number.
+func (c *Client) Task(ctx context.Context, id string) (engine.Task, []byte, error) {
+	return ask[engine.Task](ctx, c, "GET", "/tasks/"+segment(id), nil)
+}
+
+// Export gives all that operators entered.
+func (c *Client) Export(ctx context.Context) (Document, []byte, error) {
+	return ask[Document](ctx, c, "GET", "/export", nil)
+}
+
+// Apply makes the subscriptions those of the document. An error is
+// engine.Faults where the document is wrong.
+func (c *Client) Apply(ctx context.Context, d Document, prune, dry bool) (engine.Applied, []byte, error) {
+	return ask[engine.Applied](ctx, c, "POST", fmt.Sprintf("/apply?prune=%v&dry_run=%v", prune, dry), d)
 }

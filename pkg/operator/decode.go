@@ -14,10 +14,19 @@ import (
 	"shaft/pkg/queue"
 )
 
-// maxBody bounds a request's JSON.
-const maxBody = 1 << 20
+// Bounds of a request's JSON: of one subscription, which holds 64 KiB of
+// fields at most, and of a document of many, of which 1,000 take 0.5 MiB.
+const (
+	maxBody     = 1 << 20
+	maxDocument = 16 << 20
+)
 
-const kindTooLarge = "too-large"
+func bodyLimit(v any) int64 {
+	if _, many := v.(Document); many {
+		return maxDocument
+	}
+	return maxBody
+}
 
 // decode reads one JSON object strictly: fields that v lacks, values of other
 // types and anything behind it are refused, with line and column or, where the
@@ -47,6 +56,10 @@ func decode(r io.Reader, v any) error {
 }
 
 func decodeError(text []byte, err error) error {
+	var refusal *queue.Refusal
+	if errors.As(err, &refusal) {
+		return refusal // of a type that reads itself
+	}
 	var syntax *json.SyntaxError
 	var typ *json.UnmarshalTypeError
 	switch {

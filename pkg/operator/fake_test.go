@@ -3,13 +3,17 @@ package operator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"shaft/pkg/engine"
 	"shaft/pkg/queue"
@@ -26,6 +30,13 @@ type fake struct {
 	check  engine.Checked
 	err    error // answers everything, if set
 	got    engine.Subscription
+	fields map[string]string // set last
+	doc    engine.Document   // applied last; export gives it
+	faults engine.Faults     // of every document
+	tasks  []engine.Task
+	found  []engine.Found
+	link   func() engine.Link // of sources
+	actor  []engine.Actor     // of each command
 }
 
 func (f *fake) asked(what ...string) { f.calls = append(f.calls, strings.Join(what, " ")) }
@@ -113,6 +124,94 @@ func (f *fake) Name(_ context.Context, dn string) (*engine.Name, error) {
 		}
 	}
 	return nil, missing(dn)
+}
+
+func (f *fake) SetSubscription(_ context.Context, id string, fields map[string]string, dryRun bool) (*engine.Changed, error) {
+	f.asked("set", id, dry(dryRun))
+	f.fields = fields
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &engine.Changed{Subscription: f.subs[0], Fields: slices.Sorted(maps.Keys(fields)), Effect: "the session begins anew",
+		Check: f.check.Steps, Warnings: []string{"it is slow"}, Task: 7, DryRun: dryRun}, nil
+}
+
+func (f *fake) SourceState(_ context.Context, id string) (*engine.Link, error) {
+	f.asked("state", id)
+	if f.err != nil {
+		return nil, f.err
+	}
+	if f.link != nil {
+		l := f.link()
+		return &l, nil
+	}
+	return &f.names[1].Head, nil
+}
+
+func (f *fake) Members(_ context.Context, id string) ([]engine.Found, error) {
+	f.asked("members", id)
+	return f.found, f.err
+}
+
+func (f *fake) Export(context.Context) (*engine.Document, error) {
+	f.asked("export")
+	return &f.doc, f.err
+}
+
+func (f *fake) Apply(ctx context.Context, d engine.Document, prune, dryRun bool) (*engine.Applied, error) {
+	f.asked("apply", fmt.Sprint(len(d.Subscriptions)), fmt.Sprintf("prune=%v", prune), dry(dryRun))
+	if f.faults != nil {
+		return nil, f.faults
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	out := engine.Applied{Added: []string{}, Changed: []string{"suse"}, Removed: []string{}, Unchanged: []string{"redhat"}, Warnings: []string{}, Task: 9, DryRun: dryRun}
+	for _, s := range d.Subscriptions {
+		out.Added = append(out.Added, s.ID)
+	}
+	if !dryRun {
+		f.doc = d
+	}
+	return &out, nil
+}
+
+func (f *fake) Tasks(context.Context) ([]engine.Task, error) {
+	f.asked("tasks")
+	return f.tasks, f.err
+}
+
+func (f *fake) Task(_ context.Context, id uint64) (*engine.Task, error) {
+	f.asked("task", fmt.Sprint(id))
+	for _, t := range f.tasks {
+		if t.ID == id && f.err == nil {
+			return &t, nil
+		}
+	}
+	return nil, errors.Join(f.err, missing(fmt.Sprint(id)))
+}
+
+func (f *fake) ResyncName(_ context.Context, dn string, dryRun bool) (*engine.Resynced, error) {
+	f.asked("resync", dn, dry(dryRun))
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &engine.Resynced{DN: dn, Claim: "suse", Audited: dryRun, Same: 3, Missing: []string{"cn=a,o=SuSe"}, Surplus: []string{}, Differ: []string{"cn=b,o=SuSe"},
+		Counts: [3]int{1, 0, 1}, Warnings: []string{}, Task: 8, DryRun: dryRun}, nil
+}
+
+func (f *fake) RemoveName(_ context.Context, dn string, dryRun bool) (*engine.Removed, error) {
+	f.asked("remove name", dn, dry(dryRun))
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &engine.Removed{ID: "suse", Names: []string{dn}, Warnings: []string{}, Task: 10, DryRun: dryRun}, nil
+}
+
+func (f *fake) History(_ context.Context, dn string) ([]engine.Happening, error) {
+	f.asked("history", dn)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return []engine.Happening{{At: at.Add(time.Minute), Claim: "suse", What: "down", Why: "connect: refused"}, {At: at, Claim: "suse", What: "claimed"}}, f.err
 }
 
 // story is a fake with something of everything in it.

@@ -1,10 +1,15 @@
 package operator
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 
 	"shaft/pkg/engine"
@@ -13,140 +18,252 @@ import (
 
 // Handler is the JSON API over the engine.
 func Handler(e Engine, version string, log *slog.Logger) http.Handler {
-	a := &api{engine: e, version: version, log: log}
+	a := &api{engine: e, version: version, log: log, document: openAPI(version)}
 	mux := http.NewServeMux()
 	allowed := map[string][]string{}
-	for _, r := range []struct {
-		method, path string
-		handle       http.HandlerFunc
-	}{
-		{"GET", "/api/v1/status", a.status},
-		{"GET", "/api/v1/subscriptions", a.subscriptions},
-		{"POST", "/api/v1/subscriptions", a.add},
-		{"GET", "/api/v1/subscriptions/{id}", a.subscription},
-		{"DELETE", "/api/v1/subscriptions/{id}", a.remove},
-		{"POST", "/api/v1/subscriptions/{id}/check", a.check},
-		{"GET", "/api/v1/names", a.names},
-		{"GET", "/api/v1/names/{dn}", a.name},
-		{"GET", "/api/v1/queues/{dn}", a.queue},
-	} {
-		mux.HandleFunc(r.method+" "+r.path, r.handle)
-		allowed[r.path] = append(allowed[r.path], r.method)
+	for i := range routes {
+		r := &routes[i]
+		path := prefix + r.path
+		mux.HandleFunc(r.method+" "+path, func(w http.ResponseWriter, req *http.Request) { a.serve(r, w, req) })
+		allowed[path] = append(allowed[path], r.method)
 	}
 	for path, methods := range allowed {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", strings.Join(methods, ", "))
-			problem(w, http.StatusMethodNotAllowed, "method", fmt.Sprintf("%s is not for %s; it takes %s", r.URL.Path, r.Method, strings.Join(methods, ", ")))
+			problem(w, Problem{Status: http.StatusMethodNotAllowed, Kind: "method",
+				Detail: fmt.Sprintf("%s is not for %s; it takes %s", r.URL.Path, r.Method, strings.Join(methods, ", "))})
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusNotFound, "not-found", fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path))
+		problem(w, Problem{Status: http.StatusNotFound, Kind: kindNotFound, Detail: fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path)})
 	})
 	return mux
 }
 
 type api struct {
-	engine  Engine
-	version string
-	log     *slog.Logger
+	engine   Engine
+	version  string
+	log      *slog.Logger
+	document object // OpenAPI
 }
 
-func (a *api) status(w http.ResponseWriter, r *http.Request) {
-	s, err := a.engine.Status(r.Context())
+// call is one request, read.
+type call struct {
+	*http.Request
+	body          any // pointer to what the route takes
+	dryRun, prune bool
+	limit         int // 0: none
+}
+
+// serve reads a request, asks the engine and answers. The engine is asked
+// nothing that was not understood whole.
+func (a *api) serve(r *route, w http.ResponseWriter, req *http.Request) {
+	c := &call{Request: req}
+	err := c.readQuery(r.query)
+	if err == nil && r.takes != nil {
+		c.body = reflect.New(reflect.TypeOf(r.takes)).Interface()
+		err = decode(http.MaxBytesReader(w, req.Body, bodyLimit(r.takes)), c.body)
+	}
+	if err == nil {
+		err = c.actor()
+	}
+	var v any
+	if err == nil {
+		v, err = r.handle(a, c)
+	}
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	writeJSON(w, r.success(c), "application/json", v)
+}
+
+// actor marks the request with who sends it, and why, for the record (R47).
+func (c *call) actor() error {
+	reason := c.Header.Get(ReasonHeader)
+	if err := checkReason(reason); err != nil {
+		return err
+	}
+	who := cmp.Or(peerOf(c.Context()), "someone unknown")
+	c.Request = c.WithContext(engine.WithActor(c.Context(), engine.Actor{Who: who, Why: reason}))
+	return nil
+}
+
+// readQuery reads the parameters that a route has. What it does not know is
+// refused: a dry run that is misspelt must not become a real one.
+func (c *call) readQuery(params []param) error {
+	query, err := url.ParseQuery(c.URL.RawQuery)
+	if err != nil {
+		return invalid("query: %v", err)
+	}
+	for name, values := range query {
+		i := slices.IndexFunc(params, func(p param) bool { return p.name == name })
+		if i < 0 {
+			return invalid("query: there is no parameter %q", name)
+		}
+		value := strings.Join(values, ", ")
+		switch {
+		case params[i].limit:
+			c.limit, err = strconv.Atoi(value)
+			if err != nil || c.limit < 1 || c.limit > maxLimit {
+				return invalid("query: %s is a number from 1 to %d, not %q", name, maxLimit, value)
+			}
+		case value != "true" && value != "false":
+			return invalid("query: %s is true or false, not %q", name, value)
+		case name == dryRunParam.name:
+			c.dryRun = value == "true"
+		case name == pruneParam.name:
+			c.prune = value == "true"
+		}
+	}
+	return nil
+}
+
+func (a *api) status(c *call) (any, error) {
+	s, err := a.engine.Status(c.Context())
 	if s != nil {
 		s.Version = a.version
 	}
-	a.reply(w, http.StatusOK, s, err)
+	return s, err
 }
 
-func (a *api) subscriptions(w http.ResponseWriter, r *http.Request) {
-	list, err := a.engine.Subscriptions(r.Context())
-	a.reply(w, http.StatusOK, list, err)
+func (a *api) subscriptions(c *call) (any, error) { return orNone(a.engine.Subscriptions(c.Context())) }
+
+func (a *api) subscription(c *call) (any, error) {
+	return a.engine.Subscription(c.Context(), c.PathValue("id"))
 }
 
-func (a *api) subscription(w http.ResponseWriter, r *http.Request) {
-	s, err := a.engine.Subscription(r.Context(), r.PathValue("id"))
-	a.reply(w, http.StatusOK, s, err)
-}
-
-func (a *api) add(w http.ResponseWriter, r *http.Request) {
-	var req Request
-	dryRun, err := dryRunOf(r)
-	if err == nil {
-		err = decode(http.MaxBytesReader(w, r.Body, maxBody), &req)
-	}
+func (a *api) add(c *call) (any, error) {
+	sub, warnings, err := c.body.(*Request).Subscription()
 	if err != nil {
-		a.reply(w, 0, nil, err)
-		return
+		return nil, err
 	}
-	sub, warnings, err := req.Subscription()
+	out, err := a.engine.AddSubscription(c.Context(), sub, c.dryRun)
 	if err != nil {
-		a.reply(w, 0, nil, err)
-		return
+		return nil, err
 	}
-	out, err := a.engine.AddSubscription(r.Context(), sub, dryRun)
-	if out != nil {
-		out.Warnings = append(append([]string{}, warnings...), out.Warnings...)
-	}
-	code := http.StatusCreated
-	if dryRun {
-		code = http.StatusOK
-	}
-	a.reply(w, code, out, err)
+	out.Warnings = append(append([]string{}, warnings...), out.Warnings...)
+	return out, nil
 }
 
-func (a *api) remove(w http.ResponseWriter, r *http.Request) {
-	dryRun, err := dryRunOf(r)
+// set hands the fields on by their names on the command line.
+func (a *api) set(c *call) (any, error) {
+	fields := map[string]string{}
+	for name, value := range *c.body.(*Fields) {
+		fields[strings.ReplaceAll(name, "_", "-")] = value
+	}
+	if len(fields) == 0 {
+		return nil, invalid("request body: it names no field")
+	}
+	return a.engine.SetSubscription(c.Context(), c.PathValue("id"), fields, c.dryRun)
+}
+
+func (a *api) remove(c *call) (any, error) {
+	return a.engine.RemoveSubscription(c.Context(), c.PathValue("id"), c.dryRun)
+}
+
+func (a *api) check(c *call) (any, error) {
+	return a.engine.CheckSubscription(c.Context(), c.PathValue("id"))
+}
+
+func (a *api) sourceState(c *call) (any, error) {
+	return a.engine.SourceState(c.Context(), c.PathValue("id"))
+}
+
+func (a *api) members(c *call) (any, error) {
+	return orNone(a.engine.Members(c.Context(), c.PathValue("id")))
+}
+
+func (a *api) names(c *call) (any, error) { return orNone(a.engine.Names(c.Context())) }
+
+func (a *api) name(c *call) (any, error) { return a.engine.Name(c.Context(), c.PathValue("dn")) }
+
+func (a *api) removeName(c *call) (any, error) {
+	return a.engine.RemoveName(c.Context(), c.PathValue("dn"), c.dryRun)
+}
+
+func (a *api) resync(c *call) (any, error) {
+	return a.engine.ResyncName(c.Context(), c.PathValue("dn"), c.dryRun)
+}
+
+func (a *api) history(c *call) (any, error) {
+	return orNone(a.engine.History(c.Context(), c.PathValue("dn")))
+}
+
+func (a *api) queue(c *call) (any, error) {
+	n, err := a.engine.Name(c.Context(), c.PathValue("dn"))
 	if err != nil {
-		a.reply(w, 0, nil, err)
-		return
+		return nil, err
 	}
-	out, err := a.engine.RemoveSubscription(r.Context(), r.PathValue("id"), dryRun)
-	a.reply(w, http.StatusOK, out, err)
+	return Queue{DN: n.DN, Claims: append([]engine.Link{n.Head}, n.Queue...)}, nil
 }
 
-func (a *api) check(w http.ResponseWriter, r *http.Request) {
-	out, err := a.engine.CheckSubscription(r.Context(), r.PathValue("id"))
-	a.reply(w, http.StatusOK, out, err)
+func (a *api) tasks(c *call) (any, error) {
+	list, err := orNone(a.engine.Tasks(c.Context()))
+	if c.limit > 0 && len(list) > c.limit {
+		list = list[:c.limit]
+	}
+	return list, err
 }
 
-func (a *api) names(w http.ResponseWriter, r *http.Request) {
-	list, err := a.engine.Names(r.Context())
-	a.reply(w, http.StatusOK, list, err)
-}
-
-func (a *api) name(w http.ResponseWriter, r *http.Request) {
-	n, err := a.engine.Name(r.Context(), r.PathValue("dn"))
-	a.reply(w, http.StatusOK, n, err)
-}
-
-func (a *api) queue(w http.ResponseWriter, r *http.Request) {
-	n, err := a.engine.Name(r.Context(), r.PathValue("dn"))
+func (a *api) task(c *call) (any, error) {
+	id, err := strconv.ParseUint(c.PathValue("id"), 10, 64)
 	if err != nil {
-		a.reply(w, 0, nil, err)
-		return
+		return nil, invalid("the id of a task is a number, not %.200q", c.PathValue("id"))
 	}
-	a.reply(w, http.StatusOK, Queue{DN: n.DN, Claims: append([]engine.Link{n.Head}, n.Queue...)}, nil)
+	return a.engine.Task(c.Context(), id)
 }
 
-// dryRunOf reads the query of a request that changes something. What it does not
-// know is refused: a dry run that is misspelt must not become a real one.
-func dryRunOf(r *http.Request) (bool, error) {
-	query, err := url.ParseQuery(r.URL.RawQuery)
+func (a *api) export(c *call) (any, error) {
+	d, err := a.engine.Export(c.Context())
 	if err != nil {
-		return false, invalid("query: %v", err)
+		return nil, err
 	}
-	for name, values := range query {
-		if name != "dry_run" {
-			return false, invalid("query: there is no parameter %q", name)
-		}
-		if len(values) > 1 || values[0] != "true" && values[0] != "false" {
-			return false, invalid("query: dry_run is true or false, not %q", strings.Join(values, ", "))
-		}
-	}
-	return query.Get("dry_run") == "true", nil
+	return exported(d), nil
 }
 
-func invalid(format string, args ...any) error {
-	return &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf(format, args...)}
+func (a *api) apply(c *call) (any, error) {
+	doc := c.body.(*Document)
+	d, warnings, faults := doc.records()
+	if len(faults) > 0 {
+		return nil, a.allFaults(c, doc, d, faults)
+	}
+	out, err := a.engine.Apply(c.Context(), d, c.prune, c.dryRun)
+	if err != nil {
+		return nil, err
+	}
+	out.Warnings = append(append([]string{}, warnings...), out.Warnings...)
+	return out, nil
+}
+
+// allFaults asks the engine what else is wrong where some subscriptions cannot
+// even be made records, so that all faults come at once, in the document's order.
+func (a *api) allFaults(c *call, doc *Document, rest engine.Document, faults engine.Faults) error {
+	_, err := a.engine.Apply(c.Context(), rest, false, true)
+	var more engine.Faults
+	var refusal *queue.Refusal
+	switch {
+	case errors.As(err, &more):
+		faults = append(faults, more...)
+	case errors.As(err, &refusal):
+		faults = append(faults, engine.Fault{Reason: refusal.Reason})
+	case err != nil:
+		return err
+	}
+	place := map[string]int{}
+	for i, r := range slices.Backward(doc.Subscriptions) {
+		place[r.ID] = i
+	}
+	slices.SortStableFunc(faults, func(a, b engine.Fault) int { return place[a.Subscription] - place[b.Subscription] })
+	return faults
+}
+
+func (a *api) openAPI(*call) (any, error) { return a.document, nil }
+
+// orNone keeps an empty list from becoming null.
+func orNone[T any](list []T, err error) ([]T, error) {
+	if list == nil {
+		list = []T{}
+	}
+	return list, err
 }

@@ -87,7 +87,7 @@ func TestBadRequests(t *testing.T) {
 		{"POST", add, `{"id":"x","name":"cn=x","url":"ldap://h/o=x??sub?(cn=a"}`, 400, "invalid", "column"},
 		{"PUT", "/api/v1/status", ``, 405, "method", "it takes GET"},
 		{"DELETE", add, ``, 405, "method", "it takes GET, POST"},
-		{"PATCH", add + "/x", ``, 405, "method", "it takes GET, DELETE"},
+		{"PUT", add + "/x", ``, 405, "method", "it takes GET, PATCH, DELETE"},
 		{"GET", add + "/x/check", ``, 405, "method", "it takes POST"},
 		{"POST", "/api/v1/names/cn=x", ``, 405, "method", "it takes GET"},
 		{"GET", "/api/v1/frobnicate", ``, 404, "not-found", "there is no GET /api/v1/frobnicate"},

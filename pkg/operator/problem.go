@@ -4,38 +4,46 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"shaft/pkg/engine"
 	"shaft/pkg/queue"
 )
 
-// reply writes v, or the problem that err is.
-func (a *api) reply(w http.ResponseWriter, code int, v any, err error) {
-	if err != nil {
-		var refusal *queue.Refusal
-		switch {
-		case errors.As(err, &refusal):
-			problem(w, refusalStatus(refusal.Kind), refusal.Kind, refusal.Reason)
-		case errors.Is(err, engine.ErrClosed), errors.Is(err, context.Canceled):
-			// Canceled: by the daemon's end, or by a client that is gone.
-			problem(w, http.StatusServiceUnavailable, "closing", "the daemon is stopping")
-		default:
-			a.log.Error("operator request failed", "error", err)
-			problem(w, http.StatusInternalServerError, "failed", err.Error())
-		}
-		return
+// refuse writes the problem that err is.
+func (a *api) refuse(w http.ResponseWriter, err error) {
+	var refusal *queue.Refusal
+	var faults engine.Faults
+	switch {
+	case errors.As(err, &faults):
+		problem(w, Problem{Status: http.StatusBadRequest, Kind: kindInvalid, Detail: faultWords(faults), Faults: faults})
+	case errors.As(err, &refusal):
+		problem(w, Problem{Status: refusalStatus(refusal.Kind), Kind: refusal.Kind, Detail: refusal.Reason})
+	case errors.Is(err, engine.ErrClosed), errors.Is(err, context.Canceled):
+		// Canceled: by the daemon's end, or by a client that is gone.
+		problem(w, Problem{Status: http.StatusServiceUnavailable, Kind: "closing", Detail: "the daemon is stopping"})
+	default:
+		a.log.Error("operator request failed", "error", err)
+		problem(w, Problem{Status: http.StatusInternalServerError, Kind: "failed", Detail: err.Error()})
 	}
-	writeJSON(w, code, "application/json", v)
+}
+
+// faultWords counts, for there may be very many.
+func faultWords(faults engine.Faults) string {
+	if len(faults) == 1 {
+		return faults[0].String() + "; nothing has changed"
+	}
+	return fmt.Sprintf("%d faults; nothing has changed", len(faults))
 }
 
 func refusalStatus(kind string) int {
 	switch kind {
-	case "not-found":
+	case kindNotFound:
 		return http.StatusNotFound
 	case "exists":
 		return http.StatusConflict
-	case "invalid":
+	case kindInvalid:
 		return http.StatusBadRequest
 	case kindTooLarge:
 		return http.StatusRequestEntityTooLarge
@@ -43,19 +51,22 @@ func refusalStatus(kind string) int {
 	return http.StatusUnprocessableEntity
 }
 
-// Problem is the body of a refusal (RFC 9457). Kind is for programs.
+// Problem is the body of a refusal (RFC 9457). Kind is for programs, Detail for
+// people.
 type Problem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 	Kind   string `json:"kind"`
+	// Faults are all that is wrong with a document, where one was sent.
+	Faults engine.Faults `json:"faults,omitempty"`
 }
 
-func problem(w http.ResponseWriter, status int, kind, detail string) {
-	writeJSON(w, status, "application/problem+json", Problem{
-		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, Kind: kind,
-	})
+// problem fills in what follows from the status, and writes it.
+func problem(w http.ResponseWriter, p Problem) {
+	p.Type, p.Title = "about:blank", http.StatusText(p.Status)
+	writeJSON(w, p.Status, "application/problem+json", p)
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {

@@ -1,0 +1,144 @@
+package operator
+
+import (
+	"fmt"
+	"slices"
+
+	"shaft/pkg/engine"
+	"shaft/pkg/queue"
+	"shaft/pkg/upstream"
+)
+
+// Request is a subscription as an operator gives it: LDAP URLs or the separate
+// fields in Source, which make the same record (R8).
+type Request struct {
+	ID                string          `json:"id" api:"required"`
+	Kind              string          `json:"kind,omitempty"`      // tree or list; tree where none is given
+	Name              string          `json:"name" api:"required"` // local name; of a list its template
+	URL               string          `json:"url,omitempty"`       // the source in one line
+	URLs              []string        `json:"urls,omitempty"`      // several servers of it, in order; not beside URL
+	Source            upstream.Source `json:"source"`
+	ContentFilter     string          `json:"content_filter,omitempty"`
+	ContentAttributes []string        `json:"content_attributes,omitempty"`
+	NoDNRewrite       bool            `json:"no_dn_rewrite,omitempty"`
+}
+
+// Document is what export gives and apply takes: all that operators entered (R54).
+type Document struct {
+	Subscriptions []Request `json:"subscriptions" api:"required"` // in the order of their claims
+}
+
+// exported is the document of the engine's subscriptions. They are given by their
+// fields, which say all; a file that comes back may use URLs instead.
+func exported(d *engine.Document) Document {
+	out := Document{Subscriptions: []Request{}}
+	for _, s := range d.Subscriptions {
+		out.Subscriptions = append(out.Subscriptions, Request{ID: s.ID, Kind: s.Kind, Name: s.Name, Source: s.Source,
+			ContentFilter: s.ContentFilter, ContentAttributes: s.ContentAttributes, NoDNRewrite: s.NoDNRewrite})
+	}
+	return out
+}
+
+// records makes the engine's document, with what was repaired on the way. What
+// cannot be made is left out of it and told in faults.
+func (d *Document) records() (out engine.Document, warnings []string, faults engine.Faults) {
+	for i := range d.Subscriptions {
+		r := &d.Subscriptions[i]
+		s, repaired, err := r.Subscription()
+		if err != nil {
+			faults = append(faults, engine.Fault{Subscription: r.ID, Field: "url", Reason: err.Error()})
+			continue
+		}
+		for _, w := range repaired {
+			warnings = append(warnings, fmt.Sprintf("subscription %s: %s", r.ID, w))
+		}
+		out.Subscriptions = append(out.Subscriptions, s)
+	}
+	return out, warnings, faults
+}
+
+// Subscription makes the record, with what was repaired on the way.
+func (r *Request) Subscription() (engine.Subscription, []string, error) {
+	s := engine.Subscription{ID: r.ID, Kind: r.Kind, Name: r.Name, Source: r.Source, ContentFilter: r.ContentFilter,
+		ContentAttributes: r.ContentAttributes, NoDNRewrite: r.NoDNRewrite}
+	if s.Kind == "" {
+		s.Kind = engine.KindTree
+	}
+	urls := r.URLs
+	switch {
+	case r.URL != "" && len(urls) > 0:
+		return s, nil, invalid("url and urls were given; one of the two says it")
+	case r.URL != "":
+		urls = []string{r.URL}
+	case len(urls) == 0:
+		return s, nil, nil
+	}
+	if field := besideURL(&r.Source); field != "" {
+		return s, nil, invalid("a URL and a separate %s were given; one of the two says it", field)
+	}
+	src, warnings, err := sourceOf(urls)
+	if err != nil {
+		return s, nil, invalid("%v", err)
+	}
+	given := r.Source
+	given.StartTLS = given.StartTLS || src.StartTLS // a URL can ask for it too
+	given.Protocol, given.Host, given.Port, given.Socket, given.Servers = src.Protocol, src.Host, src.Port, src.Socket, src.Servers
+	given.Base, given.Attributes, given.Filter, given.Scope = src.Base, src.Attributes, src.Filter, src.Scope
+	s.Source = given
+	return s, warnings, nil
+}
+
+// besideURL names a field that a URL says already.
+func besideURL(src *upstream.Source) string {
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"protocol", src.Protocol != ""}, {"host", src.Host != ""}, {"port", src.Port != 0}, {"socket", src.Socket != ""},
+		{"servers", len(src.Servers) > 0}, {"base", src.Base != ""}, {"attributes", len(src.Attributes) > 0},
+		{"filter", src.Filter != ""}, {"scope", src.Scope != ""},
+	} {
+		if f.set {
+			return f.name
+		}
+	}
+	return ""
+}
+
+// sourceOf makes one source of URLs that name several servers of the same
+// content (R13). The first says what is searched; the others say the same, or
+// nothing of it.
+func sourceOf(urls []string) (src upstream.Source, warnings []string, err error) {
+	for i, text := range urls {
+		one, repaired, err := upstream.ParseURL(text)
+		if err != nil {
+			if len(urls) > 1 {
+				err = fmt.Errorf("url %d: %w", i+1, err)
+			}
+			return src, nil, err
+		}
+		if i == 0 {
+			src, warnings = one, repaired
+			continue
+		}
+		bare := one.Base == "" && one.Filter == upstream.AllEntries && one.Scope == "sub" && len(one.Attributes) == 0
+		same := one.Base == src.Base && one.Filter == src.Filter && one.Scope == src.Scope && slices.Equal(one.Attributes, src.Attributes)
+		if !bare && !same {
+			return src, nil, fmt.Errorf("url %d: it searches for something else than url 1: several servers hold the same content; write the host alone", i+1)
+		}
+		src.StartTLS = src.StartTLS || one.StartTLS
+		src.Servers = append(src.Servers, upstream.Server{Protocol: one.Protocol, Host: one.Host, Port: one.Port, Socket: one.Socket})
+	}
+	return src, warnings, nil
+}
+
+func invalid(format string, args ...any) error {
+	return &queue.Refusal{Kind: kindInvalid, Reason: fmt.Sprintf(format, args...)}
+}
+
+// The kinds of problems that arise here; the others are the engine's.
+const (
+	kindInvalid  = "invalid"
+	kindTooLarge = "too-large"
+	kindNotFound = "not-found"
+)

@@ -1,0 +1,87 @@
+package operator
+
+import (
+	"net/http"
+
+	"shaft/pkg/engine"
+)
+
+const prefix = "/api/v1"
+
+// route is one operation of the API. The mux and the OpenAPI document are made
+// of the same table, so that the one cannot say what the other does not do.
+type route struct {
+	method, path string // below prefix
+	summary      string
+	query        []param
+	takes        any  // zero value of the body; nil: none
+	gives        any  // zero value of the answer
+	created      bool // 201, but for a dry run
+	handle       func(*api, *call) (any, error)
+}
+
+// param is a parameter of the query.
+type param struct {
+	name, help string
+	limit      bool // a number from 1 to maxLimit, else true or false
+}
+
+// maxLimit is more tasks than are kept.
+const maxLimit = 1 << 20
+
+var (
+	dryRunParam = param{name: "dry_run", help: "say what would happen, change nothing"}
+	pruneParam  = param{name: "prune", help: "remove subscriptions that the document lacks"}
+	limitParam  = param{name: "limit", help: "at most so many, the newest", limit: true}
+)
+
+var routes = []route{
+	{method: "GET", path: "/status", summary: "the daemon at a glance",
+		gives: engine.Status{}, handle: (*api).status},
+	{method: "GET", path: "/subscriptions", summary: "all subscriptions, by id",
+		gives: []engine.Subscription{}, handle: (*api).subscriptions},
+	{method: "POST", path: "/subscriptions", summary: "subscribe to a subtree or a list; the source is checked first",
+		query: []param{dryRunParam}, takes: Request{}, gives: engine.Added{}, created: true, handle: (*api).add},
+	{method: "GET", path: "/subscriptions/{id}", summary: "one subscription",
+		gives: engine.Subscription{}, handle: (*api).subscription},
+	{method: "PATCH", path: "/subscriptions/{id}", summary: "change fields of a subscription",
+		query: []param{dryRunParam}, takes: Fields{}, gives: engine.Changed{}, handle: (*api).set},
+	{method: "DELETE", path: "/subscriptions/{id}", summary: "remove a subscription with its claims",
+		query: []param{dryRunParam}, gives: engine.Removed{}, handle: (*api).remove},
+	{method: "POST", path: "/subscriptions/{id}/check", summary: "try its server now, step by step",
+		gives: engine.Checked{}, handle: (*api).check},
+	{method: "GET", path: "/subscriptions/{id}/state", summary: "how its source is doing: a tree's claim, a list's own search",
+		gives: engine.Link{}, handle: (*api).sourceState},
+	{method: "GET", path: "/subscriptions/{id}/members", summary: "what a list found, by DN",
+		gives: []engine.Found{}, handle: (*api).members},
+	{method: "GET", path: "/names", summary: "all names, by DN",
+		gives: []engine.Name{}, handle: (*api).names},
+	{method: "GET", path: "/names/{dn}", summary: "one name",
+		gives: engine.Name{}, handle: (*api).name},
+	{method: "DELETE", path: "/names/{dn}", summary: "remove the head's subscription if it is a tree, suppress the claim if it is a list's",
+		query: []param{dryRunParam}, gives: engine.Removed{}, handle: (*api).removeName},
+	{method: "POST", path: "/names/{dn}/resync", summary: "load the head's content again in full; a dry run is an audit",
+		query: []param{dryRunParam}, gives: engine.Resynced{}, handle: (*api).resync},
+	{method: "GET", path: "/names/{dn}/history", summary: "what happened to a name and its claims, newest first",
+		gives: []engine.Happening{}, handle: (*api).history},
+	{method: "GET", path: "/queues/{dn}", summary: "who claims a name, head first",
+		gives: Queue{}, handle: (*api).queue},
+	{method: "GET", path: "/tasks", summary: "what was changed, by whom and why, newest first",
+		query: []param{limitParam}, gives: []engine.Task{}, handle: (*api).tasks},
+	{method: "GET", path: "/tasks/{id}", summary: "one task with its steps",
+		gives: engine.Task{}, handle: (*api).task},
+	{method: "GET", path: "/export", summary: "all that operators entered",
+		gives: Document{}, handle: (*api).export},
+	{method: "POST", path: "/apply", summary: "make the subscriptions those of a document: all of them, or nothing where one is wrong",
+		query: []param{pruneParam, dryRunParam}, takes: Document{}, gives: engine.Applied{}, handle: (*api).apply},
+	{method: "GET", path: "/openapi.json", summary: "this document",
+		gives: map[string]any{}, handle: (*api).openAPI},
+}
+
+// success is the status of an answer that is no problem.
+func (r *route) success(c *call) int {
+	if r.created && !c.dryRun {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}
