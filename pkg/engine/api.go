@@ -11,44 +11,6 @@ import (
 	"shaft/pkg/upstream"
 )
 
-// Actor is who wants a change, for the record (R47).
-type Actor struct {
-	Who string // "uid 0 (root) over the control socket", a login, "shaft" itself
-	Why string // the reason given; "" for none
-}
-
-type actorKey struct{}
-
-// WithActor marks the commands that run under ctx.
-func WithActor(ctx context.Context, a Actor) context.Context {
-	return context.WithValue(ctx, actorKey{}, a)
-}
-
-// Task is the record of one change, by any door or by Shaft itself (R47).
-type Task struct {
-	ID      uint64     `json:"id"`
-	What    string     `json:"what"`   // "subscription add", "refresh", "list change"
-	Target  string     `json:"target"` // a subscription, a claim or a name
-	Who     string     `json:"who"`
-	Why     string     `json:"why,omitempty"`
-	Began   time.Time  `json:"began"`
-	Ended   *time.Time `json:"ended,omitempty"`
-	State   string     `json:"state"` // running, done, refused, failed
-	Steps   []TaskStep `json:"steps"`
-	Outcome string     `json:"outcome,omitempty"` // in words
-	Advice  string     `json:"advice,omitempty"`  // what to do about a failure
-	Entries int        `json:"entries,omitempty"` // progress of a refresh: taken so far
-	Rate    float64    `json:"rate,omitempty"`    // entries a second
-}
-
-// TaskStep is one step of a task.
-type TaskStep struct {
-	At     time.Time `json:"at"`
-	Name   string    `json:"name"`
-	OK     bool      `json:"ok"`
-	Detail string    `json:"detail,omitempty"`
-}
-
 // Found is what a list makes of one found entry.
 type Found struct {
 	Entry    string      `json:"entry"` // entryUUID
@@ -165,12 +127,6 @@ func (e *Engine) Export(ctx context.Context) (*Document, error) { return nil, er
 func (e *Engine) Apply(ctx context.Context, d Document, prune, dryRun bool) (*Applied, error) {
 	return nil, errNotBuilt
 }
-
-// Tasks lists tasks, newest first.
-func (e *Engine) Tasks(ctx context.Context) ([]Task, error) { return nil, errNotBuilt }
-
-// Task gives one.
-func (e *Engine) Task(ctx context.Context, id uint64) (*Task, error) { return nil, errNotBuilt }
 
 // ResyncName loads a name's head again in full; its dry run is an audit.
 func (e *Engine) ResyncName(ctx context.Context, dn string, dryRun bool) (*Resynced, error) {

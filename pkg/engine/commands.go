@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
@@ -45,7 +46,19 @@ type Checked struct {
 // AddSubscription checks the source, then lets it claim its name. A check that
 // fails is a warning; what can never work is refused, with nothing
 // changed. With dryRun nothing is changed either way.
-func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun bool) (*Added, error) {
+func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun bool) (out *Added, err error) {
+	id, err := e.command(ctx, "subscription add", s.ID, dryRun, func(t *task) error {
+		out, err = e.addChecked(ctx, s, t, dryRun)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.Task = id
+	return out, nil
+}
+
+func (e *Engine) addChecked(ctx context.Context, s Subscription, t *task, dryRun bool) (*Added, error) {
 	if size := s.size(); size > maxSubscription {
 		return nil, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("the subscription's fields take %d bytes together; at most %d are allowed", size, maxSubscription)}
 	}
@@ -62,12 +75,9 @@ func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun boo
 	if err := e.try(ctx, ev); err != nil {
 		return nil, err
 	}
-	steps, entries, fatal := upstream.Check(ctx, s.Source, e.o.Upstream)
-	if fatal != nil {
-		return nil, &queue.Refusal{Kind: "invalid", Reason: fatal.Error()}
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err // the check was cut short, and nobody waits for the outcome
+	steps, entries, err := e.check(ctx, &s, t)
+	if err != nil {
+		return nil, err
 	}
 	out.Check, out.Subscription = steps, s
 	if entries == 0 {
@@ -78,7 +88,7 @@ func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun boo
 			out.Warnings = append(out.Warnings, fmt.Sprintf("the check failed at %s: %s; Shaft keeps trying", step.Name, step.Detail))
 		}
 	}
-	doErr := e.do(ctx, func() { err = e.add(&s, ev, out, dryRun) })
+	doErr := e.do(ctx, func() { err = e.add(&s, ev, out, t) })
 	if doErr != nil {
 		return nil, doErr
 	}
@@ -100,7 +110,23 @@ func (e *Engine) try(ctx context.Context, ev queue.Event) (err error) {
 	return err
 }
 
-func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bool) error {
+// check runs a source's check, outside the engine goroutine, and notes its steps.
+func (e *Engine) check(ctx context.Context, s *Subscription, t *task) (steps []upstream.Step, entries int, err error) {
+	var began time.Time
+	if err := e.do(ctx, func() { began = e.o.Now() }); err != nil {
+		return nil, -1, err
+	}
+	steps, entries, fatal := upstream.Check(ctx, s.Source, e.o.Upstream)
+	if fatal != nil {
+		return nil, -1, &queue.Refusal{Kind: "invalid", Reason: fatal.Error()}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, -1, err // it was cut short, and nobody waits for the outcome
+	}
+	return steps, entries, e.do(ctx, func() { t.checked(began, steps) })
+}
+
+func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, t *task) error {
 	out.Warnings = append(out.Warnings, e.overlapWarnings(ev.Norm)...)
 	if n := e.state.Names[ev.Norm]; n != nil {
 		out.Position = len(n.Claims)
@@ -108,7 +134,7 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bo
 			"%s is already claimed by %s: this claim waits at position %d of its queue (shaft queue show %q)",
 			n.Text, n.Claims[0], out.Position, n.Text))
 	}
-	if dryRun {
+	if out.DryRun {
 		return queue.Refuses(e.state, ev)
 	}
 	record, err := json.Marshal(s)
@@ -121,6 +147,7 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bo
 		return err
 	}
 	b.Records = append(b.Records, store.Record{Name: recordSubscription + s.ID, Value: record})
+	e.end(&b, t, TaskDone, addOutcome(out))
 	if err := e.commit(&b); err != nil {
 		e.restate()
 		return err
@@ -133,6 +160,13 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, dryRun bo
 	e.act(effects)
 	e.log.Info("subscription added", "subscription", s.ID, "name", ev.Name, "source", s.URL, "position", out.Position)
 	return nil
+}
+
+func addOutcome(out *Added) string {
+	if out.Position == 0 {
+		return fmt.Sprintf("%s shows its content as soon as it is here", out.Name)
+	}
+	return fmt.Sprintf("it waits at position %d of the queue of %s", out.Position, out.Name)
 }
 
 func (e *Engine) overlapWarnings(norm string) []string {
@@ -151,14 +185,20 @@ func (e *Engine) overlapWarnings(norm string) []string {
 
 // RemoveSubscription removes a subscription with its claims, and nothing else (R16).
 func (e *Engine) RemoveSubscription(ctx context.Context, id string, dryRun bool) (out *Removed, err error) {
-	doErr := e.do(ctx, func() { out, err = e.remove(id, dryRun) })
-	if doErr != nil {
-		return nil, doErr
+	number, err := e.command(ctx, "subscription remove", id, dryRun, func(t *task) error {
+		if doErr := e.do(ctx, func() { out, err = e.remove(id, t, dryRun) }); doErr != nil {
+			return doErr
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	out.Task = number
+	return out, nil
 }
 
-func (e *Engine) remove(id string, dryRun bool) (*Removed, error) {
+func (e *Engine) remove(id string, t *task, dryRun bool) (*Removed, error) {
 	cl := e.claims[queue.ClaimID(id)] // a tree's claim bears its id
 	if e.subs[id] == nil || cl == nil {
 		return nil, notFound("subscription", id)
@@ -182,6 +222,7 @@ func (e *Engine) remove(id string, dryRun bool) (*Removed, error) {
 		return nil, err
 	}
 	ed.batch.Records = append(ed.batch.Records, store.Record{Name: recordSubscription + id})
+	e.end(&ed.batch, t, TaskDone, fmt.Sprintf("%s lost its claim %s", cl.name, cl.id))
 	e.together = true // readers are not to see the name gone before what it hid is back
 	defer func() {
 		e.together = false
@@ -193,6 +234,7 @@ func (e *Engine) remove(id string, dryRun bool) (*Removed, error) {
 	}
 	delete(e.subs, id)
 	e.act(effects)
+	e.dropLoads(id)
 	e.log.Info("subscription removed", "subscription", id, "name", cl.name.String())
 	return out, nil
 }

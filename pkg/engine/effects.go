@@ -63,6 +63,7 @@ func (e *Engine) probe(cl *claim) {
 		return
 	}
 	e.unfollow(cl)
+	e.notLoading(cl)
 	cl.link = upstream.Probe(cl.source, e.o.ProbeEvery, func(s upstream.Status) {
 		cl.setStatus(s)
 		e.inbox.tell(report{cl, s})
@@ -127,6 +128,7 @@ func (e *Engine) forget(cl *claim) {
 		return
 	}
 	e.pub.drop(cl.number)
+	e.notLoading(cl)
 	delete(e.claims, cl.id)
 	delete(e.byNum, cl.number)
 	e.renest()
@@ -153,6 +155,9 @@ func (e *Engine) takeReports() {
 			continue
 		}
 		online, reason := r.status.Online(), r.status.Reason
+		if !online {
+			e.loadFailed(r.claim, reason)
+		}
 		if online {
 			reason = ""
 		}
@@ -189,9 +194,10 @@ func (e *Engine) rememberContacts() {
 	for id, cl := range e.claims {
 		b.Records = append(b.Records, contactRecord(id, cl.current().LastContact)...)
 	}
+	b.Records = append(b.Records, e.lastTasks()...)
 	if e.failed == nil && len(b.Records) > 0 {
-		if err := e.store.Commit(&b); err != nil {
-			e.log.Error("last contacts not stored", "error", err)
+		if err := e.writeRecords(b.Records); err != nil {
+			e.log.Error("last contacts and tasks not stored", "error", err)
 		}
 	}
 }

@@ -84,6 +84,7 @@ type Engine struct {
 	pendingUnhide []string
 	newLines      []store.PublishedAs
 
+	tasks taskLog
 	inbox inbox
 	cmds  chan func()
 	done  chan struct{}
@@ -223,7 +224,12 @@ func (e *Engine) commit(b *store.Batch) error {
 	if e.failed != nil {
 		return e.failed
 	}
-	return e.outcome(e.store.Commit(b))
+	landed := e.ride(b)
+	if err := e.outcome(e.store.Commit(b)); err != nil {
+		return err
+	}
+	landed()
+	return nil
 }
 
 // outcome tells what a commit's error means. A refusal changed nothing, and ends

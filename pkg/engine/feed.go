@@ -60,6 +60,9 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		f.e.inbox.forget(f.claim) // of the session before: it comes again by the cookie
 		f.refresh = f.e.newRefresh(f)
 		f.refresh.sent = len(cookie) > 0
+		if !f.refresh.sent {
+			f.e.loading(f.claim, nil)
+		}
 	})
 	if err = cmp.Or(doErr, err); err != nil {
 		return nil, nil, err

@@ -81,7 +81,9 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 // unchanged ends a refresh that brought nothing: only the cookie is news.
 func (e *Engine) unchanged(cl *claim, server string, end syncrepl.End) error {
 	b := &store.Batch{Cookies: []store.Claim{{ID: cl.number, Cookie: end.Cookie, Server: server}}}
+	revert := e.loaded(b, cl)
 	if err := e.commit(b); err != nil {
+		revert()
 		return err
 	}
 	cl.cookie, cl.server = end.Cookie, server
@@ -331,16 +333,21 @@ func (ed *edit) putStaged(r *refresh, heirs map[string]dit.UUID) {
 }
 
 // commitStage makes an edit with a stage durable and publishes it.
-func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, ev queue.Event) error {
+func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, ev queue.Event) (err error) {
 	if ed.err != nil {
 		return ed.err
 	}
 	var effects []queue.Effect
 	if ev != nil {
-		var err error
 		if effects, err = e.decide(&ed.batch, ev); err != nil {
 			return err
 		}
+		revert := e.loaded(&ed.batch, cl)
+		defer func() {
+			if err != nil {
+				revert()
+			}
+		}()
 	}
 	if err := e.writeGlue(ed); err != nil {
 		e.restate()

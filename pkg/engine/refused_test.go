@@ -21,12 +21,15 @@ import (
 // journal, to logs and to terminals.
 const maxShown = 1 << 10
 
-// stored is everything that the engine has decided, as the store has it.
+// stored is everything that the engine has decided, as the store has it, but for the
+// record of who wanted what.
 func (w *world) stored(prefix string) map[string]string {
 	w.t.Helper()
 	out := map[string]string{}
 	must(w.t, w.store.Records(prefix, func(name string, value []byte) error {
-		out[strings.TrimPrefix(name, prefix)] = string(value)
+		if prefix != "" || !strings.HasPrefix(name, "task") {
+			out[strings.TrimPrefix(name, prefix)] = string(value)
+		}
 		return nil
 	}))
 	return out
