@@ -156,16 +156,16 @@ func (e *Engine) pace(s upstream.Status) (entries int, rate float64) {
 // burst is the latest task of changes of a list's membership.
 type burst struct {
 	task   *task
-	counts Membership
+	counts membership
 }
 
-// Membership counts what changes of a list's found entries came to, in names.
-type Membership struct{ Appeared, Went, Moved, Failed int }
+// membership counts what changes of a list's found entries came to, in names.
+type membership struct{ Appeared, Went, Moved, Failed int }
 
 // members notes changes of a list's membership in the batch that makes them: one
 // task for all that follow each other within gather.
-func (e *Engine) members(b *store.Batch, list string, m Membership) {
-	if m == (Membership{}) {
+func (e *Engine) members(b *store.Batch, list string, m membership) {
+	if m == (membership{}) {
 		return
 	}
 	old := e.tasks.bursts[list]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,15 +21,13 @@ func (w *world) tasks() []Task {
 	return list
 }
 
-// task is the newest of a kind.
+// task is the newest of a kind, empty where there is none.
 func (w *world) task(what string) Task {
 	w.t.Helper()
-	for _, t := range w.tasks() {
-		if t.What == what {
-			return t
-		}
+	list := w.tasks()
+	if i := slices.IndexFunc(list, func(t Task) bool { return t.What == what }); i >= 0 {
+		return list[i]
 	}
-	w.t.Fatalf("no task %q among %+v", what, w.tasks())
 	return Task{}
 }
 
@@ -211,7 +210,7 @@ func TestTasksAreBounded(t *testing.T) {
 func TestListChangesAreGathered(t *testing.T) {
 	w := newWorld(t)
 	now := time.Now()
-	say := func(m Membership) {
+	say := func(m membership) {
 		must(t, w.e.do(t.Context(), func() {
 			w.e.o.Now = func() time.Time { return now }
 			var b store.Batch
@@ -219,18 +218,18 @@ func TestListChangesAreGathered(t *testing.T) {
 			must(t, w.e.commit(&b))
 		}))
 	}
-	say(Membership{})
+	say(membership{})
 	for range 100 {
-		say(Membership{Appeared: 3, Went: 1})
+		say(membership{Appeared: 3, Went: 1})
 		now = now.Add(gather / 2)
 	}
-	say(Membership{Moved: 1, Failed: 2})
+	say(membership{Moved: 1, Failed: 2})
 	list := w.tasks()
 	if len(list) != 1 || list[0].Outcome != "names: 300 appeared, 100 went, 1 moved, 2 could not be made" {
 		t.Fatalf("%+v", list)
 	}
 	now = now.Add(gather + 1)
-	say(Membership{Went: 1})
+	say(membership{Went: 1})
 	if list = w.tasks(); len(list) != 2 || list[0].State != TaskDone {
 		t.Errorf("%+v", list)
 	}
