@@ -4,15 +4,17 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
 // Check verifies the invariants: each claim stands in the one queue of its
 // name, no queue is empty, numbers are unique and below Next, names lie below
-// the base and are spelt as their heads spell them.
+// the base and are spelt as their heads spell them. Each claim of a list is
+// that of one name of one member, which has it but where it is suppressed.
 func Check(s *State) error {
-	if len(s.Names) > 0 && s.BaseNorm == "" {
-		return fmt.Errorf("%d names are stored and no base DN", len(s.Names))
+	if len(s.Names)+len(s.Lists) > 0 && s.BaseNorm == "" {
+		return fmt.Errorf("%d names and %d lists are stored and no base DN", len(s.Names), len(s.Lists))
 	}
 	if s.BaseNorm == "" && s.BaseText != "" {
 		return fmt.Errorf("the base DN %q has no normal form", s.BaseText)
@@ -23,7 +25,10 @@ func Check(s *State) error {
 	if err := s.checkClaims(); err != nil {
 		return err
 	}
-	return s.checkNames()
+	if err := s.checkNames(); err != nil {
+		return err
+	}
+	return s.checkLists()
 }
 
 func (s *State) checkClaims() error {
@@ -46,7 +51,9 @@ func (s *State) checkClaims() error {
 			return fmt.Errorf("the claims %q and %q both have the number %d", other, id, c.Number)
 		case c.Online && c.Reason != "":
 			return fmt.Errorf("the claim %q is online, yet down because of %q", id, c.Reason)
-		case !valid(string(id), c.Subscription, c.Name, c.Norm, c.Reason):
+		case c.Entry == "" && (c.Subscription != string(id) || c.Base != "" || strings.Contains(string(id), "/")):
+			return fmt.Errorf("the claim %q of %q, based on %q, is neither a tree's nor a found entry's", id, c.Subscription, c.Base)
+		case !valid(string(id), c.Subscription, c.Name, c.Norm, c.Reason, c.Entry, c.Base):
 			return fmt.Errorf("the claim %q is not UTF-8 throughout", id)
 		}
 		numbers[c.Number] = id
@@ -88,6 +95,68 @@ func (s *State) checkNames() error {
 		if !queued[id] {
 			return fmt.Errorf("the claim %q stands in no queue", id)
 		}
+	}
+	return nil
+}
+
+func (s *State) checkLists() error {
+	claims := map[ClaimID]bool{}
+	for _, id := range slices.Sorted(maps.Keys(s.Members)) {
+		l := s.Lists[id]
+		switch {
+		case l == nil:
+			return fmt.Errorf("the list %q has members, and there is no such list", id)
+		case id == "" || l.ID != id || strings.Contains(id, "/") || !valid(id, l.Reason):
+			return fmt.Errorf("the list under %q calls itself %q, or is not UTF-8 throughout", id, l.ID)
+		case s.Claims[ClaimID(id)] != nil:
+			return fmt.Errorf("%q is both a tree and a list", id)
+		case l.Next == 0:
+			return fmt.Errorf("the next claim of the list %q is 0", id)
+		case l.Online && l.Reason != "":
+			return fmt.Errorf("the list %q is online, yet down because of %q", id, l.Reason)
+		}
+		for _, entry := range slices.Sorted(maps.Keys(s.Members[id])) {
+			m := s.Members[id][entry]
+			if entry == "" || m.List != id || m.Entry != entry || m.DN == "" || !valid(entry, m.DN) || !valid(m.Problems...) {
+				return fmt.Errorf("the member under %q of the list %q calls itself %q of %q, at %q, or is not UTF-8 throughout",
+					entry, id, m.Entry, m.List, m.DN)
+			}
+			if err := s.checkMember(l, m, claims); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.Lists)) {
+		if s.Members[id] == nil {
+			return fmt.Errorf("the list %q has no map of members", id)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.Claims)) {
+		if c := s.Claims[id]; c.Entry != "" && !claims[id] {
+			return fmt.Errorf("the claim %q is of no member of the list %q", id, c.Subscription)
+		}
+	}
+	return nil
+}
+
+// checkMember holds a member against its claims, and notes them.
+func (s *State) checkMember(l *List, m *Member, noted map[ClaimID]bool) error {
+	for _, mc := range m.Claims {
+		c, n := s.Claims[mc.Claim], listNumber(mc.Claim)
+		switch {
+		case n == 0 || n >= l.Next || !strings.HasPrefix(string(mc.Claim), l.ID+"/"):
+			return fmt.Errorf("the entry %q of the list %q has the claim %q, and the next is %d", m.Entry, l.ID, mc.Claim, l.Next)
+		case noted[mc.Claim]:
+			return fmt.Errorf("the claim %q of the list %q is there twice", mc.Claim, l.ID)
+		case mc.Name == "" || !below(mc.Norm, s.BaseNorm) || !valid(mc.Name, mc.Norm):
+			return fmt.Errorf("the claim %q is made for the name %q, which is not below the base", mc.Claim, mc.Norm)
+		case mc.Suppressed != (c == nil):
+			return fmt.Errorf("the claim %q of the list %q is to be suppressed (%v), and is there (%v)", mc.Claim, l.ID, mc.Suppressed, c != nil)
+		case c != nil && (c.Subscription != l.ID || c.Entry != m.Entry || c.Base != m.DN):
+			return fmt.Errorf("the claim %q is of %q, entry %q at %q, and its member is of %q, entry %q at %q",
+				mc.Claim, c.Subscription, c.Entry, c.Base, l.ID, m.Entry, m.DN)
+		}
+		noted[mc.Claim] = true
 	}
 	return nil
 }

@@ -13,17 +13,18 @@ type BaseSet struct {
 	Text string `json:"text"`
 }
 
-// ClaimAdded: a subscription lays claim to a name; the claim joins the end of its queue (R24).
-// Refused when the id is taken, the name is not below the base, or is the base.
+// ClaimAdded: a tree's subscription lays claim to a name; the claim joins the end of its queue (R24).
+// Refused when the id is taken or holds a "/", the name is not below the base, or is the base.
 type ClaimAdded struct {
 	ID           ClaimID `json:"id"`
-	Subscription string  `json:"subscription"`
-	Name         string  `json:"name"` // absolute, as given
+	Subscription string  `json:"subscription"` // the same as ID
+	Name         string  `json:"name"`         // absolute, as given
 	Norm         string  `json:"norm"`
 }
 
-// ClaimRemoved: the claim goes (R16, R31); if it was the head, the next in the
-// queue is promoted, whether or not its server answers (R30).
+// ClaimRemoved: a tree's claim goes (R16, R31); if it was the head, the next in the
+// queue is promoted, whether or not its server answers (R30). Refused for a
+// list's claim, see ClaimSuppressed.
 type ClaimRemoved struct {
 	ID ClaimID `json:"id"`
 }
@@ -48,14 +49,18 @@ func (LinkChanged) event() string  { return "link-changed" }
 
 // The kinds of a Refusal.
 const (
-	KindExists      = "exists"       // the claim's id is taken
-	KindNotFound    = "not-found"    // there is no such claim
+	KindExists      = "exists"       // the id is taken
+	KindNotFound    = "not-found"    // there is no such claim, list or entry
 	KindOutsideBase = "outside-base" // the name is not below the base DN (R3)
 	KindNoBase      = "no-base"      // no base DN is set (R1)
 	KindIsBase      = "is-base"      // the name is the base DN itself
 	KindBaseFixed   = "base-fixed"   // names are stored under another base DN (R1)
-	KindInvalid     = "invalid"      // a field is empty or not UTF-8
+	KindInvalid     = "invalid"      // a field is empty or not UTF-8, or the claim is not of that sort
 	KindExhausted   = "exhausted"    // every claim number has been used
+	KindOfList      = "of-list"      // the claim is a list's: it is suppressed, not removed
+	KindSameName    = "same-name"    // the claim stands there already, in that spelling (R27)
+	KindBelowItself = "below-itself" // the name lies below the claim's own (R27)
+	KindTooMany     = "too-many"     // a list, or a queue, is full
 )
 
 // Refusal is why an event was not taken; nothing has changed. Reason is for

@@ -16,6 +16,16 @@ var decoders = map[string]func(b []byte) (Event, error){
 	ClaimRemoved{}.event(): decodeAs[ClaimRemoved],
 	Refreshed{}.event():    decodeAs[Refreshed],
 	LinkChanged{}.event():  decodeAs[LinkChanged],
+
+	ListAdded{}.event():       decodeAs[ListAdded],
+	ListRemoved{}.event():     decodeAs[ListRemoved],
+	ListRefreshed{}.event():   decodeAs[ListRefreshed],
+	ListLinkChanged{}.event(): decodeAs[ListLinkChanged],
+	EntryFound{}.event():      decodeAs[EntryFound],
+	EntryLost{}.event():       decodeAs[EntryLost],
+	ClaimSuppressed{}.event(): decodeAs[ClaimSuppressed],
+	ClaimLifted{}.event():     decodeAs[ClaimLifted],
+	ClaimMoved{}.event():      decodeAs[ClaimMoved],
 }
 
 func decodeAs[E Event](b []byte) (Event, error) {
@@ -25,15 +35,12 @@ func decodeAs[E Event](b []byte) (Event, error) {
 }
 
 // EncodeEvent gives the journal's form: one JSON object on one line, "event"
-// first. Bytes of a link's reason that are no UTF-8 are replaced, as Apply does.
+// first. What may come from a server without being UTF-8 is replaced, as Apply does.
 func EncodeEvent(e Event) ([]byte, error) {
 	if e == nil {
 		return nil, errors.New("encode event: none given")
 	}
-	if l, ok := e.(LinkChanged); ok {
-		l.Reason = strings.ToValidUTF8(l.Reason, "\uFFFD")
-		e = l
-	}
+	e = asText(e)
 	// Every event has a field, so its own object is never "{}".
 	head := append([]byte(`{"event":`), encode(e.event())...)
 	return append(append(head, ','), encode(e)[1:]...), nil
@@ -66,3 +73,39 @@ func DecodeEvent(b []byte) (Event, error) {
 	}
 	return e, nil
 }
+
+// asText gives the event with words in place of what is not UTF-8: in the
+// reasons of links, and in the names and problems of found entries, where such
+// a name becomes a problem. An event of these that is refused for its other
+// fields stays so.
+func asText(e Event) Event {
+	switch e := e.(type) {
+	case LinkChanged:
+		e.Reason = clean(e.Reason)
+		return e
+	case ListLinkChanged:
+		e.Reason = clean(e.Reason)
+		return e
+	case EntryFound:
+		bad := func(f FoundName) bool { return !valid(f.Name, f.Norm) }
+		if valid(e.Problems...) && !slices.ContainsFunc(e.Names, bad) {
+			return e
+		}
+		names, problems := e.Names, e.Problems
+		e.Names, e.Problems = nil, nil
+		for _, p := range problems {
+			e.Problems = append(e.Problems, clean(p))
+		}
+		for _, f := range names {
+			if bad(f) {
+				e.Problems = append(e.Problems, fmt.Sprintf("the name %.200q is not UTF-8", f.Name))
+			} else {
+				e.Names = append(e.Names, f)
+			}
+		}
+		return e
+	}
+	return e
+}
+
+func clean(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }

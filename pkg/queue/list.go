@@ -14,18 +14,19 @@ type List struct {
 // Member is one found entry, known by its UUID. Replaced, never changed.
 type Member struct {
 	List   string        `json:"list"`
-	Entry  string        `json:"entry"` // entryUUID, in its text form
-	DN     string        `json:"dn"`    // remote, as sent: the remote base of its claims
-	Claims []MemberClaim `json:"claims,omitempty"`
+	Entry  string        `json:"entry"`            // entryUUID, in its text form
+	DN     string        `json:"dn"`               // remote, as sent: the remote base of its claims
+	Claims []MemberClaim `json:"claims,omitempty"` // oldest first
 	// Problems says why names were not made, in words (R20).
 	Problems []string `json:"problems,omitempty"`
 }
 
 // MemberClaim is one name that the entry expands to. The claim itself may stand
-// on another name, when an operator renamed it.
+// on another name, or spell it otherwise, when an operator renamed it.
 type MemberClaim struct {
 	Claim      ClaimID `json:"claim"`
-	Norm       string  `json:"norm"` // of the expanded name
+	Name       string  `json:"name"` // the expanded name, absolute
+	Norm       string  `json:"norm"` // its normal form
 	Suppressed bool    `json:"suppressed,omitempty"`
 }
 
@@ -35,7 +36,21 @@ type FoundName struct {
 	Norm string `json:"norm"`
 }
 
-// ListAdded: a list subscription begins, with no members.
+// Bounds of what a list brings. One event's records have to fit into one
+// transaction of the store, about a megabyte.
+const (
+	MaxNames   = 1_000   // of one entry; more are a problem of it. As many as a template makes
+	MaxMembers = 100_000 // of one list; more are refused
+	MaxQueue   = 1_000   // claims on one name, as each that joins writes the queue anew
+
+	maxEntryBytes = 768 << 10 // of the records of one entry's names, roughly
+	maxDN         = 32 << 10  // of a found entry's DN
+	maxProblems   = 100       // lines kept for one entry
+	maxProblem    = 500       // bytes of each
+)
+
+// ListAdded: a list subscription begins, with no members. Refused where a list
+// or a tree has the id, or it holds a "/".
 type ListAdded struct {
 	ID string `json:"id"`
 }
@@ -59,8 +74,11 @@ type ListLinkChanged struct {
 
 // EntryFound: the list's search found an entry, or found it changed (R18 to R21). Names
 // that are new add claims ID/N, names that went remove theirs; when one went
-// and one came the claim moves, with number and content. Another DN reloads
-// what stays. Suppressed names stay suppressed.
+// and one came the claim moves, with number and content, unless that would be
+// below itself. Where an operator renamed a claim, the template's word changes
+// nothing but what the member remembers. Another DN reloads what stays.
+// Suppressed names stay suppressed. A name that cannot be is no refusal: it
+// becomes one of the member's problems, and the others go on.
 type EntryFound struct {
 	List     string      `json:"list"`
 	Entry    string      `json:"entry"`
@@ -87,9 +105,9 @@ type ClaimLifted struct {
 	ID ClaimID `json:"id"`
 }
 
-// ClaimMoved: the claim stands on another name, with number and content; it joins
-// the end of a queue that is there. Refused onto itself in the same spelling, below its own name, outside
-// the base (R27).
+// ClaimMoved: the operator puts the claim on another name, with number and
+// content; it joins the end of a queue that is there. Refused onto itself in the
+// same spelling, below its own name, outside the base (R27).
 type ClaimMoved struct {
 	ID   ClaimID `json:"id"`
 	Name string  `json:"name"` // absolute
@@ -105,26 +123,3 @@ func (EntryLost) event() string       { return "entry-lost" }
 func (ClaimSuppressed) event() string { return "claim-suppressed" }
 func (ClaimLifted) event() string     { return "claim-lifted" }
 func (ClaimMoved) event() string      { return "claim-moved" }
-
-// FollowList: keep a session on the list's search.
-type FollowList struct{ List string }
-
-// StopList: end it.
-type StopList struct{ List string }
-
-// Move: the claim's name is now To; content that was published under From moves
-// along. It comes first of the effects of a move; Withdraw or Publish of From, and
-// Publish of To or Probe, follow it.
-type Move struct {
-	Claim    ClaimID
-	From, To string // normal forms
-}
-
-// Reload: the claim's remote base is another: its cookie is void, its content is
-// loaded in full again; what is served stays until that is complete.
-type Reload struct{ Claim ClaimID }
-
-func (FollowList) effect() {}
-func (StopList) effect()   {}
-func (Move) effect()       {}
-func (Reload) effect()     {}

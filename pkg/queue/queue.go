@@ -31,6 +31,7 @@ type Claim struct {
 	Reason       string  `json:"reason,omitempty"` // why it is down, in words; empty before the first link fact
 	Entry        string  `json:"entry,omitempty"`  // of a list's claim: the found entry's UUID
 	Base         string  `json:"base,omitempty"`   // of a list's claim: its remote base, the found entry's DN
+	Reload       bool    `json:"reload,omitempty"` // Base changed since the last refresh that completed: its cookie is void
 }
 
 // Name is one published name with its queue, head first. Never empty. Like a
@@ -49,9 +50,9 @@ type State struct {
 	BaseNorm string // "" until set
 	BaseText string // the base DN as given
 	Claims   map[ClaimID]*Claim
-	Names    map[string]*Name // by Norm
-	Lists    map[string]*List
-	Members  map[string]map[string]*Member // by list, then by the entry's UUID
+	Names    map[string]*Name              // by Norm
+	Lists    map[string]*List              // by their subscriptions' ids
+	Members  map[string]map[string]*Member // by list, each of which has a map, then by the entry's UUID
 	Next     uint32                        // next claim number; the first is 1
 
 	changed map[string]bool // names of the records that the last Apply or Renorm touched

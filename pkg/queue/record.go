@@ -12,14 +12,18 @@ import (
 
 // The names of the records.
 const (
-	recordBase   = "base"
-	recordNext   = "next"
-	recordClaims = "claim/" // and the claim's id
-	recordNames  = "name/"  // and the normal form
+	recordBase    = "base"
+	recordNext    = "next"
+	recordClaims  = "claim/"  // and the claim's id
+	recordNames   = "name/"   // and the normal form
+	recordLists   = "list/"   // and the list's id
+	recordMembers = "member/" // and the list's id, "/" and the entry's UUID
 )
 
-func claimRecord(id ClaimID) string { return recordClaims + string(id) }
-func nameRecord(norm string) string { return recordNames + norm }
+func claimRecord(id ClaimID) string          { return recordClaims + string(id) }
+func nameRecord(norm string) string          { return recordNames + norm }
+func listRecord(id string) string            { return recordLists + id }
+func memberRecord(list, entry string) string { return recordMembers + list + "/" + entry }
 
 // baseRecord is the JSON form of the base DN.
 type baseRecord struct {
@@ -28,7 +32,7 @@ type baseRecord struct {
 }
 
 // Records gives the whole state as named records (base once it is set, next,
-// claim/ID, name/NORM), and Load reads it back.
+// claim/ID, name/NORM, list/ID, member/LIST/ENTRY), and Load reads it back.
 func Records(s *State) map[string][]byte {
 	out := map[string][]byte{recordNext: s.record(recordNext)}
 	if s.BaseNorm != "" {
@@ -39,6 +43,12 @@ func Records(s *State) map[string][]byte {
 	}
 	for norm := range s.Names {
 		out[nameRecord(norm)] = s.record(nameRecord(norm))
+	}
+	for id := range s.Lists {
+		out[listRecord(id)] = s.record(listRecord(id))
+		for entry := range s.Members[id] {
+			out[memberRecord(id, entry)] = s.record(memberRecord(id, entry))
+		}
 	}
 	return out
 }
@@ -56,22 +66,36 @@ func Dirty(s *State) map[string][]byte {
 
 // record encodes one record; nil when the state has none of that name.
 func (s *State) record(name string) []byte {
-	if id, ok := strings.CutPrefix(name, recordClaims); ok {
-		if c := s.Claims[ClaimID(id)]; c != nil {
-			return encode(c)
-		}
-		return nil
-	}
-	if norm, ok := strings.CutPrefix(name, recordNames); ok {
-		if n := s.Names[norm]; n != nil {
-			return encode(n)
-		}
-		return nil
-	}
-	if name == recordBase {
+	kind, id := cutRecord(name)
+	switch kind {
+	case recordClaims:
+		return encodeRecord(s.Claims[ClaimID(id)])
+	case recordNames:
+		return encodeRecord(s.Names[id])
+	case recordLists:
+		return encodeRecord(s.Lists[id])
+	case recordMembers:
+		list, entry, _ := strings.Cut(id, "/")
+		return encodeRecord(s.Members[list][entry])
+	case recordBase:
 		return encode(baseRecord{s.BaseNorm, s.BaseText})
 	}
 	return encode(s.Next)
+}
+
+// cutRecord parts a record's name behind its kind.
+func cutRecord(name string) (kind, id string) {
+	if i := strings.IndexByte(name, '/'); i >= 0 {
+		return name[:i+1], name[i+1:]
+	}
+	return name, ""
+}
+
+func encodeRecord[T any](v *T) []byte {
+	if v == nil {
+		return nil
+	}
+	return encode(v)
 }
 
 // encode marshals what always can be: strings, numbers, booleans.
@@ -100,17 +124,18 @@ func Load(records map[string][]byte) (*State, error) {
 
 // load takes one record.
 func (s *State) load(name string, value []byte) error {
-	if id, ok := strings.CutPrefix(name, recordClaims); ok {
-		c := new(Claim)
-		s.Claims[ClaimID(id)] = c
-		return decodeStrict(value, c)
-	}
-	if norm, ok := strings.CutPrefix(name, recordNames); ok {
-		n := new(Name)
-		s.Names[norm] = n
-		return decodeStrict(value, n)
-	}
-	switch name {
+	kind, id := cutRecord(name)
+	switch kind {
+	case recordClaims:
+		return loadRecord(s.Claims, ClaimID(id), value)
+	case recordNames:
+		return loadRecord(s.Names, id, value)
+	case recordLists:
+		s.members(id)
+		return loadRecord(s.Lists, id, value)
+	case recordMembers:
+		list, entry, _ := strings.Cut(id, "/")
+		return loadRecord(s.members(list), entry, value)
 	case recordBase:
 		var b baseRecord
 		err := decodeStrict(value, &b)
@@ -120,6 +145,20 @@ func (s *State) load(name string, value []byte) error {
 		return decodeStrict(value, &s.Next)
 	}
 	return fmt.Errorf("no such record is known")
+}
+
+func loadRecord[K comparable, T any](into map[K]*T, key K, value []byte) error {
+	v := new(T)
+	into[key] = v
+	return decodeStrict(value, v)
+}
+
+// members gives the map of a list's members, which is made if there is none.
+func (s *State) members(list string) map[string]*Member {
+	if s.Members[list] == nil {
+		s.Members[list] = map[string]*Member{}
+	}
+	return s.Members[list]
 }
 
 // decodeStrict reads exactly one JSON value without unknown fields.

@@ -13,9 +13,9 @@ import (
 func sample(t *testing.T) *State {
 	s := based(t)
 	for _, e := range []Event{
-		claim("suse", "SuSe"), claim("list/1", "suse"), claim("debian", "Debian"),
+		claim("suse", "SuSe"), claim("mirror", "suse"), claim("debian", "Debian"),
 		LinkChanged{ID: "suse", Online: true}, Refreshed{"suse"},
-		LinkChanged{ID: "list/1", Reason: `no "route" <to> host`},
+		LinkChanged{ID: "mirror", Reason: `no "route" <to> host`},
 	} {
 		mustApply(t, s, e)
 	}
@@ -28,9 +28,9 @@ func TestRecordsForm(t *testing.T) {
 		"base":                              `{"norm":"ou=package listers","text":"ou=Package Listers"}`,
 		"next":                              `4`,
 		"claim/suse":                        `{"id":"suse","number":1,"subscription":"suse","name":"cn=SuSe,ou=package listers","norm":"cn=suse,ou=package listers","good":true,"online":true}`,
-		"claim/list/1":                      `{"id":"list/1","number":2,"subscription":"list/1","name":"cn=suse,ou=package listers","norm":"cn=suse,ou=package listers","good":false,"online":false,"reason":"no \"route\" \u003cto\u003e host"}`,
+		"claim/mirror":                      `{"id":"mirror","number":2,"subscription":"mirror","name":"cn=suse,ou=package listers","norm":"cn=suse,ou=package listers","good":false,"online":false,"reason":"no \"route\" \u003cto\u003e host"}`,
 		"claim/debian":                      `{"id":"debian","number":3,"subscription":"debian","name":"cn=Debian,ou=package listers","norm":"cn=debian,ou=package listers","good":false,"online":false}`,
-		"name/cn=suse,ou=package listers":   `{"norm":"cn=suse,ou=package listers","text":"cn=SuSe,ou=package listers","claims":["suse","list/1"]}`,
+		"name/cn=suse,ou=package listers":   `{"norm":"cn=suse,ou=package listers","text":"cn=SuSe,ou=package listers","claims":["suse","mirror"]}`,
 		"name/cn=debian,ou=package listers": `{"norm":"cn=debian,ou=package listers","text":"cn=Debian,ou=package listers","claims":["debian"]}`,
 	}
 	got := map[string]string{}
@@ -77,7 +77,7 @@ func TestLoadErrors(t *testing.T) {
 		{"null claim", suse, `null`, `the claim under "suse" calls itself ""`},
 		{"null name", name, `null`, `calls itself ""`},
 		{"no subscription", suse, `{"id":"suse","number":1}`, "lacks a subscription"},
-		{"outside", suse, `{"id":"suse","number":1,"subscription":"s","name":"n","norm":"cn=suse"}`, "not below the base"},
+		{"outside", suse, `{"id":"suse","number":1,"subscription":"suse","name":"n","norm":"cn=suse"}`, "not below the base"},
 		{"claim missing", suse, "-", `there is no such claim`},
 		{"name missing", name, "-", "stands in no queue"},
 		{"no base", "base", "-", "no base DN"},
@@ -90,9 +90,9 @@ func TestLoadErrors(t *testing.T) {
 		{"twice", name, `{"norm":"cn=suse,ou=package listers","text":"cn=SuSe,ou=package listers","claims":["suse","suse"]}`, "twice"},
 		{"left out", name, `{"norm":"cn=suse,ou=package listers","text":"cn=SuSe,ou=package listers","claims":["suse"]}`, "stands in no queue"},
 		{"wrong queue", name, `{"norm":"cn=suse,ou=package listers","text":"cn=SuSe,ou=package listers","claims":["suse","debian"]}`, "whose name is"},
-		{"misspelt", name, `{"norm":"cn=suse,ou=package listers","text":"cn=SUSE,ou=package listers","claims":["suse","list/1"]}`, "is spelt"},
-		{"number twice", "claim/debian", `{"id":"debian","number":1,"subscription":"d","name":"x","norm":"cn=debian,ou=package listers"}`, "both have the number 1"},
-		{"up and down", suse, `{"id":"suse","number":1,"subscription":"s","name":"x","norm":"cn=suse,ou=package listers","online":true,"reason":"r"}`, "yet down"},
+		{"misspelt", name, `{"norm":"cn=suse,ou=package listers","text":"cn=SUSE,ou=package listers","claims":["suse","mirror"]}`, "is spelt"},
+		{"number twice", "claim/debian", `{"id":"debian","number":1,"subscription":"debian","name":"x","norm":"cn=debian,ou=package listers"}`, "both have the number 1"},
+		{"up and down", suse, `{"id":"suse","number":1,"subscription":"suse","name":"x","norm":"cn=suse,ou=package listers","online":true,"reason":"r"}`, "yet down"},
 	}
 	for _, test := range tests {
 		t.Run(test.what, func(t *testing.T) {

@@ -17,7 +17,8 @@ import (
 // it was.
 func Renorm(s *State, norm func(text string) (string, error)) error {
 	s.changed = nil
-	next := &State{BaseNorm: s.BaseNorm, BaseText: s.BaseText, Claims: maps.Clone(s.Claims), Names: map[string]*Name{}, Next: s.Next}
+	next := *s
+	next.Claims, next.Names = maps.Clone(s.Claims), map[string]*Name{}
 	if s.BaseNorm != "" {
 		var err error
 		if next.BaseNorm, err = norm(s.BaseText); err != nil {
@@ -38,11 +39,39 @@ func Renorm(s *State, norm func(text string) (string, error)) error {
 			next.join(&c)
 		}
 	}
-	if err := Check(next); err != nil {
+	if err := next.renormMembers(norm); err != nil {
+		return err
+	}
+	if err := Check(&next); err != nil {
 		return fmt.Errorf("with normal forms as they are now: %w", err)
 	}
 	next.touchAll(s)
-	*s = *next
+	*s = next
+	return nil
+}
+
+// renormMembers does the same for the names that found entries expand to. Two
+// of one entry may be one now: the next time that it is found, one will do.
+func (s *State) renormMembers(norm func(text string) (string, error)) error {
+	was := s.Members
+	s.Members = make(map[string]map[string]*Member, len(was))
+	for list, members := range was {
+		s.Members[list] = maps.Clone(members)
+		for entry, old := range members {
+			m := *old
+			m.Claims = slices.Clone(m.Claims)
+			for i := range m.Claims {
+				mc := &m.Claims[i]
+				var err error
+				if mc.Norm, err = norm(mc.Name); err != nil {
+					return fmt.Errorf("the name %q that the list %q makes for the claim %q: %w", mc.Name, list, mc.Claim, err)
+				}
+			}
+			if !slices.Equal(m.Claims, old.Claims) {
+				s.Members[list][entry] = &m
+			}
+		}
+	}
 	return nil
 }
 
@@ -69,6 +98,13 @@ func (s *State) touchAll(was *State) {
 	for norm, n := range s.Names {
 		if old := was.Names[norm]; old == nil || old.Text != n.Text || !slices.Equal(old.Claims, n.Claims) {
 			s.touch(nameRecord(norm))
+		}
+	}
+	for list, members := range s.Members {
+		for entry, m := range members {
+			if m != was.Members[list][entry] {
+				s.touch(memberRecord(list, entry))
+			}
 		}
 	}
 	for norm := range was.Names {

@@ -20,11 +20,20 @@ import (
 //	base DN                     BaseSet
 //	add CLAIM NAME              ClaimAdded; NAME is relative to the base
 //	add CLAIM at DN             the same with an absolute name
-//	add CLAIM of SUB NAME       the same for a list's subscription
 //	remove CLAIM                ClaimRemoved
+//	move CLAIM NAME             ClaimMoved; NAME as above
 //	refreshed CLAIM             Refreshed
 //	up CLAIM, down CLAIM REASON LinkChanged
+//	list ID, unlist ID          ListAdded, ListRemoved
+//	list-refreshed ID           ListRefreshed
+//	list-up ID, list-down ID REASON
+//	                            ListLinkChanged
+//	found ID ENTRY at DN as NAME; NAME but PROBLEM; PROBLEM
+//	                            EntryFound; the names or the problems may be missing
+//	lost ID ENTRY               EntryLost
+//	suppress CLAIM, lift CLAIM  ClaimSuppressed, ClaimLifted
 //	state                       prints each name with its queue
+//	members                     prints each list with its members
 //	resume                      prints Resume
 //	restart                     goes on with Load(Records(state))
 func TestStories(t *testing.T) {
@@ -95,6 +104,8 @@ func (p *player) do(line string) ([]string, error) {
 	switch verb {
 	case "state":
 		return showState(p.state), nil
+	case "members":
+		return showMembers(p.state), nil
 	case "resume":
 		return showEffects(Resume(p.state)), nil
 	case "restart":
@@ -128,16 +139,11 @@ func (p *player) event(verb, rest string) (Event, error) {
 		p.base = rest
 		return BaseSet{Norm: norm(rest), Text: rest}, nil
 	case "add":
-		e := ClaimAdded{ID: ClaimID(id), Subscription: id}
-		if list, ok := strings.CutPrefix(more, "of "); ok {
-			e.Subscription, more, _ = strings.Cut(list, " ")
-		}
-		dn, absolute := strings.CutPrefix(more, "at ")
-		if !absolute {
-			dn += "," + p.base
-		}
-		e.Name, e.Norm = dn, norm(dn)
-		return e, nil
+		f := p.name(more)
+		return ClaimAdded{ID: ClaimID(id), Subscription: id, Name: f.Name, Norm: f.Norm}, nil
+	case "move":
+		f := p.name(more)
+		return ClaimMoved{ID: ClaimID(id), Name: f.Name, Norm: f.Norm}, nil
 	case "remove":
 		return ClaimRemoved{ClaimID(id)}, nil
 	case "refreshed":
@@ -146,8 +152,53 @@ func (p *player) event(verb, rest string) (Event, error) {
 		return LinkChanged{ID: ClaimID(id), Online: true}, nil
 	case "down":
 		return LinkChanged{ID: ClaimID(id), Reason: more}, nil
+	case "list":
+		return ListAdded{id}, nil
+	case "unlist":
+		return ListRemoved{id}, nil
+	case "list-refreshed":
+		return ListRefreshed{id}, nil
+	case "list-up":
+		return ListLinkChanged{ID: id, Online: true}, nil
+	case "list-down":
+		return ListLinkChanged{ID: id, Reason: more}, nil
+	case "found":
+		return p.found(id, more), nil
+	case "lost":
+		return EntryLost{id, more}, nil
+	case "suppress":
+		return ClaimSuppressed{ClaimID(id)}, nil
+	case "lift":
+		return ClaimLifted{ClaimID(id)}, nil
 	}
 	return nil, fmt.Errorf("unknown line %q", verb+" "+rest)
+}
+
+// name reads a name, relative to the base unless it begins with "at".
+func (p *player) name(text string) FoundName {
+	dn, absolute := strings.CutPrefix(text, "at ")
+	if !absolute {
+		dn += "," + p.base
+	}
+	return FoundName{dn, norm(dn)}
+}
+
+func (p *player) found(list, line string) EntryFound {
+	line, problems, _ := strings.Cut(line, " but ")
+	line, names, _ := strings.Cut(line, " as ")
+	entry, dn, _ := strings.Cut(line, " at ")
+	e := EntryFound{List: list, Entry: entry, DN: dn}
+	for name := range strings.SplitSeq(names, "; ") {
+		if name != "" {
+			e.Names = append(e.Names, p.name(name))
+		}
+	}
+	for problem := range strings.SplitSeq(problems, "; ") {
+		if problem != "" {
+			e.Problems = append(e.Problems, problem)
+		}
+	}
+	return e
 }
 
 func showState(s *State) []string {
@@ -163,15 +214,50 @@ func showState(s *State) []string {
 	return out
 }
 
-func showClaim(c *Claim) string {
-	text := fmt.Sprintf("%s#%d", c.ID, c.Number)
-	switch {
-	case c.Online:
-		text += " up"
-	case c.Reason != "":
-		text += " down (" + c.Reason + ")"
+// showMembers gives each list, and below it each member with its DN, then the
+// names that it expands to, then its problems.
+func showMembers(s *State) []string {
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(s.Lists)) {
+		l := s.Lists[id]
+		text := showLink("list "+id, l.Online, l.Reason, l.Good)
+		out = append(out, fmt.Sprintf("%s, next %d", text, l.Next))
+		for _, entry := range slices.Sorted(maps.Keys(s.Members[id])) {
+			m := s.Members[id][entry]
+			out = append(out, entry+" at "+m.DN)
+			for _, mc := range m.Claims {
+				line := fmt.Sprintf("%s for %s", mc.Claim, mc.Name)
+				if mc.Suppressed {
+					line += " suppressed"
+				} else if c := s.Claims[mc.Claim]; c.Name != mc.Name {
+					line += " renamed " + c.Name
+				}
+				out = append(out, line)
+			}
+			for _, p := range m.Problems {
+				out = append(out, "problem: "+p)
+			}
+		}
 	}
-	if c.Good {
+	return out
+}
+
+func showClaim(c *Claim) string {
+	text := showLink(fmt.Sprintf("%s#%d", c.ID, c.Number), c.Online, c.Reason, c.Good)
+	if c.Reload {
+		text += " to reload"
+	}
+	return text
+}
+
+func showLink(text string, online bool, reason string, good bool) string {
+	switch {
+	case online:
+		text += " up"
+	case reason != "":
+		text += " down (" + reason + ")"
+	}
+	if good {
 		text += " good"
 	}
 	return text
@@ -199,6 +285,14 @@ func showEffect(e Effect) string {
 		return fmt.Sprintf("publish %s from %s", e.Norm, e.Claim)
 	case Withdraw:
 		return "withdraw " + e.Norm
+	case FollowList:
+		return "follow list " + e.List
+	case StopList:
+		return "stop list " + e.List
+	case Move:
+		return fmt.Sprintf("move %s from %s to %s", e.Claim, e.From, e.To)
+	case Reload:
+		return "reload " + string(e.Claim)
 	}
 	return fmt.Sprintf("unknown effect %T", e)
 }
