@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -115,17 +114,18 @@ func parse(fs *flag.FlagSet, args []string) error {
 	return nil
 }
 
-func configFlag(name string, args []string) (*daemon.Config, error) {
+func configFlag(name string, args []string) (path string, cfg *daemon.Config, err error) {
 	fs := newFlags(name)
-	path := fs.String("config", "/etc/shaft/shaft.yaml", "configuration file")
+	file := fs.String("config", "/etc/shaft/shaft.yaml", "configuration file")
 	if err := parse(fs, args); err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	return daemon.LoadConfig(*path)
+	cfg, err = daemon.LoadConfig(*file)
+	return *file, cfg, err
 }
 
 func check(args []string) error {
-	cfg, err := configFlag("check", args)
+	_, cfg, err := configFlag("check", args)
 	if err != nil {
 		return err
 	}
@@ -134,29 +134,32 @@ func check(args []string) error {
 }
 
 func serve(ctx context.Context, args []string) error {
-	cfg, err := configFlag("serve", args)
+	hangup := make(chan os.Signal, 1) // from the first moment: it would end the program
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	path, cfg, err := configFlag("serve", args)
 	if err != nil {
 		return err
 	}
-	log := newLogger(cfg)
-	d, err := daemon.Start(cfg, daemon.Options{Version: buildVersion(), Log: log})
+	notify, err := daemon.NotifyFrom(os.Getenv, os.Getpid())
+	if err != nil {
+		return err
+	}
+	log := daemon.NewLogger(os.Stderr, cfg)
+	d, err := daemon.Start(cfg, daemon.Options{Version: buildVersion(), Log: log, Notify: notify})
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	select {
-	case <-ctx.Done():
-		log.Info("stopping")
-		return nil
-	case err := <-d.Failed():
-		return err
+	for {
+		select {
+		case <-ctx.Done():
+			log.Info("stopping")
+			return nil
+		case <-hangup:
+			d.Reload(path)
+		case err := <-d.Failed():
+			return err
+		}
 	}
-}
-
-func newLogger(cfg *daemon.Config) *slog.Logger {
-	o := &slog.HandlerOptions{Level: cfg.LogLevel}
-	if cfg.LogJSON {
-		return slog.New(slog.NewJSONHandler(os.Stderr, o))
-	}
-	return slog.New(slog.NewTextHandler(os.Stderr, o))
 }

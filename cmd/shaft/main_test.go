@@ -245,6 +245,16 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
+// R55: what a service manager set is to be understood before anything starts.
+func TestServeUnderUnknownManager(t *testing.T) {
+	t.Setenv("NOTIFY_SOCKET", "vsock:2:9999")
+	config := writeConfig(t, "data_dir: data\nlisten: []\n")
+	code, _, errs := shaft(t, "", "serve", "--config", config)
+	if _, err := os.Stat(filepath.Join(filepath.Dir(config), "data")); code != operator.ExitRefused || !strings.Contains(errs, "NOTIFY_SOCKET=vsock:2:9999") || err == nil {
+		t.Errorf("exit %d, data directory %v\n%s", code, err, errs)
+	}
+}
+
 // A port in use keeps the daemon from starting, with 1 and the address.
 func TestServeRefused(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -42,7 +42,7 @@ var libraries = map[string][]string{
 	"github.com/vjeantet/ldapserver": {"pkg/ldapd"},
 	"github.com/cespare/xxhash":      {"pkg/store", "pkg/engine"},
 	"golang.org/x/crypto/argon2":     {"pkg/ldapd"},
-	"golang.org/x/sys/unix":          {"pkg/store", "pkg/upstream", "cmd/shaft"},
+	"golang.org/x/sys/unix":          {"pkg/store", "pkg/upstream", "pkg/daemon", "cmd/shaft"},
 	"golang.org/x/text":              {"pkg/schema"},
 	"gopkg.in/yaml.v3":               {"pkg/daemon"},
 }

@@ -84,17 +84,18 @@ func readFile(path string, limit int64) ([]byte, error) {
 func ParseConfig(path string, text []byte) (*Config, error) {
 	r := &reader{file: path, dir: filepath.Dir(path)}
 	cfg := &Config{DataDir: "/var/lib/shaft", Listen: []string{"ldap://127.0.0.1:389"}, ServerID: 1, Schema: schema.Bundled()}
+	cfg.ControlSocket = filepath.Join(cfg.DataDir, "control.sock")
 	if root := r.document(text); root != nil {
 		r.top(cfg, root)
-	}
-	if cfg.ControlSocket == "" {
-		cfg.ControlSocket = filepath.Join(cfg.DataDir, "control.sock")
 	}
 	if len(r.errs) > 0 {
 		return nil, r.err()
 	}
 	return cfg, nil
 }
+
+// subschemaNorm is the normal form of the DN that the schema is served at.
+const subschemaNorm = "cn=subschema"
 
 // err joins the mistakes in the file's order.
 func (r *reader) err() error {
@@ -110,26 +111,30 @@ func (r *reader) err() error {
 
 // top reads the top level. DNs are parsed last, since they need the schema.
 func (r *reader) top(cfg *Config, root *yaml.Node) {
-	var baseDN, baseEntry, schemaFiles, accounts *yaml.Node
+	var baseDN, baseEntry, schemaFiles, accounts, index, dataDir, socket *yaml.Node
 	later := func(at **yaml.Node) func(*yaml.Node) { return func(n *yaml.Node) { *at = n } }
 	r.mapping(root, "the configuration", map[string]func(*yaml.Node){
 		"base_dn":        later(&baseDN),
 		"base_entry":     later(&baseEntry),
 		"schema":         later(&schemaFiles),
 		"accounts":       later(&accounts),
-		"data_dir":       r.path(&cfg.DataDir),
-		"control_socket": r.path(&cfg.ControlSocket),
+		"data_dir":       later(&dataDir),
+		"control_socket": later(&socket),
 		"listen":         r.listen(&cfg.Listen),
-		"index":          r.index(&cfg.Index),
+		"index":          later(&index),
 		"change_log":     r.number(&cfg.ChangeLog, 1, 1<<30),
 		"server_id":      r.number(&cfg.ServerID, 1, 4095),
 		"log":            r.log(cfg),
 	})
+	r.places(cfg, dataDir, socket)
 	if schemaFiles != nil {
 		r.schema(cfg, schemaFiles)
 	}
-	if baseDN != nil {
-		r.dn(cfg, baseDN, &cfg.BaseDN)
+	if index != nil {
+		r.index(cfg, index)
+	}
+	if baseDN != nil && r.dn(cfg, baseDN, &cfg.BaseDN) && cfg.BaseDN.Norm() == subschemaNorm {
+		r.fail(baseDN, "%q is where the schema is served; another base DN is needed", cfg.BaseDN)
 	}
 	switch {
 	case baseEntry == nil:
@@ -162,17 +167,42 @@ func (r *reader) listen(out *[]string) func(*yaml.Node) {
 	}
 }
 
-func (r *reader) index(out *[]string) func(*yaml.Node) {
-	return func(n *yaml.Node) {
-		*out = []string{}
-		r.list(n, func(c *yaml.Node) {
-			attr, ok := r.text(c)
-			if ok && !attributeForm.MatchString(attr) {
-				r.fail(c, "%q is not an attribute's name", attr)
-			}
-			*out = append(*out, attr)
-		})
+// maxSocketPath is how many bytes Linux takes for a unix socket's path: its
+// sockaddr_un has 108 with a NUL.
+const maxSocketPath = 107
+
+// places reads where things are kept. The control socket is in the data
+// directory unless it is told otherwise.
+func (r *reader) places(cfg *Config, dataDir, socket *yaml.Node) {
+	if dataDir != nil {
+		r.path(&cfg.DataDir)(dataDir)
 	}
+	cfg.ControlSocket = filepath.Join(cfg.DataDir, "control.sock")
+	at := dataDir
+	if socket != nil {
+		r.path(&cfg.ControlSocket)(socket)
+		at = socket
+	}
+	if n := len(cfg.ControlSocket); n > maxSocketPath && at != nil {
+		r.fail(at, "the control socket's path %s has %d bytes, and a socket's has %d at most; give control_socket a shorter one", cfg.ControlSocket, n, maxSocketPath)
+	}
+}
+
+// index reads the attributes with an equality index: those that the schema
+// knows need an equality rule, others are compared without case.
+func (r *reader) index(cfg *Config, n *yaml.Node) {
+	cfg.Index = []string{}
+	r.list(n, func(c *yaml.Node) {
+		attr, ok := r.text(c)
+		switch {
+		case !ok:
+		case !attributeForm.MatchString(attr):
+			r.fail(c, "%q is not an attribute's name", attr)
+		case cfg.Schema.Attribute(attr).Equality == nil:
+			r.fail(c, "%q has no equality rule in the schema, so that nothing can be found by it", attr)
+		}
+		cfg.Index = append(cfg.Index, attr)
+	})
 }
 
 // dn parses a DN that names something: the empty one does not.

@@ -102,6 +102,25 @@ log: { level: debug, format: json }
 	}
 }
 
+// What is just right is taken: names below the schema's, a control socket of
+// 107 bytes, whether its path is given or follows from the data directory.
+func TestConfigAtItsBounds(t *testing.T) {
+	long := "/" + strings.Repeat("x", 106)
+	for text, socket := range map[string]string{
+		"base_dn: ou=x,cn=Subschema": "/var/lib/shaft/control.sock",
+		"base_dn: cn=Subschemas":     "/var/lib/shaft/control.sock",
+		"control_socket: " + long:    long,
+		"data_dir: " + long[:94]:     long[:94] + "/control.sock",
+		"control_socket: /run/s\ndata_dir: /" + strings.Repeat("d", 200):         "/run/s",
+		"index: [ cn, madeUp, entryUUID, member ]\ncontrol_socket: /run/shaft.s": "/run/shaft.s",
+	} {
+		cfg, err := ParseConfig("shaft.yaml", []byte(text))
+		if err != nil || cfg.ControlSocket != socket {
+			t.Errorf("%q: %+v, %v", text, cfg, err)
+		}
+	}
+}
+
 // Paths are relative to the file, wherever the program is run.
 func TestConfigPaths(t *testing.T) {
 	path := write(t, "data_dir: ../x\n")
@@ -162,6 +181,11 @@ func TestConfigMistakes(t *testing.T) {
 		{"listen: [ ldap://h, ldap://h ]", []string{`1:21 twice`}},
 		{"index: cn", []string{`1:8 a list`}},
 		{"index: [ cn, 'a b', '', cn;lang ]", []string{`1:14 "a b" is not an attribute`, `1:21 ""`, `1:25 "cn;lang"`}},
+		{"index: [ cn, jpegPhoto, shoeSize, audio ]\nschema: [ extra.schema ]", []string{`1:14 "jpegPhoto" has no equality rule`, `1:35 "audio" has no`}},
+		{"base_dn: CN=subschema", []string{`1:10 "CN=subschema" is where the schema is served`}},
+		{"base_dn: '2.5.4.3 = Subschema'", []string{`1:10 is where the schema is served`}},
+		{"control_socket: /" + strings.Repeat("s", 107), []string{`1:17 has 108 bytes, and a socket's has 107 at most`}},
+		{"data_dir: /" + strings.Repeat("d", 100), []string{`1:11 has 114 bytes`}},
 		{"schema: extra.schema", []string{`1:9 a list`}},
 		{"schema: [ gone.schema, bad.schema ]", []string{`1:9 bad.schema:1:17: `, `1:11 no such file`}},
 		{"change_log: 0", []string{`1:13 a number from 1 to`}},

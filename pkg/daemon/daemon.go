@@ -10,9 +10,11 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,12 +30,16 @@ type Options struct {
 	Log      *slog.Logger
 	Upstream upstream.Options // how servers are reached; tests set short waits
 	Probe    time.Duration    // see engine.Options.ProbeEvery
+	Notify   *Notify          // the service manager; nil: none
 }
 
 // Daemon is one running Shaft; several can run in one process.
 type Daemon struct {
 	log       *slog.Logger
+	notify    *Notify
+	cfg       *Config // of the start
 	engine    *engine.Engine
+	ldapd     *ldapd.Server
 	closers   []func() // last in, first out
 	addresses []string
 	failed    chan error
@@ -49,12 +55,14 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	d = &Daemon{log: o.Log, failed: make(chan error, 8)}
+	d = &Daemon{log: o.Log, notify: o.Notify, cfg: cfg, failed: make(chan error, 8)}
 	defer func() {
 		if err != nil {
+			d.tell(status("it does not start: " + err.Error()))
 			d.Close()
 		}
 	}()
+	d.tell(status("reading the store in " + cfg.DataDir))
 	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog})
 	if err != nil {
 		return d, err
@@ -78,8 +86,24 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	if err := d.ldap(cfg, o); err != nil {
 		return d, err
 	}
+	d.tell("READY=1", d.serving())
+	d.onClose(func() { d.tell("STOPPING=1", status("finishing what is being answered")) })
+	if d.notify != nil && d.notify.watchdog > 0 {
+		ctx, cancel := context.WithCancel(context.Background())
+		d.onClose(cancel)
+		d.serve(func() error { d.watch(ctx, d.engine.Alive); return nil })
+	}
 	d.log.Info("serving", "version", o.Version, "base", cfg.BaseDN.String(), "listen", d.addresses, "control", cfg.ControlSocket)
 	return d, nil
+}
+
+// serving is what the service manager is told while all is well.
+func (d *Daemon) serving() string {
+	where := strings.Join(d.addresses, " ")
+	if where == "" {
+		where = "the control socket alone"
+	}
+	return status(fmt.Sprintf("serving %q at %s", d.cfg.BaseDN, where))
 }
 
 func (d *Daemon) onClose(fn func()) { d.closers = append(d.closers, fn) }
@@ -103,7 +127,8 @@ func (d *Daemon) Engine() *engine.Engine { return d.engine }
 func (d *Daemon) Failed() <-chan error { return d.failed }
 
 func (d *Daemon) ldap(cfg *Config, o Options) error {
-	srv, err := ldapd.New(ldapd.Options{
+	var err error
+	d.ldapd, err = ldapd.New(ldapd.Options{
 		Backend: d.engine, Accounts: cfg.Accounts, Log: o.Log, VendorVersion: o.Version,
 		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams,
 	})
@@ -113,7 +138,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 	d.onClose(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
-		if err := srv.Close(ctx); err != nil {
+		if err := d.ldapd.Close(ctx); err != nil {
 			d.log.Warn("LDAP connections cut off", "error", err)
 		}
 	})
@@ -123,7 +148,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 			return err
 		}
 		d.addresses = append(d.addresses, ldapd.URLOf(l))
-		d.serve(func() error { return srv.Serve(l) })
+		d.serve(func() error { return d.ldapd.Serve(l) })
 	}
 	return nil
 }

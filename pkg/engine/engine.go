@@ -144,6 +144,9 @@ func (e *Engine) Close() {
 	<-e.done
 }
 
+// Alive returns nil once the writer has answered: what a watchdog asks.
+func (e *Engine) Alive(ctx context.Context) error { return e.do(ctx, func() {}) }
+
 // Version is the newest published tree.
 func (e *Engine) Version() *tree.Version { return e.version.Load() }
 
