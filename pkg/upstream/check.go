@@ -11,13 +11,12 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
-	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
 )
 
 // Step is one step of a check (R14).
 type Step struct {
-	Name   string `json:"name"` // resolve, connect, tls, bind, syncrepl, base, entries
+	Name   string `json:"name"` // resolve, connect, tls, bind, loop, syncrepl, base, entries
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"` // at most 512 printable characters
 	Millis int64  `json:"millis"`
@@ -29,12 +28,16 @@ const countLimit = 10_000
 // errNoStep leaves a step out of the report.
 var errNoStep = errors.New("the step does not apply")
 
-// Check runs the steps in order and stops at the first that fails. entries is
-// -1 when unknown. fatal is set when the source can never work as given.
+// Check runs the steps in order and stops at the first that fails; but a server
+// without SyncRepl can be read all the same, so that the steps behind that one
+// run. entries is -1 when unknown. fatal is set when the source can never work as
+// given: it is not valid, or it is a loop.
 //
-// SyncRepl is really tried, since a server may advertise it and refuse all the
-// same: a sync search of the base alone is begun, and abandoned at its first message.
-// Where that search says that the base is missing, the step base tells it.
+// Of several servers, and of the targets of SRV records, the check goes on with
+// the first that takes a connection. SyncRepl is really tried, since a server may
+// advertise it and refuse all the same: a sync search of the base alone is begun,
+// and abandoned at its first message. Where that search says that the base is
+// missing, the step base tells it.
 func Check(ctx context.Context, src Source, o Options) (steps []Step, entries int, fatal error) {
 	if _, err := src.Validate(); err != nil {
 		return nil, -1, err
@@ -45,7 +48,7 @@ func Check(ctx context.Context, src Source, o Options) (steps []Step, entries in
 		name string
 		run  func(context.Context) (detail string, err error)
 	}{
-		{"resolve", k.resolve}, {"connect", k.connect}, {"tls", k.secure}, {"bind", k.bind},
+		{"resolve", k.resolve}, {"connect", k.connect}, {"tls", k.secure}, {"bind", k.bind}, {"loop", k.loop},
 		{"syncrepl", k.syncrepl}, {"base", k.base}, {"entries", k.count},
 	} {
 		begun := k.o.Now()
@@ -59,7 +62,10 @@ func Check(ctx context.Context, src Source, o Options) (steps []Step, entries in
 		}
 		done.Detail = printable(done.Detail, maxReason)
 		steps = append(steps, done)
-		if err != nil {
+		if errors.Is(err, errLoop) {
+			return steps, -1, err
+		}
+		if err != nil && !k.readable(err) {
 			break
 		}
 	}
@@ -70,11 +76,20 @@ func Check(ctx context.Context, src Source, o Options) (steps []Step, entries in
 type check struct {
 	src     Source
 	o       Options
+	places  []place
+	failed  tries // of places
+	place   place // that took the connection
 	raw     net.Conn
 	secured net.Conn
 	conn    *conn
-	missing bool // the sync search found no base
+	frames  *frames // of the sync search
+	missing bool    // the sync search found no base
 	entries int
+}
+
+// readable tells whether plain searches are of use although a step failed.
+func (k *check) readable(err error) bool {
+	return errors.Is(err, syncrepl.ErrNotSync) && k.conn.wire.cause() == nil
 }
 
 func (k *check) close() {
@@ -86,28 +101,97 @@ func (k *check) close() {
 	}
 }
 
+// resolve finds the places, and shows them in the order in which they are tried.
 func (k *check) resolve(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, k.o.DialTimeout)
-	defer cancel()
-	addresses, err := k.o.Resolve(ctx, k.src.Host)
-	if err != nil {
-		return "", connectError(k.src, k.o, err)
+	var texts []string
+	names, found := 0, 0
+	for _, at := range k.src.servers() {
+		places, err := at.places(ctx, k.o)
+		if err != nil {
+			k.failed = append(k.failed, err)
+			texts = append(texts, err.Error())
+			continue
+		}
+		for _, p := range places[:min(len(places), maxPlaces)] {
+			k.places = append(k.places, p)
+			if p.network() == "unix" {
+				texts = append(texts, p.address)
+				found++
+				continue
+			}
+			names++
+			addresses, err := k.addresses(ctx, p)
+			if err == nil {
+				found++
+			} else {
+				k.failed = append(k.failed, p.fail(err))
+			}
+			texts = append(texts, resolved(p, addresses, err))
+		}
 	}
-	return strings.Join(addresses, ", "), nil
+	switch {
+	case found == 0:
+		return "", k.failed.err()
+	case names == 0:
+		return "", errNoStep
+	case len(texts) == 1:
+		_, only, _ := strings.Cut(texts[0], " is ")
+		return only, nil
+	}
+	return strings.Join(texts, "; "), nil
 }
 
-func (k *check) connect(ctx context.Context) (_ string, err error) {
-	if k.raw, err = connect(ctx, k.src, k.o); err != nil {
-		return "", err
+// addresses asks for those of a place.
+func (k *check) addresses(ctx context.Context, p place) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.o.DialTimeout)
+	defer cancel()
+	addresses, err := k.o.Resolve(ctx, p.host())
+	if err != nil {
+		return nil, p.connectError(k.o, err)
 	}
-	return k.raw.RemoteAddr().String(), nil
+	return addresses, nil
+}
+
+// resolved is a place with its addresses, or why it has none.
+func resolved(p place, addresses []string, err error) string {
+	what := strings.Join(addresses, ", ")
+	if err != nil {
+		what = dnsCause(err)
+	}
+	text := p.address + " is " + what
+	if p.srv != nil {
+		text += " (SRV records: " + dnsCause(p.srv) + ")"
+	}
+	return text
+}
+
+// connect goes on with the first place that takes a connection.
+func (k *check) connect(ctx context.Context) (string, error) {
+	k.failed = nil
+	for _, p := range k.places {
+		raw, err := p.connect(ctx, k.o)
+		if err == nil {
+			k.raw, k.place = raw, p
+			break
+		}
+		k.failed = append(k.failed, p.fail(err))
+	}
+	switch {
+	case k.raw == nil:
+		return "", k.failed.err()
+	case len(k.places) == 1:
+		return k.raw.RemoteAddr().String(), nil
+	case len(k.failed) == 0:
+		return k.place.address, nil
+	}
+	return fmt.Sprintf("%s; before it: %v", k.place.address, errors.Join(k.failed...)), nil
 }
 
 func (k *check) secure(ctx context.Context) (_ string, err error) {
-	if k.secured, err = secure(ctx, k.raw, k.src, k.o); err != nil {
+	if k.secured, err = k.place.secure(ctx, k.raw, k.src, k.o); err != nil {
 		return "", err
 	}
-	if !k.src.encrypted() {
+	if !k.src.encrypted(k.place.server) {
 		return "", errNoStep
 	}
 	state := k.secured.(*tls.Conn).ConnectionState()
@@ -118,72 +202,30 @@ func (k *check) secure(ctx context.Context) (_ string, err error) {
 
 func (k *check) bind(ctx context.Context) (string, error) {
 	k.conn = newConn(ctx, k.secured, k.raw, k.o, func() {})
+	k.conn.server = k.place.address
 	if err := k.conn.bind(k.src, k.o); err != nil {
 		return "", err
 	}
-	if k.src.BindDN == "" {
+	switch {
+	case k.src.SASLExternal:
+		return k.external(), nil
+	case k.src.BindDN == "":
 		return "anonymous", nil
 	}
 	return k.src.BindDN, nil
 }
 
-// maxForeign is how many messages may come that are not of SyncRepl before the
-// one that is.
-const maxForeign = 16
-
-func (k *check) syncrepl(context.Context) (string, error) {
-	request, err := syncRequest(k.src, nil)
-	if err != nil {
-		return "", err
+// external says who the server takes us for, where it tells (RFC 4532).
+func (k *check) external() string {
+	var who *ldap.WhoAmIResult
+	err := k.conn.within(k.o.DialTimeout, func() (err error) {
+		who, err = k.conn.ldap.WhoAmI(nil)
+		return err
+	})
+	if err != nil || who.AuthzID == "" {
+		return "SASL EXTERNAL"
 	}
-	request.Scope, request.Attributes = 0, []string{"1.1"}
-	request.Filter = dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"}
-	k.conn.wire.following.Store(true)
-	if _, err := k.conn.wire.Write(syncrepl.AppendSearch(nil, syncID, request)); err != nil {
-		return "", lost(err)
-	}
-	frames := newFrames(k.conn, k.o)
-	for range maxForeign {
-		frame, err := frames.Next()
-		if err != nil {
-			return "", err
-		}
-		if spoken, err := k.answer(frame); err != nil {
-			return "", err
-		} else if spoken {
-			return "refreshAndPersist", frames.abandon()
-		}
-	}
-	return "", syncrepl.ErrNotSync
-}
-
-// answer judges a message that the sync search got; spoken tells that it is one
-// of SyncRepl's.
-func (k *check) answer(frame []byte) (spoken bool, err error) {
-	var m syncrepl.Message
-	if err := syncrepl.Decode(frame, &m); err != nil {
-		return false, fmt.Errorf("malformed message: %w", err)
-	}
-	switch m.Kind {
-	case syncrepl.KindOther, syncrepl.KindReference:
-		return false, nil
-	case syncrepl.KindEntry:
-		if !m.HasState {
-			return false, fmt.Errorf("the server sends entries as for a plain search: %w", syncrepl.ErrNotSync)
-		}
-		return true, nil
-	case syncrepl.KindDone:
-		end := &syncrepl.ResultError{Code: m.Code, Diagnostic: m.Diagnostic}
-		switch {
-		case m.Code == ldap.LDAPResultNoSuchObject:
-			k.missing = true
-			return false, errNoStep
-		case m.Code == ldap.LDAPResultUnavailableCriticalExtension, m.Code == 0 && !m.HasSyncDone:
-			return false, fmt.Errorf("%w: %s", syncrepl.ErrNotSync, resultText(m.Code, m.Diagnostic))
-		}
-		return false, searchError(k.src, end)
-	}
-	return true, nil
+	return "SASL EXTERNAL as " + who.AuthzID
 }
 
 func (k *check) base(ctx context.Context) (string, error) {

@@ -30,20 +30,51 @@ type conn struct {
 	instances []string
 }
 
-// open connects, speaks TLS where the source has it, and binds. Ending ctx
-// closes the connection, at any time.
+// open goes through the places where the source is to be had, until one lets us
+// in. Ending ctx closes the connection, at any time. The error says of each place
+// why it was not to be had.
 func open(ctx context.Context, src Source, o Options, contact func()) (*conn, error) {
-	raw, err := connect(ctx, src, o)
+	var failed tries
+	servers, left := src.servers(), maxPlaces
+	for i, at := range servers {
+		places, err := at.places(ctx, o)
+		if err != nil {
+			failed = append(failed, err)
+		}
+		places = places[:min(len(places), left-(len(servers)-1-i))] // one at least for each server
+		left -= len(places)
+		for _, p := range places {
+			c, err := p.open(ctx, src, o, contact)
+			if err == nil {
+				return c, nil
+			}
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			failed = append(failed, p.fail(err))
+		}
+	}
+	return nil, failed.err()
+}
+
+// open connects, speaks TLS where the source has it, binds, and looks whether
+// this is a loop.
+func (p place) open(ctx context.Context, src Source, o Options, contact func()) (*conn, error) {
+	raw, err := p.connect(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	secured, err := secure(ctx, raw, src, o)
+	secured, err := p.secure(ctx, raw, src, o)
 	if err != nil {
 		return nil, err
 	}
 	c := newConn(ctx, secured, raw, o, contact)
-	c.server = src.server()
-	if err := c.bind(src, o); err != nil {
+	c.server = p.address
+	err = c.bind(src, o)
+	if err == nil {
+		err = c.learn(o)
+	}
+	if err != nil {
 		c.close()
 		return nil, err
 	}
@@ -51,29 +82,38 @@ func open(ctx context.Context, src Source, o Options, contact func()) (*conn, er
 }
 
 // connect resolves the host and opens the socket.
-func connect(ctx context.Context, src Source, o Options) (net.Conn, error) {
+func (p place) connect(ctx context.Context, o Options) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
 	defer cancel()
-	raw, err := o.Dial(ctx, "tcp", src.server())
+	if p.network() == "unix" {
+		info, err := os.Stat(p.address)
+		if err == nil && info.Mode().Type() != os.ModeSocket {
+			err = errors.New("not a socket")
+		}
+		if err != nil {
+			return nil, p.connectError(o, err)
+		}
+	}
+	raw, err := o.Dial(ctx, p.network(), p.address)
 	if err != nil {
-		return nil, connectError(src, o, err)
+		return nil, p.connectError(o, err)
 	}
 	if err := watchPeer(raw, o); err != nil {
 		raw.Close()
-		return nil, fmt.Errorf("connect to %s: set keepalive: %w", src.server(), err)
+		return nil, fmt.Errorf("connect to %s: set keepalive: %w", p.address, err)
 	}
 	return raw, nil
 }
 
 // secure speaks TLS on raw where the source asks for it, and closes raw when
 // that fails. Nothing else is sent before it has succeeded.
-func secure(ctx context.Context, raw net.Conn, src Source, o Options) (net.Conn, error) {
-	if !src.encrypted() {
+func (p place) secure(ctx context.Context, raw net.Conn, src Source, o Options) (net.Conn, error) {
+	if !src.encrypted(p.server) {
 		return raw, nil
 	}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
-	secured, err := negotiate(raw, src, o)
+	secured, err := p.negotiate(raw, src, o)
 	if err != nil {
 		raw.Close()
 		return nil, err
@@ -81,22 +121,23 @@ func secure(ctx context.Context, raw net.Conn, src Source, o Options) (net.Conn,
 	return secured, nil
 }
 
-func negotiate(raw net.Conn, src Source, o Options) (net.Conn, error) {
-	config, err := tlsConfig(src)
+func (p place) negotiate(raw net.Conn, src Source, o Options) (net.Conn, error) {
+	wanted := false // a certificate of ours
+	config, err := tlsConfig(src, p.server.Host, func() { wanted = true })
 	if err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	if err := raw.SetDeadline(time.Now().Add(o.DialTimeout)); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
-	if src.StartTLS {
+	if p.server.Protocol != protocolLDAPS {
 		if err := startTLS(raw); err != nil {
 			return nil, fmt.Errorf("StartTLS: %w", waited(err, o.DialTimeout))
 		}
 	}
 	secured := tls.Client(raw, config)
 	if err := secured.Handshake(); err != nil {
-		return nil, tlsError(src, o, err)
+		return nil, p.tlsError(src, o, wanted, err)
 	}
 	return secured, raw.SetDeadline(time.Time{})
 }
@@ -110,9 +151,16 @@ func newConn(ctx context.Context, secured, raw net.Conn, o Options, contact func
 	return c
 }
 
-// bind binds with the password that the file holds now; without a bind DN the
-// session stays anonymous, and nothing is sent.
+// bind binds with the password that the file holds now, or leaves it to the
+// server to see in certificate or socket who we are (RFC 4422 appendix A). Without
+// either the session stays anonymous, and nothing is sent.
 func (c *conn) bind(src Source, o Options) error {
+	if src.SASLExternal {
+		if err := c.within(o.DialTimeout, c.ldap.ExternalBind); err != nil {
+			return fmt.Errorf("SASL EXTERNAL bind: %w", requestError(err))
+		}
+		return nil
+	}
 	if src.BindDN == "" {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 const (
 	maxPasswordFile = 64 << 10
 	maxCAFile       = 1 << 20
+	maxCertFile     = 1 << 20 // of a certificate with its chain, and of a key
 )
 
 // readFile reads a regular file of at most limit bytes. Anything else is
@@ -66,4 +68,22 @@ func readRoots(name string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s: no PEM certificate in it", name)
 	}
 	return roots, nil
+}
+
+// readPair reads what is shown to servers that ask who we are; errors begin
+// with the field.
+func readPair(certificate, key string) (tls.Certificate, error) {
+	chain, err := readFile(certificate, maxCertFile)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate: %w", err)
+	}
+	secret, err := readFile(key, maxCertFile)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(chain, secret)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate and key: %s and %s: %s", certificate, key, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	return pair, nil
 }

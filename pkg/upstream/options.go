@@ -28,7 +28,7 @@ type Options struct {
 	Pool        *Pool                                                                      // shares connections between links; nil: one for each
 	Now         func() time.Time
 	After       func(d time.Duration) <-chan time.Time // timer of pauses between tries; tests inject
-	Rand        func() float64                         // in [0,1), for the jitter of those pauses
+	Rand        func() float64                         // in [0,1), for the jitter of those pauses and the order of SRV records
 	DialTimeout time.Duration                          // resolve+connect+TLS+bind, each wait; 10 s
 	Idle        time.Duration                          // silence after which the peer is asked who am I; 30 s
 	Patience    time.Duration                          // how long that answer, and each message of a refresh, may take; 60 s
@@ -46,6 +46,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Resolve == nil {
 		o.Resolve = net.DefaultResolver.LookupHost
+	}
+	if o.LookupSRV == nil {
+		o.LookupSRV = func(ctx context.Context, service, proto, name string) ([]*net.SRV, error) {
+			_, records, err := net.DefaultResolver.LookupSRV(ctx, service, proto, name)
+			return records, err
+		}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

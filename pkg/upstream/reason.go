@@ -33,20 +33,74 @@ func inWords(err error, format string, args ...any) error {
 	return &worded{fmt.Sprintf(format, args...), err}
 }
 
+// tries are the reasons of a source's places, in the order of the tries.
+type tries []error
+
+// fail names the place in its error, where it does not already, and adds why SRV
+// records were of no help.
+func (p place) fail(err error) error {
+	if p.srv != nil {
+		err = inWords(err, "%s (SRV records of %s: %s)", err, p.server.Host, dnsCause(p.srv))
+	}
+	if strings.Contains(err.Error(), p.address) {
+		return err
+	}
+	return &placed{p.address, err}
+}
+
+// placed is an error with the place where it happened.
+type placed struct {
+	address string
+	err     error
+}
+
+func (e *placed) Error() string { return e.address + ": " + e.err.Error() }
+func (e *placed) Unwrap() error { return e.err }
+
+// minReason is what is left at least, in characters, for the reason of one of
+// several places.
+const minReason = 60
+
+// err is the reason of one place as it is, or that of several in short.
+func (t tries) err() error {
+	if len(t) == 1 {
+		if one, ok := t[0].(*placed); ok {
+			return one.err
+		}
+		return t[0]
+	}
+	room := max(minReason, maxReason/len(t)-2)
+	var texts []string
+	for _, err := range t {
+		texts = append(texts, printable(err.Error(), room))
+	}
+	return inWords(errors.Join(t...), "none of %d servers is to be had: %s", len(t), strings.Join(texts, "; "))
+}
+
 // connectError says why there is no socket.
-func connectError(src Source, o Options, err error) error {
+func (p place) connectError(o Options, err error) error {
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		return inWords(err, "resolve %s: %s", p.host(), dnsCause(err))
+	case isTimeout(err):
+		return inWords(err, "connect to %s: no answer within %v", p.address, o.DialTimeout)
+	}
+	return inWords(err, "connect to %s: %s", p.address, plainCause(err))
+}
+
+// dnsCause says why a name gave nothing.
+func dnsCause(err error) string {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return inWords(err, "resolve %s: no such host", src.Host)
-	case errors.As(err, &dns) && dns.IsTimeout:
-		return inWords(err, "resolve %s: the name servers do not answer", src.Host)
-	case errors.As(err, &dns):
-		return inWords(err, "resolve %s: %s", src.Host, dns.Err)
+		return "no such host"
 	case isTimeout(err):
-		return inWords(err, "connect to %s: no answer within %v", src.server(), o.DialTimeout)
+		return "the name servers do not answer"
+	case errors.As(err, &dns):
+		return dns.Err
 	}
-	return inWords(err, "connect to %s: %s", src.server(), plainCause(err))
+	return err.Error()
 }
 
 func isTimeout(err error) bool {
@@ -64,34 +118,77 @@ func plainCause(err error) string {
 	return err.Error()
 }
 
-// tlsError says why there is no encryption.
-func tlsError(src Source, o Options, err error) error {
+// tlsError says why there is no encryption; wanted tells whether the server
+// had asked for a certificate.
+func (p place) tlsError(src Source, o Options, wanted bool, err error) error {
+	hint := ""
+	if wanted && src.CertFile == "" {
+		hint = "; it asked for a certificate of ours: give certificate and key"
+	}
 	var (
 		record    tls.RecordHeaderError
 		authority x509.UnknownAuthorityError
-		alert     tls.AlertError
+		invalid   x509.CertificateInvalidError
+		host      x509.HostnameError
 	)
+	alert := alertText(err)
 	switch {
 	case errors.As(err, &record):
-		return inWords(err, "TLS: the server does not speak TLS on port %d", src.Port)
+		return inWords(err, "TLS: the server does not speak TLS on port %s", p.address[strings.LastIndexByte(p.address, ':')+1:])
 	case errors.As(err, &authority) && src.CAFile != "":
 		return inWords(err, "TLS: the certificate is not signed by an authority in %s", src.CAFile)
 	case errors.As(err, &authority):
 		return inWords(err, "TLS: the certificate is not signed by an authority that the system knows: give a ca_file")
-	case errors.As(err, &alert):
-		return inWords(err, "TLS: refused by the server: %s", alert.Error())
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return inWords(err, "TLS: %s", validity(invalid.Cert))
+	case errors.As(err, &host):
+		return inWords(err, "TLS: the certificate is not for %s: %s", p.server.Host, strings.TrimPrefix(host.Error(), "x509: "))
+	case alert == alertVersion, strings.Contains(err.Error(), "server selected unsupported protocol version"):
+		return inWords(err, "TLS: the server does not speak TLS 1.2, nor what is newer")
+	case alert != "":
+		return inWords(err, "TLS: refused by the server: %s%s", alert, hint)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return inWords(err, "TLS: the server closed the connection during the handshake")
+		return inWords(err, "TLS: the server closed the connection during the handshake%s", hint)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return inWords(err, "TLS: no answer within %v", o.DialTimeout)
 	}
 	return inWords(err, "TLS: %s", strings.TrimPrefix(strings.TrimPrefix(err.Error(), "tls: "), "failed to verify certificate: "))
 }
 
+// validity says how a certificate's time stands, of which we know that it is
+// not now.
+func validity(cert *x509.Certificate) string {
+	if time.Now().Before(cert.NotBefore) {
+		return fmt.Sprintf("the certificate of %s is not valid before %s", cert.Subject, cert.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return fmt.Sprintf("the certificate of %s has expired at %s", cert.Subject, cert.NotAfter.UTC().Format(time.RFC3339))
+}
+
+// Alerts of package tls that are put in other words.
+const (
+	alertVersion     = "protocol version not supported"
+	alertCertificate = "certificate required"
+)
+
+// alertText is what the server said in a TLS alert (RFC 8446 section 6), "" when
+// it sent none.
+func alertText(err error) string {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return ""
+	}
+	return strings.TrimPrefix(op.Err.Error(), "tls: ")
+}
+
 // lost says why an open connection broke. Errors that are in words already
-// stay as they are.
+// stay as they are. A server of TLS 1.3 says only now that it wants a certificate.
 func lost(err error) error {
+	alert := alertText(err)
 	switch {
+	case alert == alertCertificate:
+		return inWords(err, "TLS: the server wants a certificate of ours: give certificate and key")
+	case alert != "":
+		return inWords(err, "connection lost: TLS alert from the server: %s", alert)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return inWords(err, "connection lost: closed by the server")
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

@@ -2,8 +2,6 @@ package upstream
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,14 +16,14 @@ import (
 type Source struct {
 	Protocol     string   `json:"protocol"`          // ldap, ldaps or ldapi
 	Host         string   `json:"host,omitempty"`    // a name or an address, without brackets; none for ldapi
-	Port         int      `json:"port"`              // 389 or 636 when none was given
+	Port         int      `json:"port,omitempty"`    // 0: none was given, so that SRV records count, and 389 or 636 without them
 	Socket       string   `json:"socket,omitempty"`  // path of an ldapi socket
 	Servers      []Server `json:"servers,omitempty"` // further servers of the same content, in order (R13)
 	Base         string   `json:"base"`
 	Attributes   []string `json:"attributes,omitempty"` // empty: all
 	Filter       string   `json:"filter"`               // AllEntries when none was given
 	Scope        string   `json:"scope"`                // base, one, sub, subordinate
-	StartTLS     bool     `json:"starttls,omitempty"`
+	StartTLS     bool     `json:"starttls,omitempty"`   // of all servers whose protocol is ldap
 	BindDN       string   `json:"bind_dn,omitempty"`
 	PasswordFile string   `json:"password_file,omitempty"` // its first line is the password
 	CAFile       string   `json:"ca_file,omitempty"`       // PEM; the system's roots when empty
@@ -38,15 +36,6 @@ type Source struct {
 	NewCookieEnds bool `json:"newcookie_ends_refresh,omitempty"`
 	// UUIDFromDN makes up a UUID from the DN of an entry that comes without one.
 	UUIDFromDN bool `json:"uuid_from_dn,omitempty"`
-}
-
-// Server is one more place where a source's content is to be had. The search,
-// the credentials and what TLS verifies against are the source's.
-type Server struct {
-	Protocol string `json:"protocol"`
-	Host     string `json:"host,omitempty"`
-	Port     int    `json:"port"`
-	Socket   string `json:"socket,omitempty"`
 }
 
 // Interval is a time span whose JSON is a string as time.ParseDuration reads it.
@@ -65,12 +54,16 @@ func (i *Interval) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// scopeDefault is the scope of a source that gives none; RFC 4516 would say base.
+const scopeDefault = "sub"
+
+// Bounds on what a source holds: far more than any has, and little enough for
+// one record of the store.
 const (
-	protocolLDAP  = "ldap"
-	protocolLDAPS = "ldaps"
-	portLDAP      = 389
-	portLDAPS     = 636
-	scopeDefault  = "sub"
+	maxText       = 16 << 10 // base, filter, bind DN, all attributes together
+	maxFileName   = 4 << 10  // PATH_MAX of Linux
+	minPoll       = time.Second
+	maxAttributes = 1000
 )
 
 // AllEntries is the filter that every entry matches: the one of a source that
@@ -94,30 +87,31 @@ func (s *Source) Validate() (warnings []string, err error) {
 	if err != nil {
 		return warnings, err
 	}
-	if err := s.checkServer(); err != nil {
+	if err := s.checkServers(); err != nil {
 		return warnings, err
 	}
-	if s.Protocol == protocolLDAPS && s.Port == portLDAP {
-		warnings = append(warnings, "ldaps on port 389, which is the port of ldap: obeyed, TLS is spoken from the first byte")
+	if err := s.checkCredentials(); err != nil {
+		return warnings, err
 	}
-	if s.CAFile != "" && !s.encrypted() {
-		warnings = append(warnings, "ca_file has no effect without ldaps or starttls")
+	if s.Poll != 0 && time.Duration(s.Poll) < minPoll {
+		return warnings, fmt.Errorf("poll: %v is less than %v", time.Duration(s.Poll), minPoll)
 	}
-	return warnings, s.checkCredentials()
+	return append(warnings, s.oddities()...), nil
 }
 
 // fill sets what was not given, and brings what was into the one form that
 // equal sources share.
 func (s *Source) fill() {
-	s.Protocol = strings.ToLower(s.Protocol)
 	s.Scope = strings.ToLower(s.Scope)
-	if s.Protocol == "" {
-		s.Protocol = protocolLDAP
+	first := s.first()
+	first.fill(protocolLDAP)
+	s.Protocol, s.Host, s.Port = first.Protocol, first.Host, first.Port
+	further := s.Servers
+	s.Servers = nil
+	for _, at := range further {
+		at.fill(s.Protocol)
+		s.Servers = append(s.Servers, at)
 	}
-	if s.Port == 0 {
-		s.Port = defaultPort(s.Protocol)
-	}
-	s.Host = canonicalHost(s.Host)
 	if len(s.Attributes) == 0 {
 		s.Attributes = nil
 	}
@@ -129,98 +123,34 @@ func (s *Source) fill() {
 	}
 }
 
-func defaultPort(protocol string) int {
-	if protocol == protocolLDAPS {
-		return portLDAPS
-	}
-	return portLDAP
-}
-
-// canonicalHost takes the brackets off an address and prints it in its one form; a
-// name is put in lower case.
-func canonicalHost(host string) string {
-	bare := host
-	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
-		bare = host[1 : len(host)-1]
-	}
-	if a, err := netip.ParseAddr(bare); err == nil {
-		return a.String()
-	}
-	return strings.ToLower(host)
-}
-
-// checkServer looks at the fields that say where the server is.
-func (s *Source) checkServer() error {
-	if err := checkProtocol(s.Protocol); err != nil {
-		return fmt.Errorf("protocol: %w", err)
-	}
-	if err := checkHost(s.Host); err != nil {
-		return fmt.Errorf("host: %w", err)
-	}
-	if err := checkPort(s.Port); err != nil {
-		return fmt.Errorf("port: %w", err)
-	}
-	if s.StartTLS && s.Protocol == protocolLDAPS {
-		return fmt.Errorf("starttls: not together with ldaps, which is encrypted from the start")
-	}
-	return nil
-}
-
-func checkProtocol(p string) error {
-	switch p {
-	case protocolLDAP, protocolLDAPS:
-		return nil
-	case "ldapi":
-		return fmt.Errorf("ldapi is not supported for sources: use ldap or ldaps")
-	}
-	return fmt.Errorf("%.200q is neither ldap nor ldaps", p)
-}
-
-// maxHost is the longest name that DNS can hold (RFC 1035 section 2.3.4).
-const maxHost = 255
-
-func checkHost(host string) error {
-	if host == "" {
-		return fmt.Errorf("missing")
-	}
-	if len(host) > maxHost {
-		return fmt.Errorf("longer than %d bytes", maxHost)
-	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		host = a.Zone()
-	}
-	for i := range len(host) {
-		if !hostByte(host[i]) {
-			return fmt.Errorf("character %q does not belong in a host name", host[i])
+// oddities are warnings of what is obeyed although it is hardly meant.
+func (s *Source) oddities() (warnings []string) {
+	encrypted := false
+	for _, at := range s.servers() {
+		encrypted = encrypted || s.encrypted(at)
+		if at.Protocol == protocolLDAPS && at.Port == portLDAP {
+			warnings = append(warnings, "ldaps on port 389, which is the port of ldap: obeyed, TLS is spoken from the first byte")
 		}
 	}
-	return nil
-}
-
-func hostByte(c byte) bool {
-	return letterOrDigit(c) || c == '-' || c == '.' || c == '_'
-}
-
-func letterOrDigit(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-func checkPort(port int) error {
-	if port < 1 || port > 65535 {
-		return fmt.Errorf("%d is not between 1 and 65535", port)
+	if s.Base == "" {
+		warnings = append(warnings, "no base was given: the search begins at the root of the server, where few have entries")
 	}
-	return nil
+	if s.CAFile != "" && !encrypted {
+		warnings = append(warnings, "ca_file has no effect without ldaps or starttls")
+	}
+	if s.CertFile != "" && !encrypted {
+		warnings = append(warnings, "certificate and key have no effect without ldaps or starttls")
+	}
+	return warnings
 }
 
 // checkSearch looks at the fields of the search, and repairs the filter.
 func (s *Source) checkSearch() (warnings []string, err error) {
-	if _, err := dit.ParseDN(standard(), s.Base); err != nil {
+	if err := checkDN(s.Base); err != nil {
 		return nil, fmt.Errorf("base: %w", err)
 	}
-	for _, a := range s.Attributes {
-		if err := checkAttribute(a); err != nil {
-			return nil, fmt.Errorf("attributes: %w", err)
-		}
+	if err := checkAttributes(s.Attributes); err != nil {
+		return nil, fmt.Errorf("attributes: %w", err)
 	}
 	if _, err := scopeNumber(s.Scope); err != nil {
 		return nil, fmt.Errorf("scope: %w", err)
@@ -239,6 +169,9 @@ func (s *Source) checkSearch() (warnings []string, err error) {
 // repairFilter gives the filter back as it is when it parses, or AllEntries for
 // what means it. A list without its operator, ((a=b)(c=d)), gets an & (R9).
 func repairFilter(text string) (repaired, warning string, err error) {
+	if len(text) >= maxText {
+		return "", "", errTooLong
+	}
 	f, err := dit.ParseFilter(text)
 	if err == nil && f.Op == dit.FilterPresent && isObjectClass(f.Attr) {
 		return AllEntries, "", nil
@@ -259,6 +192,32 @@ func repairFilter(text string) (repaired, warning string, err error) {
 // 4512 section 3.3).
 func isObjectClass(attr string) bool {
 	return strings.EqualFold(attr, "objectClass") || attr == "2.5.4.0"
+}
+
+var errTooLong = fmt.Errorf("longer than %d bytes", maxText)
+
+func checkDN(text string) error {
+	if len(text) > maxText {
+		return errTooLong
+	}
+	_, err := dit.ParseDN(standard(), text)
+	return err
+}
+
+func checkAttributes(list []string) error {
+	if len(list) > maxAttributes {
+		return fmt.Errorf("more than %d", maxAttributes)
+	}
+	size := 0
+	for _, a := range list {
+		if err := checkAttribute(a); err != nil {
+			return err
+		}
+		if size += len(a); size > maxText {
+			return errTooLong
+		}
+	}
+	return nil
 }
 
 // checkAttribute accepts what a search may ask for: a description with its
@@ -313,34 +272,3 @@ func scopeNumber(scope string) (int, error) {
 	}
 	return 0, fmt.Errorf("%.200q is none of %s", scope, strings.Join(scopes, ", "))
 }
-
-// checkCredentials looks at the identity and at the files, which must be
-// readable now; they are read again at each connect.
-func (s *Source) checkCredentials() error {
-	if _, err := dit.ParseDN(standard(), s.BindDN); err != nil {
-		return fmt.Errorf("bind_dn: %w", err)
-	}
-	if s.BindDN != "" && s.PasswordFile == "" {
-		return fmt.Errorf("bind_dn: given without a password_file")
-	}
-	if s.BindDN == "" && s.PasswordFile != "" {
-		return fmt.Errorf("password_file: given without a bind_dn")
-	}
-	if s.PasswordFile != "" {
-		if _, err := readPassword(s.PasswordFile); err != nil {
-			return fmt.Errorf("password_file: %w", err)
-		}
-	}
-	if s.CAFile != "" {
-		if _, err := readRoots(s.CAFile); err != nil {
-			return fmt.Errorf("ca_file: %w", err)
-		}
-	}
-	return nil
-}
-
-// encrypted tells whether TLS is spoken before anything else.
-func (s *Source) encrypted() bool { return s.StartTLS || s.Protocol == protocolLDAPS }
-
-// server is the "host:port" that cookies are kept by.
-func (s *Source) server() string { return net.JoinHostPort(s.Host, strconv.Itoa(s.Port)) }

@@ -10,15 +10,28 @@ import (
 )
 
 // tlsConfig verifies the server against the URL's host (RFC 4513 section
-// 3.1.3) and the source's CA file, or the system's roots.
-func tlsConfig(src Source) (*tls.Config, error) {
-	config := &tls.Config{ServerName: src.Host, MinVersion: tls.VersionTLS12}
+// 3.1.3) and the source's CA file, or the system's roots. Where the server asks
+// for a certificate, wanted is called and the source's is shown, whatever
+// authorities the server says it trusts: it is the one that the operator named.
+func tlsConfig(src Source, host string, wanted func()) (*tls.Config, error) {
+	config := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
 	if src.CAFile != "" {
 		roots, err := readRoots(src.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("CA file: %w", err)
 		}
 		config.RootCAs = roots
+	}
+	var own tls.Certificate
+	if src.CertFile != "" {
+		var err error
+		if own, err = readPair(src.CertFile, src.KeyFile); err != nil {
+			return nil, err
+		}
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		wanted()
+		return &own, nil
 	}
 	return config, nil
 }

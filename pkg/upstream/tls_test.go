@@ -55,7 +55,7 @@ func (i *issuer) issue(t *testing.T, host string, end time.Time) *tls.Config {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host},
 		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: end,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	if ip := net.ParseIP(host); ip != nil {
 		template.IPAddresses = []net.IP{ip}
@@ -67,6 +67,25 @@ func (i *issuer) issue(t *testing.T, host string, end time.Time) *tls.Config {
 		t.Fatal(err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// pairFiles writes a certificate for that name, and its key.
+func pairFiles(t *testing.T, name string) (certificate, key string) {
+	t.Helper()
+	ca, _ := authority(t)
+	return ca.files(t, name)
+}
+
+// files writes a certificate of the authority for that name, and its key.
+func (i *issuer) files(t *testing.T, name string) (certificate, key string) {
+	t.Helper()
+	pair := i.issue(t, name, time.Now().Add(time.Hour)).Certificates[0]
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return write(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}))),
+		write(t, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 }
 
 // R10: with TLS asked for, nothing is bound before the server has proved itself.

@@ -28,24 +28,34 @@ func (p part) fail(off int, err error) error {
 	return fmt.Errorf("ldap url: %s, column %d: %w", p.name, p.at+off+1, err)
 }
 
+// maxURL bounds a URL: one whose parts are as long as they may be, each of their
+// bytes percent-encoded, is shorter.
+const maxURL = 256 << 10
+
 // ParseURL makes a Source of an LDAP URL (RFC 4516), with the defaults of R8
 // filled in; an error names the column and the part. Warnings say what was
 // repaired or is ignored (R9); what is odd in the source, Validate tells. The
 // extension StartTLS is honoured, critical or not. Credentials in the URL are refused.
 func ParseURL(text string) (src Source, warnings []string, err error) {
+	if len(text) > maxURL {
+		return Source{}, nil, fmt.Errorf("ldap url: longer than %d bytes", maxURL)
+	}
 	parts, err := splitURL(text)
 	if err != nil {
 		return Source{}, nil, err
 	}
-	for _, step := range []func(*Source, part) ([]string, error){
+	return parse(parts)
+}
+
+func parse(parts []part) (src Source, warnings []string, err error) {
+	for i, step := range []func(*Source, part) ([]string, error){
 		parseProtocol, parseHost, parseBase, parseAttributes, parseScope, parseFilter, parseExtensions,
 	} {
-		w, err := step(&src, parts[0])
+		w, err := step(&src, parts[i])
 		if err != nil {
 			return Source{}, nil, err
 		}
 		warnings = append(warnings, w...)
-		parts = parts[1:]
 	}
 	src.fill()
 	return src, warnings, nil
@@ -55,7 +65,7 @@ func ParseURL(text string) (src Source, warnings []string, err error) {
 func splitURL(text string) ([]part, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {
-		return nil, part{name: "protocol"}.fail(0, errors.New(`the URL does not begin with "ldap://" or "ldaps://"`))
+		return nil, part{name: "protocol"}.fail(0, errors.New(`the URL does not begin with "ldap://", "ldaps://" or "ldapi://"`))
 	}
 	parts := []part{{name: "protocol", raw: scheme}}
 	at := len(text) - len(rest)
@@ -96,6 +106,9 @@ func parseHost(src *Source, p part) ([]string, error) {
 	if at := strings.LastIndexByte(p.raw, '@'); at >= 0 {
 		return nil, p.fail(0, errors.New("credentials do not belong in a URL: use bind_dn and password_file"))
 	}
+	if src.Protocol == protocolLDAPI {
+		return nil, parseSocket(src, p)
+	}
 	host, port, off, err := cutPort(p)
 	if err != nil {
 		return nil, err
@@ -113,6 +126,20 @@ func parseHost(src *Source, p part) ([]string, error) {
 	}
 	src.Port = int(n)
 	return nil, nil
+}
+
+// parseSocket reads the path that stands in the place of an ldapi URL's host.
+func parseSocket(src *Source, p part) (err error) {
+	if colon := strings.IndexByte(p.raw, ':'); colon >= 0 {
+		return p.fail(colon, errors.New("a socket has no port; within its path : is written %3a"))
+	}
+	if src.Socket, err = p.decode(); err != nil {
+		return err
+	}
+	if err := checkSocketPath(src.Socket); err != nil {
+		return p.fail(0, err)
+	}
+	return nil
 }
 
 // cutPort takes "host:port" and "[address]:port" apart; off is the offset of the port.
@@ -143,7 +170,7 @@ func parseBase(src *Source, p part) (_ []string, err error) {
 	if src.Base, err = p.decode(); err != nil {
 		return nil, err
 	}
-	if _, err := dit.ParseDN(standard(), src.Base); err != nil {
+	if err := checkDN(src.Base); err != nil {
 		return nil, p.failSyntax(err)
 	}
 	return nil, nil
@@ -166,6 +193,9 @@ func parseAttributes(src *Source, p part) ([]string, error) {
 		}
 		src.Attributes = append(src.Attributes, name)
 		at += len(raw) + 1
+	}
+	if err := checkAttributes(src.Attributes); err != nil {
+		return nil, p.fail(0, err)
 	}
 	return nil, nil
 }
@@ -216,8 +246,8 @@ func parseExtensions(src *Source, p part) (warnings []string, err error) {
 		name, _, _ := strings.Cut(text, "=")
 		switch {
 		case slices.Contains(startTLSExtensions, strings.ToLower(name)):
-			if src.Protocol == protocolLDAPS {
-				return nil, one.fail(0, errors.New("StartTLS not together with ldaps"))
+			if src.Protocol != protocolLDAP {
+				return nil, one.fail(0, fmt.Errorf("StartTLS not together with %s", src.Protocol))
 			}
 			src.StartTLS = true
 		case !isKeyword(name) && !isOID(name):
@@ -271,42 +301,4 @@ func (p part) failSyntax(err error) error {
 		off++
 	}
 	return p.fail(off, errors.New(syntax.Msg))
-}
-
-// URL prints the source without credentials. The scope is always there,
-// since readers of RFC 4516 take a missing one as base; ParseURL reads it back.
-func (s *Source) URL() string {
-	host := s.Host
-	if strings.Contains(host, ":") {
-		host = "[" + encode(host) + "]"
-	}
-	if s.Port != defaultPort(s.Protocol) {
-		host += ":" + strconv.Itoa(s.Port)
-	}
-	filter, extensions := "", ""
-	if s.Filter != AllEntries {
-		filter = encode(s.Filter)
-	}
-	if s.StartTLS {
-		extensions = "!StartTLS"
-	}
-	tail := strings.Join([]string{
-		encode(s.Base), encode(strings.Join(s.Attributes, ",")), s.Scope, filter, extensions,
-	}, "?")
-	return s.Protocol + "://" + host + "/" + strings.TrimRight(tail, "?")
-}
-
-// encode percent-encodes all but the reserved and unreserved characters of
-// RFC 3986, and of those "?" and "#" too.
-func encode(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		if letterOrDigit(c) || strings.IndexByte("-._~:/[]@!$&'()*+,;=", c) >= 0 {
-			b.WriteByte(c)
-			continue
-		}
-		fmt.Fprintf(&b, "%%%02x", c)
-	}
-	return b.String()
 }

@@ -1,0 +1,108 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/syncrepl"
+)
+
+// syncrepl tries the search, and says what can be done where there is none.
+func (k *check) syncrepl(ctx context.Context) (string, error) {
+	mode, err := k.trySync()
+	if err == nil || !k.readable(err) {
+		return mode, err
+	}
+	if err := k.frames.abandon(); err != nil {
+		return "", lost(err)
+	}
+	every := time.Duration(k.src.Poll)
+	what := "it can be read at intervals instead: give poll"
+	if every > 0 {
+		what = fmt.Sprintf("it is read every %v instead", every)
+	}
+	if !k.src.UUIDFromDN && k.lacksUUID(ctx) {
+		return "", fmt.Errorf("%w; %s; but its entries have no entryUUID: give uuid_from_dn", err, what)
+	}
+	if every > 0 {
+		return fmt.Sprintf("%v; %s", err, what), nil
+	}
+	return "", fmt.Errorf("%w; %s", err, what)
+}
+
+// lacksUUID tells whether the base entry comes without an entryUUID (RFC 4530);
+// where it does not come at all, the next step says so.
+func (k *check) lacksUUID(ctx context.Context) bool {
+	request := baseSearch(k.src, ldap.ScopeBaseObject, AllEntries)
+	request.Attributes = []string{"entryUUID"}
+	lacks := false
+	err := k.conn.within(k.o.DialTimeout, func() error {
+		found, err := k.conn.ldap.Search(request)
+		lacks = err == nil && len(found.Entries) == 1 && found.Entries[0].GetEqualFoldAttributeValue("entryUUID") == ""
+		return err
+	})
+	return err == nil && lacks
+}
+
+// maxForeign is how many messages may come that are not of SyncRepl before the
+// one that is.
+const maxForeign = 16
+
+func (k *check) trySync() (string, error) {
+	request, err := syncRequest(k.src, nil)
+	if err != nil {
+		return "", err
+	}
+	request.Scope, request.Attributes = 0, []string{"1.1"}
+	request.Filter = dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"}
+	k.conn.wire.following.Store(true)
+	if _, err := k.conn.wire.Write(syncrepl.AppendSearch(nil, syncID, request)); err != nil {
+		return "", lost(err)
+	}
+	k.frames = newFrames(k.conn, k.o)
+	for range maxForeign {
+		frame, err := k.frames.Next()
+		if err != nil {
+			return "", err
+		}
+		if spoken, err := k.answer(frame); err != nil {
+			return "", err
+		} else if spoken {
+			return "refreshAndPersist", k.frames.abandon()
+		}
+	}
+	return "", syncrepl.ErrNotSync
+}
+
+// answer judges a message that the sync search got; spoken tells that it is one
+// of SyncRepl's.
+func (k *check) answer(frame []byte) (spoken bool, err error) {
+	var m syncrepl.Message
+	if err := syncrepl.Decode(frame, &m); err != nil {
+		return false, fmt.Errorf("malformed message: %w", err)
+	}
+	switch m.Kind {
+	case syncrepl.KindOther, syncrepl.KindReference:
+		return false, nil
+	case syncrepl.KindEntry:
+		if !m.HasState {
+			return false, fmt.Errorf("the server sends entries as for a plain search: %w", syncrepl.ErrNotSync)
+		}
+		return true, nil
+	case syncrepl.KindDone:
+		end := &syncrepl.ResultError{Code: m.Code, Diagnostic: m.Diagnostic}
+		switch {
+		case m.Code == ldap.LDAPResultNoSuchObject:
+			k.missing = true
+			return false, errNoStep
+		case m.Code == ldap.LDAPResultUnavailableCriticalExtension, m.Code == 0 && !m.HasSyncDone:
+			return false, fmt.Errorf("%w: %s", syncrepl.ErrNotSync, resultText(m.Code, m.Diagnostic))
+		}
+		return false, searchError(k.src, end)
+	}
+	return true, nil
+}
