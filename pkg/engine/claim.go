@@ -23,6 +23,7 @@ type claim struct {
 	gen     uint32          // committed generation
 	cookie  []byte
 	server  string   // that gave the cookie
+	taken   origin   // of what is stored
 	inner   []string // names inside this one that hide content of it
 	hidden  map[dit.UUID]hiddenEntry
 	nesting int     // counts how often rows were hidden, or came back

@@ -24,6 +24,7 @@ type converter struct {
 	name   dit.DN // local
 	move   *rewrite.Move
 	wanted *dit.Selection // nil: everything (R11)
+	inside uint64         // added to the hash of an entry with values that move: another base, or none, is another content
 	dn     *dit.DNParser
 	types  *schema.Memo
 	infos  map[*schema.AttributeType]attrInfo
@@ -58,15 +59,20 @@ var attrKinds = map[string]attrKind{
 	"modifytimestamp": volatile, "modifiersname": volatile,
 }
 
-// newConverter converts what comes from the claim's source, or came from it.
+// newConverter converts what comes from the claim's source.
 func newConverter(s *schema.Schema, cl *claim) (*converter, error) {
-	base, err := dit.ParseDN(s, cl.source.Base)
+	return converterFor(s, cl, cl.source.Base, cl.sub.NoDNRewrite)
+}
+
+func converterFor(s *schema.Schema, cl *claim, remote string, raw bool) (*converter, error) {
+	base, err := dit.ParseDN(s, remote)
 	if err != nil {
 		return nil, err
 	}
 	c := &converter{
 		schema: s, base: base, name: cl.name, dn: dit.NewDNParser(s), types: schema.NewMemo(s),
-		move:  rewrite.NewMove(s, base, cl.name, !cl.sub.NoDNRewrite),
+		move:  rewrite.NewMove(s, base, cl.name, !raw),
+		inside: xxhash.Sum64String(base.Norm()),
 		infos: map[*schema.AttributeType]attrInfo{},
 	}
 	if len(cl.source.Attributes) > 0 {
@@ -108,6 +114,7 @@ func (c *converter) convert(e syncrepl.Entry) error {
 	c.rec.hash += xxhash.Sum64(c.rec.rel)
 	if c.rebase() {
 		c.rec.flags |= flagInside
+		c.rec.hash += c.inside
 	}
 	c.place(depth)
 	return nil

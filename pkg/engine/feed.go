@@ -34,7 +34,7 @@ const handOver = 64 << 10
 var errNotFollowed = errors.New("the claim is not followed any more")
 
 // Begin implements upstream.Feed. A cookie belongs to the server that gave it,
-// unless it is of OpenLDAP's form (R13).
+// unless it is of OpenLDAP's form (R13), and to the source as it was (see origin).
 func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink, error) {
 	conv, err := newConverter(f.e.schema, f.claim)
 	if err != nil {
@@ -54,7 +54,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 			return
 		}
 		cookie = slices.Clone(f.claim.cookie)
-		if _, portable := syncrepl.ParseCookie(cookie); f.claim.server != server && !portable {
+		if _, portable := syncrepl.ParseCookie(cookie); f.claim.server != server && !portable || f.claim.taken != f.claim.origin() {
 			cookie = nil
 		}
 		f.e.inbox.forget(f.claim) // of the session before: it comes again by the cookie

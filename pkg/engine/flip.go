@@ -80,13 +80,13 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 
 // unchanged ends a refresh that brought nothing: only the cookie is news.
 func (e *Engine) unchanged(cl *claim, server string, end syncrepl.End) error {
-	b := &store.Batch{Cookies: []store.Claim{{ID: cl.number, Cookie: end.Cookie, Server: server}}}
+	b := &store.Batch{Cookies: []store.Claim{{ID: cl.number, Cookie: end.Cookie, Server: cl.origin().with(server)}}}
 	revert := e.loaded(b, cl)
 	if err := e.commit(b); err != nil {
 		revert()
 		return err
 	}
-	cl.cookie, cl.server = end.Cookie, server
+	cl.cookie, cl.server, cl.taken = end.Cookie, server, cl.origin()
 	return nil
 }
 
@@ -358,13 +358,16 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 		ed.first = e.reserve(1)
 		ed.batch.CSN = ed.first
 	}
-	gen := ed.stage.Gen()
-	if err := e.outcome(e.store.CommitStage(ed.stage, cookie, server, ed.first, &ed.batch)); err != nil {
+	gen, taken := ed.stage.Gen(), cl.taken
+	if ev != nil {
+		taken = cl.origin()
+	}
+	if err := e.outcome(e.store.CommitStage(ed.stage, cookie, taken.with(server), ed.first, &ed.batch)); err != nil {
 		e.restate()
 		return err
 	}
 	first := cl.gen == 0
-	cl.gen, cl.cookie, cl.server, cl.damaged = gen, cookie, server, false
+	cl.gen, cl.cookie, cl.server, cl.taken, cl.damaged = gen, cookie, server, taken, false
 	e.publish(ed)
 	if first {
 		e.renest()

@@ -124,7 +124,10 @@ func (e *Engine) loadClaims() error {
 		case cl == nil:
 			return fmt.Errorf("the store has content of a claim number %d that no claim has", sc.ID)
 		default:
-			cl.gen, cl.cookie, cl.server = sc.Generation, sc.Cookie, sc.Server
+			cl.gen, cl.cookie = sc.Generation, sc.Cookie
+			if err := cl.setOrigin(sc.Server); err != nil {
+				return err
+			}
 			if sc.Damaged {
 				e.log.Error("stored content is damaged: what is sound is served, all is fetched again", "claim", cl.id)
 				cl.cookie, cl.damaged = nil, true
@@ -254,7 +257,7 @@ func (e *Engine) putLoaded(b *tree.Builder, le *loadedEntry) {
 
 // readContent prepares one claim's stored entries for the tree.
 func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
-	conv, err := newConverter(e.schema, cl)
+	conv, err := storedConverter(e.schema, cl)
 	if err != nil {
 		return nil, err
 	}

@@ -156,7 +156,7 @@ func (ed *edit) hiddenBelow(cl *claim, id dit.UUID, norm string) (keys []upstrea
 // rebased gives stored entries as changes that place them below newDN instead
 // of the ancestor that was depth RDNs deep, parents first.
 func (ed *edit) rebased(cl *claim, keys []upstreamKey, depth int, newDN dit.DN) (out []change) {
-	conv, err := newConverter(ed.e.schema, cl)
+	conv, err := storedConverter(ed.e.schema, cl)
 	for i := 0; i < len(keys) && err == nil; i++ {
 		var value []byte
 		var rec record
@@ -237,7 +237,7 @@ func (e *Engine) unhide(norm string) error {
 // unhideClaim republishes a claim's hidden entries that nothing hides now,
 // parents first.
 func (e *Engine) unhideClaim(cl *claim) error {
-	conv, err := newConverter(e.schema, cl)
+	conv, err := storedConverter(e.schema, cl)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (g *group) commit() error {
 	}
 	ed.finishBatch()
 	for cl, c := range g.cookies {
-		ed.batch.Cookies = append(ed.batch.Cookies, store.Claim{ID: cl.number, Cookie: c.cookie, Server: c.server})
+		ed.batch.Cookies = append(ed.batch.Cookies, store.Claim{ID: cl.number, Cookie: c.cookie, Server: cl.taken.with(c.server)})
 	}
 	b := &ed.batch
 	if len(b.Puts)+len(b.Deletes)+len(b.Cookies)+len(b.Changes) == 0 {

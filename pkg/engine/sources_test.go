@@ -196,7 +196,9 @@ func TestCookieOfAnotherServer(t *testing.T) {
 		w.add("s", "cn=Here", w.source(one, suffix))
 		w.awaitLive(name)
 		must(t, w.e.do(t.Context(), func() {
-			w.e.claims["s"].source = w.source(two, suffix)
+			cl := w.e.claims["s"]
+			cl.source = w.source(two, suffix)
+			cl.taken = cl.origin() // as if both were servers of one source
 			w.e.refollow(w.e.claims["s"], errors.New("a test"))
 		}))
 		w.awaitEqual(two, suffix, name)
