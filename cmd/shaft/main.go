@@ -48,7 +48,7 @@ func run(args []string) int {
 	case "help", "-h", "-help", "--help":
 		usage(os.Stdout)
 	default:
-		return operator.Main(ctx, args, os.Stdout, os.Stderr)
+		return operator.Main(ctx, args, operator.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Terminal: isTerminal(os.Stdout)})
 	}
 	var mistake *daemon.ConfigError
 	switch {

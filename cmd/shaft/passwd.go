@@ -89,3 +89,9 @@ func readLine(in *bufio.Reader) (string, error) {
 		line = append(line, c)
 	}
 }
+
+// isTerminal tells whether somebody watches what is written to f.
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

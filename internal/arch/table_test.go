@@ -44,7 +44,7 @@ var libraries = map[string][]string{
 	"golang.org/x/crypto/argon2":     {"pkg/ldapd"},
 	"golang.org/x/sys/unix":          {"pkg/store", "pkg/upstream", "pkg/daemon", "cmd/shaft"},
 	"golang.org/x/text":              {"pkg/schema"},
-	"gopkg.in/yaml.v3":               {"pkg/daemon"},
+	"gopkg.in/yaml.v3":               {"pkg/daemon", "pkg/operator"},
 }
 
 // mustNotUse lists names of a package that an importer of it keeps away from:

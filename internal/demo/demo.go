@@ -178,7 +178,7 @@ func (s *stage) subscribe(ctx context.Context) error {
 // run shows a command of the command line and runs it.
 func (s *stage) run(ctx context.Context, args ...string) error {
 	fmt.Fprintf(s.say, "\n$ %s\n", s.command(args...))
-	if code := operator.Main(ctx, append(args, "--socket", s.socket), s.say, s.o.Err); code != operator.ExitDone {
+	if code := operator.Main(ctx, append(args, "--socket", s.socket), operator.Streams{Out: s.say, Err: s.o.Err}); code != operator.ExitDone {
 		return fmt.Errorf("shaft %s: exit %d", strings.Join(args, " "), code)
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"shaft/pkg/upstream"
 )
 
 // Exit codes of the command line.
@@ -22,6 +24,13 @@ const (
 // DefaultSocket is the control socket of a daemon with the default data directory.
 const DefaultSocket = "/var/lib/shaft/control.sock"
 
+// Streams are what a command line reads and writes.
+type Streams struct {
+	In       io.Reader // for a file "-"
+	Out, Err io.Writer
+	Terminal bool // Out is a terminal: progress may be shown there
+}
+
 // command is one verb of the command line, "subscription add" or "status".
 type command struct {
 	verb  string
@@ -29,37 +38,57 @@ type command struct {
 	help  string
 	flags func(*cli, *flag.FlagSet)
 	nargs int
+	more  bool // nargs or more
 	run   func(*cli, context.Context, []string) error
 }
 
 // cli is one run of one command.
 type cli struct {
-	out    io.Writer
-	client *Client
-	json   bool
-	socket string
-	dry    bool
-	add    addFlags
+	in       io.Reader
+	out      io.Writer
+	terminal bool
+	client   *Client
+	json     bool
+	socket   string
+	dry      bool
+	why      string
+	wait     bool
+	prune    bool
+	limit    int
+	add      addFlags
 }
 
 var commands = []command{
 	{verb: "status", help: "the daemon at a glance", run: (*cli).status},
-	{verb: "subscription add", args: "ID --name DN (--url URL | --protocol P --host H …)", help: "subscribe to a subtree",
+	{verb: "subscription add", args: "ID --name NAME --url URL…", help: "subscribe to a subtree, or with --list to a list",
 		nargs: 1, flags: (*cli).addFlags, run: (*cli).subscriptionAdd},
 	{verb: "subscription list", help: "all subscriptions", run: (*cli).subscriptionList},
-	{verb: "subscription show", args: "ID", help: "one subscription", nargs: 1, run: (*cli).subscriptionShow},
-	{verb: "subscription remove", args: "ID [--dry-run]", help: "remove a subscription with its claims",
-		nargs: 1, flags: (*cli).dryFlag, run: (*cli).subscriptionRemove},
+	{verb: "subscription show", args: "ID", help: "one subscription with its state", nargs: 1, run: (*cli).subscriptionShow},
+	{verb: "subscription set", args: "ID FIELD=VALUE…", help: "change fields of a subscription", nargs: 2, more: true,
+		flags: (*cli).changeFlags, run: (*cli).subscriptionSet},
+	{verb: "subscription remove", args: "ID", help: "remove a subscription with its claims",
+		nargs: 1, flags: (*cli).changeFlags, run: (*cli).subscriptionRemove},
 	{verb: "subscription check", args: "ID", help: "try its server now, step by step", nargs: 1, run: (*cli).subscriptionCheck},
 	{verb: "name list", help: "all names with the state of their sources", run: (*cli).nameList},
 	{verb: "name show", args: "DN", help: "one name", nargs: 1, run: (*cli).nameShow},
+	{verb: "name resync", args: "DN", help: "load its content again in full; --dry-run compares",
+		nargs: 1, flags: (*cli).changeFlags, run: (*cli).nameResync},
+	{verb: "name history", args: "DN", help: "what happened to it, newest first", nargs: 1, run: (*cli).nameHistory},
+	{verb: "name remove", args: "DN", help: "remove its head: a tree's subscription; a list's claim is suppressed",
+		nargs: 1, flags: (*cli).changeFlags, run: (*cli).nameRemove},
 	{verb: "queue show", args: "DN", help: "who claims a name, head first", nargs: 1, run: (*cli).queueShow},
+	{verb: "task list", args: "[--limit N]", help: "what was changed, by whom and why, newest first",
+		flags: (*cli).limitFlag, run: (*cli).taskList},
+	{verb: "task show", args: "ID", help: "one task with its steps", nargs: 1, run: (*cli).taskShow},
+	{verb: "export", args: "> FILE", help: "all that operators entered, as YAML", run: (*cli).export},
+	{verb: "apply", args: "FILE [--prune]", help: "make the subscriptions those of a file; - is standard input",
+		nargs: 1, flags: (*cli).applyFlags, run: (*cli).apply},
 }
 
 // Usage prints the commands that talk to a daemon.
 func Usage(w io.Writer) {
 	for _, c := range commands {
-		fmt.Fprintf(w, "    shaft %-58s %s\n", strings.TrimSpace(c.verb+" "+c.args), c.help)
+		fmt.Fprintf(w, "    shaft %-42s %s\n", strings.TrimSpace(c.verb+" "+c.args), c.help)
 	}
 }
 
@@ -67,19 +96,19 @@ func Usage(w io.Writer) {
 var errUsage = errors.New("wrong usage")
 
 // Main runs one command line (without the program's name) and returns the exit code.
-func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func Main(ctx context.Context, args []string, streams Streams) int {
 	cmd, rest, err := find(args)
 	if err == nil {
-		err = execute(ctx, cmd, rest, stdout)
+		err = execute(ctx, cmd, rest, streams)
 	}
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return ExitDone
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(stderr, "shaft: %s\n", printableLines(err.Error()))
+		fmt.Fprintf(streams.Err, "shaft: %s\n", printableLines(err.Error()))
 		return ExitUsage
 	}
-	fmt.Fprintf(stderr, "shaft: %s\n", printableLines(err.Error()))
+	fmt.Fprintf(streams.Err, "shaft: %s\n", printableLines(err.Error()))
 	return ExitRefused
 }
 
@@ -106,8 +135,9 @@ func find(args []string) (*command, []string, error) {
 	return nil, nil, fmt.Errorf("%w: there is no command %q; `shaft help` lists them", errUsage, args[0])
 }
 
-func execute(ctx context.Context, cmd *command, args []string, stdout io.Writer) error {
-	c := &cli{out: stdout}
+func execute(ctx context.Context, cmd *command, args []string, streams Streams) error {
+	stdout := streams.Out
+	c := &cli{in: streams.In, out: stdout, terminal: streams.Terminal}
 	fs := flag.NewFlagSet("shaft "+cmd.verb, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors come back, and are told once
 	socket := os.Getenv("SHAFT_SOCKET")
@@ -128,7 +158,7 @@ func execute(ctx context.Context, cmd *command, args []string, stdout io.Writer)
 		return err
 	case err != nil:
 		return fmt.Errorf("%w: %w; `shaft %s --help` lists what there is", errUsage, err, cmd.verb)
-	case len(positional) != cmd.nargs || slices.Contains(positional, ""):
+	case len(positional) < cmd.nargs || len(positional) > cmd.nargs && !cmd.more || slices.Contains(positional, ""):
 		return fmt.Errorf("%w: shaft %s", errUsage, strings.TrimSpace(cmd.verb+" "+cmd.args))
 	}
 	switch *format {
@@ -137,7 +167,11 @@ func execute(ctx context.Context, cmd *command, args []string, stdout io.Writer)
 	default:
 		return fmt.Errorf("%w: -o %q: only json is known", errUsage, *format)
 	}
+	if err := checkReason(c.why); err != nil {
+		return fmt.Errorf("%w: --why: %w", errUsage, err)
+	}
 	c.client = NewClient(c.socket)
+	c.client.Reason = c.why
 	return cmd.run(c, ctx, positional)
 }
 
@@ -167,68 +201,27 @@ func (c *cli) show(raw []byte, fn func()) error {
 	return nil
 }
 
-func (c *cli) dryFlag(fs *flag.FlagSet) {
+// changeFlags are those of every command that changes something.
+func (c *cli) changeFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.dry, "dry-run", false, "say what would happen, change nothing")
+	fs.StringVar(&c.why, "why", "", "the reason, kept with the task")
 }
 
-// addFlags are the flags of `subscription add`.
-type addFlags struct {
-	request    Request
-	attributes string
+// usage is an error of the command line.
+func usage(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
 }
 
-func (c *cli) addFlags(fs *flag.FlagSet) {
-	r, s := &c.add.request, &c.add.request.Source
-	fs.StringVar(&r.Name, "name", "", "local name, relative to the base DN or absolute")
-	fs.Func("url", "LDAP `URL` of the source: ldap://host[:port]/base?attributes?scope?filter", func(text string) error {
-		if r.URL != "" {
-			return errors.New("given twice; one server is followed")
-		}
-		r.URL = text
-		return nil
-	})
-	fs.StringVar(&s.Protocol, "protocol", "", "ldap or ldaps")
-	fs.StringVar(&s.Host, "host", "", "server")
-	fs.IntVar(&s.Port, "port", 0, "port (389, or 636 for ldaps)")
-	fs.StringVar(&s.Base, "base", "", "remote base DN")
-	fs.StringVar(&c.add.attributes, "attributes", "", "attributes to take, separated by commas (all)")
-	fs.StringVar(&s.Filter, "filter", "", "filter ((objectClass=*))")
-	fs.StringVar(&s.Scope, "scope", "", "base, one, sub or subordinate (sub)")
-	fs.BoolVar(&s.StartTLS, "starttls", false, "StartTLS on ldap, required")
-	fs.StringVar(&s.BindDN, "bind-dn", "", "DN for simple bind")
-	fs.StringVar(&s.PasswordFile, "password-file", "", "file with its password")
-	fs.StringVar(&s.CAFile, "ca-file", "", "CA certificates (PEM) instead of the system's")
-	fs.BoolVar(&r.NoDNRewrite, "no-dn-rewrite", false, "leave DN values inside the subtree as they are")
-	c.dryFlag(fs)
+// absolute makes a path absolute, since the daemon runs elsewhere; none stays
+// none. What is relative is relative to dir.
+func absolute(dir, path string) (string, error) {
+	if path == "" || filepath.IsAbs(path) {
+		return path, nil
+	}
+	return filepath.Abs(filepath.Join(dir, path))
 }
 
-func (c *cli) subscriptionAdd(ctx context.Context, args []string) error {
-	r := c.add.request
-	r.ID = args[0]
-	if r.Name == "" {
-		return fmt.Errorf("%w: --name is needed: where the subtree is to be", errUsage)
-	}
-	if r.URL == "" && r.Source.Host == "" {
-		return fmt.Errorf("%w: --url, or --protocol and --host and --base, say where the subtree is", errUsage)
-	}
-	if c.add.attributes != "" {
-		for a := range strings.SplitSeq(c.add.attributes, ",") {
-			r.Source.Attributes = append(r.Source.Attributes, strings.TrimSpace(a))
-		}
-	}
-	for _, file := range []*string{&r.Source.PasswordFile, &r.Source.CAFile} {
-		if *file == "" {
-			continue
-		}
-		abs, err := filepath.Abs(*file)
-		if err != nil {
-			return err
-		}
-		*file = abs
-	}
-	out, raw, err := c.client.Add(ctx, r, c.dry)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() { c.printAdded(out) })
+// files gives the fields of a source that name files of the client's side.
+func files(src *upstream.Source) []*string {
+	return []*string{&src.PasswordFile, &src.CAFile, &src.CertFile, &src.KeyFile}
 }

@@ -2,21 +2,20 @@ package operator
 
 import (
 	"cmp"
-	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"shaft/pkg/engine"
-	"shaft/pkg/upstream"
 )
 
 // table prints aligned columns.
 func (c *cli) table(rows [][]string) {
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
+		for len(row) > 1 && row[len(row)-1] == "" {
+			row = row[:len(row)-1] // no line ends in blanks
+		}
 		for i, cell := range row {
 			if i > 0 {
 				fmt.Fprint(w, "\t")
@@ -33,86 +32,80 @@ func (c *cli) line(format string, args ...any) {
 	fmt.Fprintln(c.out, printable(fmt.Sprintf(format, args...)))
 }
 
-func (c *cli) status(ctx context.Context, _ []string) error {
-	s, raw, err := c.client.Status(ctx)
-	if err != nil {
-		return err
+// maxShown bounds each list that may have very many lines; -o json has all.
+const maxShown = 50
+
+// printSome prints the first lines of a list, and how many there are besides.
+func (c *cli) printSome(list []string) { c.printSomeOf(list, len(list)) }
+
+// printSomeOf is printSome of a list that is cut already.
+func (c *cli) printSomeOf(list []string, total int) {
+	shown := list[:min(len(list), maxShown)]
+	for _, text := range shown {
+		c.line("  %s", text)
 	}
-	return c.show(raw, func() {
-		var alarms []string
-		for _, kind := range slices.Sorted(maps.Keys(s.Alarms)) {
-			alarms = append(alarms, fmt.Sprintf("%s:%d", kind, s.Alarms[kind]))
+	if rest := total - len(shown); rest > 0 {
+		c.line("  … and %d more (-o json prints them)", rest)
+	}
+}
+
+// outcomes of a found entry's names, in the order that they are told.
+var outcomes = []struct{ outcome, now, dry string }{
+	{"appears", "appear", "would appear"}, {"clashes", "clash", "would clash"},
+	{"suppressed", "are suppressed", "are suppressed"}, {"fails", "fail", "would fail"},
+}
+
+// printFound groups what a list makes of the entries that it found (R20, R22).
+func (c *cli) printFound(found []engine.Found, dry bool) {
+	groups := map[string][][]string{}
+	clash := ""
+	for _, f := range found {
+		for _, n := range f.Names {
+			if n.Outcome == "clashes" {
+				clash = cmp.Or(clash, n.Name)
+			}
+			groups[n.Outcome] = append(groups[n.Outcome], []string{"  " + n.Name, f.DN, n.Detail})
 		}
-		rows := [][]string{
-			{"base DN", orDash(s.BaseDN)}, {"version", s.Version}, {"ready", fmt.Sprint(s.Ready)}, {"names", fmt.Sprint(s.Names)},
-			{"entries", fmt.Sprint(s.Entries)}, {"subscriptions", fmt.Sprint(s.Subscriptions)}, {"alarms", cmp.Or(strings.Join(alarms, " "), "none")},
-			{"context CSN", orDash(s.ContextCSN)},
+		for _, p := range f.Problems {
+			groups["fails"] = append(groups["fails"], []string{"  -", f.DN, p})
 		}
-		if s.Failure != "" {
-			rows = append(rows, []string{"FAILURE", s.Failure})
+	}
+	for _, o := range outcomes {
+		rows := groups[o.outcome]
+		if len(rows) == 0 {
+			continue
 		}
-		c.table(rows)
-	})
+		words := o.now
+		if dry {
+			words = o.dry
+		}
+		c.line("%s %s:", plural(len(rows), "name", "names"), words)
+		c.table(rows[:min(len(rows), maxShown)])
+		if rest := len(rows) - maxShown; rest > 0 {
+			c.line("  … and %d more (-o json prints them)", rest)
+		}
+	}
+	if clash != "" {
+		c.line("see: shaft queue show %s", quoted(clash))
+	}
+}
+
+// quoted is a text as a shell takes it.
+func quoted(text string) string {
+	if !strings.ContainsAny(text, "\"$`\\!") {
+		return `"` + text + `"`
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func orDash(s string) string { return cmp.Or(s, "-") }
-
-func (c *cli) printAdded(a engine.Added) {
-	did := "added"
-	if a.DryRun {
-		did = "would be added"
-	}
-	c.printSteps(a.Check)
-	if a.Position == 0 {
-		c.line("%s %s: it publishes %s", a.Claim, did, a.Name)
-	} else {
-		c.line("%s %s: it waits at position %d for %s", a.Claim, did, a.Position, a.Name)
-	}
-	for _, w := range a.Warnings {
-		c.line("warning: %s", w)
-	}
-}
-
-func (c *cli) printSteps(steps []upstream.Step) {
-	rows := [][]string{}
-	for _, s := range steps {
-		mark := "ok"
-		if !s.OK {
-			mark = "FAILED"
-		}
-		rows = append(rows, []string{s.Name, mark, fmt.Sprintf("%d ms", s.Millis), s.Detail})
-	}
-	c.table(rows)
-}
-
-func (c *cli) subscriptionList(ctx context.Context, _ []string) error {
-	list, raw, err := c.client.Subscriptions(ctx)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
-		rows := [][]string{{"ID", "KIND", "NAME", "SOURCE"}}
-		for _, s := range list {
-			rows = append(rows, []string{s.ID, s.Kind, s.Name, s.URL})
-		}
-		c.table(rows)
-	})
-}
-
-func (c *cli) subscriptionShow(ctx context.Context, args []string) error {
-	s, raw, err := c.client.Subscription(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
-		src := s.Source
-		rows := [][]string{{"id", s.ID}, {"kind", s.Kind}, {"name", s.Name}, {"source", s.URL}, {"base", src.Base},
-			{"scope", src.Scope}, {"filter", src.Filter}, {"attributes", orAll(src.Attributes)}, {"StartTLS", fmt.Sprint(src.StartTLS)},
-			{"bind DN", orDash(src.BindDN)}, {"password file", orDash(src.PasswordFile)}, {"CA file", orDash(src.CAFile)},
-			{"DN values moved", fmt.Sprint(!s.NoDNRewrite)}}
-		c.table(rows)
-	})
-}
 
 func orAll(attrs []string) string {
 	if len(attrs) == 0 {
@@ -121,88 +114,9 @@ func orAll(attrs []string) string {
 	return strings.Join(attrs, ", ")
 }
 
-func (c *cli) subscriptionRemove(ctx context.Context, args []string) error {
-	r, raw, err := c.client.Remove(ctx, args[0], c.dry)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
-		did := "removed"
-		if r.DryRun {
-			did = "would be removed"
-		}
-		c.line("%s %s; its claim on %s goes", r.ID, did, strings.Join(r.Names, "; "))
-		for _, w := range r.Warnings {
-			c.line("warning: %s", w)
-		}
-	})
-}
-
-func (c *cli) subscriptionCheck(ctx context.Context, args []string) error {
-	r, raw, err := c.client.Check(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	if err := c.show(raw, func() { c.printSteps(r.Steps) }); err != nil {
-		return err
-	}
-	if !r.OK {
-		return fmt.Errorf("the check of %s failed at %s", r.ID, r.Steps[len(r.Steps)-1].Name)
-	}
-	return nil
-}
-
-func (c *cli) nameList(ctx context.Context, _ []string) error {
-	list, raw, err := c.client.Names(ctx)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
-		rows := [][]string{{"NAME", "HEAD", "STATE", "GOOD", "ENTRIES", "WAITING", "LAST CONTACT", "ALARMS"}}
-		for _, n := range list {
-			rows = append(rows, []string{n.DN, n.Head.Claim, n.Head.State, yesNo(n.LastKnownGood), fmt.Sprint(n.Entries),
-				fmt.Sprint(len(n.Queue)), orDash(n.Head.LastContact), orDash(strings.Join(n.Alarms, ","))})
-		}
-		c.table(rows)
-	})
-}
-
 func yesNo(b bool) string {
 	if b {
 		return "yes"
 	}
 	return "no"
-}
-
-func (c *cli) nameShow(ctx context.Context, args []string) error {
-	n, raw, err := c.client.Name(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
-		rows := [][]string{{"name", n.DN}, {"head", n.Head.Claim}, {"source", n.Head.URL}, {"state", n.Head.State},
-			{"reason", orDash(n.Head.Reason)}, {"last known good", yesNo(n.LastKnownGood)}, {"entries", fmt.Sprint(n.Entries)},
-			{"last contact", orDash(n.Head.LastContact)}, {"last change", orDash(n.Head.LastChange)},
-			{"waiting", fmt.Sprint(len(n.Queue))}, {"overlaps", orDash(strings.Join(n.Overlaps, "; "))},
-			{"alarms", orDash(strings.Join(n.Alarms, ","))}}
-		c.table(rows)
-	})
-}
-
-func (c *cli) queueShow(ctx context.Context, args []string) error {
-	q, raw, err := c.client.Queue(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
-		rows := [][]string{{"POSITION", "CLAIM", "ONLINE", "STATE", "SOURCE", "REASON"}}
-		for i, l := range q.Claims {
-			position := fmt.Sprint(i)
-			if i == 0 {
-				position = "head"
-			}
-			rows = append(rows, []string{position, l.Claim, yesNo(l.Online), l.State, l.URL, orDash(l.Reason)})
-		}
-		c.table(rows)
-	})
 }

@@ -1,0 +1,102 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"shaft/pkg/engine"
+)
+
+func (c *cli) export(ctx context.Context, _ []string) error {
+	d, raw, err := c.client.Export(ctx)
+	if err != nil || c.json {
+		return c.orShow(raw, err)
+	}
+	return printDocument(c.out, d)
+}
+
+func (c *cli) applyFlags(fs *flag.FlagSet) {
+	fs.BoolVar(&c.prune, "prune", false, "remove the subscriptions that the file lacks")
+	c.changeFlags(fs)
+}
+
+func (c *cli) apply(ctx context.Context, args []string) error {
+	f, err := c.readFile(args[0])
+	if err != nil {
+		return err
+	}
+	if len(f.faults) > 0 {
+		return c.allFaults(ctx, f)
+	}
+	out, raw, err := c.client.Apply(ctx, f.doc, c.prune, c.dry)
+	var faults engine.Faults
+	switch {
+	case errors.As(err, &faults):
+		f.add(faults)
+		return f.err()
+	case err != nil:
+		return err
+	}
+	return c.show(raw, func() { c.printApplied(&out) })
+}
+
+// readFile reads the file of a document; paths in it are relative to its directory.
+func (c *cli) readFile(name string) (*file, error) {
+	in, dir := c.in, ""
+	if name == "-" {
+		name = "standard input"
+	} else {
+		opened, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer opened.Close()
+		in, dir = opened, filepath.Dir(name)
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxDocument+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return readDocument(name, dir, text), nil
+}
+
+// allFaults asks the daemon what else is wrong with what is sound here, so that
+// all faults come at once. Nothing is changed by that.
+func (c *cli) allFaults(ctx context.Context, f *file) error {
+	if len(f.doc.Subscriptions) > 0 {
+		var more engine.Faults
+		if _, _, err := c.client.Apply(ctx, f.doc, false, true); errors.As(err, &more) {
+			f.add(more)
+		}
+	}
+	return f.err()
+}
+
+func (c *cli) printApplied(a *engine.Applied) {
+	would := ""
+	if a.DryRun {
+		would = "would be "
+	}
+	for _, group := range []struct {
+		words string
+		ids   []string
+	}{{"added", a.Added}, {"changed", a.Changed}, {"removed", a.Removed}} {
+		if len(group.ids) == 0 {
+			continue
+		}
+		shown := group.ids[:min(len(group.ids), maxShown)]
+		text := strings.Join(shown, ", ")
+		if rest := len(group.ids) - len(shown); rest > 0 {
+			text += fmt.Sprintf(" and %d more", rest)
+		}
+		c.line("%d %s%s: %s", len(group.ids), would, group.words, text)
+	}
+	c.line("%d unchanged", len(a.Unchanged))
+	c.printWarnings(a.Warnings)
+}

@@ -1,0 +1,140 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"shaft/pkg/engine"
+)
+
+func (c *cli) status(ctx context.Context, _ []string) error {
+	s, raw, err := c.client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	return c.show(raw, func() {
+		var alarms []string
+		for _, kind := range slices.Sorted(maps.Keys(s.Alarms)) {
+			alarms = append(alarms, fmt.Sprintf("%s:%d", kind, s.Alarms[kind]))
+		}
+		rows := [][]string{
+			{"base DN", orDash(s.BaseDN)}, {"version", s.Version}, {"ready", fmt.Sprint(s.Ready)}, {"names", fmt.Sprint(s.Names)},
+			{"entries", fmt.Sprint(s.Entries)}, {"subscriptions", fmt.Sprint(s.Subscriptions)}, {"alarms", cmp.Or(strings.Join(alarms, " "), "none")},
+			{"context CSN", orDash(s.ContextCSN)},
+		}
+		if s.Failure != "" {
+			rows = append(rows, []string{"FAILURE", s.Failure})
+		}
+		c.table(rows)
+	})
+}
+
+func (c *cli) nameList(ctx context.Context, _ []string) error {
+	list, raw, err := c.client.Names(ctx)
+	if err != nil {
+		return err
+	}
+	return c.show(raw, func() {
+		rows := [][]string{{"NAME", "HEAD", "STATE", "GOOD", "ENTRIES", "WAITING", "LAST CONTACT", "ALARMS"}}
+		for _, n := range list {
+			rows = append(rows, []string{n.DN, n.Head.Claim, n.Head.State, yesNo(n.LastKnownGood), fmt.Sprint(n.Entries),
+				fmt.Sprint(len(n.Queue)), orDash(n.Head.LastContact), orDash(strings.Join(n.Alarms, ","))})
+		}
+		c.table(rows)
+	})
+}
+
+func (c *cli) nameShow(ctx context.Context, args []string) error {
+	n, raw, err := c.client.Name(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	return c.show(raw, func() {
+		rows := [][]string{{"name", n.DN}, {"head", n.Head.Claim}, {"source", n.Head.URL}, {"state", n.Head.State},
+			{"reason", orDash(n.Head.Reason)}, {"last known good", yesNo(n.LastKnownGood)}, {"entries", fmt.Sprint(n.Entries)},
+			{"last contact", orDash(n.Head.LastContact)}, {"last change", orDash(n.Head.LastChange)},
+			{"waiting", fmt.Sprint(len(n.Queue))}, {"overlaps", orDash(strings.Join(n.Overlaps, "; "))},
+			{"alarms", orDash(strings.Join(n.Alarms, ","))}}
+		c.table(rows)
+	})
+}
+
+func (c *cli) nameResync(ctx context.Context, args []string) error {
+	r, raw, err := c.client.Resync(ctx, args[0], c.dry)
+	if err != nil {
+		return err
+	}
+	return c.show(raw, func() {
+		if r.DryRun || r.Audited {
+			c.printAudit(&r)
+		}
+		if !r.DryRun {
+			c.line("%s is loaded again in full from %s", r.DN, r.Claim)
+		}
+		c.printWarnings(r.Warnings)
+	})
+}
+
+// printAudit tells how the content compares with the source's.
+func (c *cli) printAudit(r *engine.Resynced) {
+	c.line("%s, by %s: %s alike", r.DN, r.Claim, plural(r.Same, "entry", "entries"))
+	for i, group := range []struct {
+		words string
+		dns   []string
+	}{
+		{"at the source and not here", r.Missing}, {"here and not at the source", r.Surplus}, {"different", r.Differ},
+	} {
+		if r.Counts[i] == 0 {
+			continue
+		}
+		c.line("%s %s:", plural(r.Counts[i], "entry", "entries"), group.words)
+		c.printSomeOf(group.dns, r.Counts[i])
+	}
+}
+
+func (c *cli) nameHistory(ctx context.Context, args []string) error {
+	list, raw, err := c.client.History(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	return c.show(raw, func() {
+		rows := [][]string{{"AT", "CLAIM", "WHAT", "WHY"}}
+		for _, h := range list {
+			rows = append(rows, []string{stamp(h.At), string(h.Claim), h.What, orDash(h.Why)})
+		}
+		c.table(rows)
+	})
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func (c *cli) nameRemove(ctx context.Context, args []string) error {
+	r, raw, err := c.client.RemoveName(ctx, args[0], c.dry)
+	if err != nil {
+		return err
+	}
+	return c.show(raw, func() { c.printRemoved(&r) })
+}
+
+func (c *cli) queueShow(ctx context.Context, args []string) error {
+	q, raw, err := c.client.Queue(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	return c.show(raw, func() {
+		rows := [][]string{{"POSITION", "CLAIM", "ONLINE", "STATE", "SOURCE", "REASON"}}
+		for i, l := range q.Claims {
+			position := fmt.Sprint(i)
+			if i == 0 {
+				position = "head"
+			}
+			rows = append(rows, []string{position, l.Claim, yesNo(l.Online), l.State, l.URL, orDash(l.Reason)})
+		}
+		c.table(rows)
+	})
+}

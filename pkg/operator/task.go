@@ -1,0 +1,79 @@
+package operator
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"shaft/pkg/engine"
+)
+
+// tasksShown is how many tasks a list has unless it is told.
+const tasksShown = 50
+
+func (c *cli) limitFlag(fs *flag.FlagSet) {
+	fs.IntVar(&c.limit, "limit", tasksShown, "at most so many")
+}
+
+func (c *cli) taskList(ctx context.Context, _ []string) error {
+	if c.limit < 1 || c.limit > maxLimit {
+		return usage("--limit is a number from 1 to %d", maxLimit)
+	}
+	list, raw, err := c.client.Tasks(ctx, c.limit)
+	if err != nil {
+		return err
+	}
+	return c.show(raw, func() {
+		rows := [][]string{{"ID", "BEGAN", "WHAT", "TARGET", "WHO", "STATE", "OUTCOME"}}
+		for _, t := range list {
+			outcome := t.Outcome
+			if t.State == "running" {
+				outcome = progress(&t)
+			}
+			rows = append(rows, []string{fmt.Sprint(t.ID), stamp(t.Began), t.What, t.Target, t.Who, t.State, orDash(outcome)})
+		}
+		c.table(rows)
+	})
+}
+
+func (c *cli) taskShow(ctx context.Context, args []string) error {
+	t, raw, err := c.client.Task(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	return c.show(raw, func() {
+		ended := "-"
+		if t.Ended != nil {
+			ended = stamp(*t.Ended)
+		}
+		rows := [][]string{{"id", fmt.Sprint(t.ID)}, {"what", t.What}, {"target", t.Target}, {"who", t.Who}, {"why", orDash(t.Why)},
+			{"began", stamp(t.Began)}, {"ended", ended}, {"state", t.State}, {"outcome", orDash(t.Outcome)}}
+		if t.Entries > 0 {
+			rows = append(rows, []string{"progress", progress(&t)})
+		}
+		if t.Advice != "" {
+			rows = append(rows, []string{"what to do", t.Advice})
+		}
+		c.table(rows)
+		rows = nil
+		for _, s := range t.Steps {
+			rows = append(rows, []string{stamp(s.At), s.Name, okOrFailed(s.OK), s.Detail})
+		}
+		if rows != nil {
+			c.line("")
+			c.table(rows)
+		}
+	})
+}
+
+// progress says how far a refresh is.
+func progress(t *engine.Task) string {
+	if t.Entries == 0 {
+		return ""
+	}
+	text := plural(t.Entries, "entry", "entries")
+	if t.Rate >= 1 {
+		text += fmt.Sprintf(", %.0f a second", t.Rate)
+	}
+	return text
+}
