@@ -27,7 +27,7 @@ func (d *Daemon) control(cfg *Config, o Options) error {
 	requests, cancel := context.WithCancel(context.Background())
 	srv := &http.Server{
 		Handler: operator.Handler(d.engine, o.Version, o.Log), ReadHeaderTimeout: 10 * time.Second,
-		BaseContext: func(net.Listener) context.Context { return requests },
+		BaseContext: func(net.Listener) context.Context { return requests }, ConnContext: withPeer,
 		ErrorLog:    slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 	}
 	d.onClose(func() {
