@@ -33,6 +33,7 @@ type SlapdOptions struct {
 	SessionLog int
 	// CertFile, KeyFile and CAFile, PEM, turn on StartTLS and ldaps.
 	CertFile, KeyFile, CAFile string
+	Access                    string // access rules before the one that lets everyone read everything
 	Global                    string // more lines of slapd.conf before the database
 	Database                  string // more lines inside the database
 }
@@ -118,6 +119,9 @@ func (s *Slapd) config() string {
 	line("overlay syncprov")
 	if s.o.SessionLog > 0 {
 		line("syncprov-sessionlog %d", s.o.SessionLog)
+	}
+	if s.o.Access != "" {
+		line("%s", s.o.Access)
 	}
 	line("access to * by * read")
 	line("%s", s.o.Database)

@@ -111,7 +111,10 @@ func (w *world) printOf(v *tree.Version) string {
 	return b.String()
 }
 
-func (w *world) source(s *ldaptest.Server, base string) upstream.Source {
+// server is a scripted one or a real slapd.
+type server interface{ URL() string }
+
+func (w *world) source(s server, base string) upstream.Source {
 	src, _, err := upstream.ParseURL(s.URL() + "/" + strings.ReplaceAll(base, " ", "%20"))
 	if err != nil {
 		w.t.Fatal(err)
@@ -182,7 +185,7 @@ func values(list [][]byte) func(func(string) bool) {
 }
 
 // upstreamContent asks a server the same, with its DNs moved to name.
-func (w *world) upstreamContent(s *ldaptest.Server, base, name string) map[string]string {
+func (w *world) upstreamContent(s server, base, name string) map[string]string {
 	w.t.Helper()
 	c, err := ldap.DialURL(s.URL())
 	if err != nil {
@@ -202,7 +205,7 @@ func (w *world) upstreamContent(s *ldaptest.Server, base, name string) map[strin
 }
 
 // awaitEqual waits until the tree shows what the server has.
-func (w *world) awaitEqual(s *ldaptest.Server, base, name string) {
+func (w *world) awaitEqual(s server, base, name string) {
 	w.t.Helper()
 	want := w.upstreamContent(s, base, name)
 	var got map[string]string

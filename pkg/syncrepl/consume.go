@@ -286,6 +286,9 @@ func (c *consumer) refreshDone() error {
 	if hadCookie && (emptyCookie(c.cookie) || !c.told && (c.changed || c.present)) {
 		return fmt.Errorf("refresh stage: it ended without a cookie, though one was sent: %w", ErrReload)
 	}
+	if hadCookie && c.told && !c.present && !sameForm(c.o.Sent, c.cookie) {
+		return fmt.Errorf("refresh stage: its cookie is of another kind than the one that was sent: %w", ErrReload)
+	}
 	end := End{Complete: c.present || !hadCookie}
 	if c.told && !emptyCookie(c.cookie) || hadCookie {
 		end.Cookie = c.cookie

@@ -79,6 +79,15 @@ func MergeCookie(held, got []byte) []byte {
 	return []byte(h.String())
 }
 
+// sameForm tells whether the cookie that ends a refresh can continue the one that was
+// sent. slapd answers some cookies that are not its own with everything, says that what it
+// left out stayed, and gives a cookie of its own.
+func sameForm(sent, got []byte) bool {
+	_, ok1 := splitCookie(sent)
+	_, ok2 := splitCookie(got)
+	return ok1 == ok2
+}
+
 // emptyCookie tells whether a cookie stands for no state: it has no bytes, or
 // OpenLDAP's form and no CSN.
 func emptyCookie(b []byte) bool {
