@@ -167,10 +167,3 @@ func (e *Engine) SourceState(ctx context.Context, id string) (out *Link, err err
 	}
 	return out, err
 }
-
-// Instance is this store's id, and Upstreams the ids of the Shafts that are
-// followed, transitively: what the root DSE shows (R17). Both may be called by anyone at any time.
-func (e *Engine) Instance() string { return "" }
-
-// Upstreams: see Instance.
-func (e *Engine) Upstreams() []string { return nil }

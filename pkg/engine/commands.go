@@ -233,6 +233,7 @@ func (e *Engine) remove(id string, t *task, dryRun bool) (*Removed, error) {
 		return nil, err
 	}
 	delete(e.subs, id)
+	e.forgetInstances(id)
 	e.act(effects)
 	e.dropLoads(id)
 	e.log.Info("subscription removed", "subscription", id, "name", cl.name.String())

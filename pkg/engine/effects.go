@@ -154,6 +154,7 @@ func (e *Engine) takeReports() {
 		if qc == nil || e.claims[r.claim.id] != r.claim || e.failed != nil || r.status.State == upstream.Connecting {
 			continue
 		}
+		e.learnInstances(r.claim.sub, r.status)
 		online, reason := r.status.Online(), r.status.Reason
 		if !online {
 			e.loadFailed(r.claim, reason)

@@ -65,6 +65,10 @@ type Engine struct {
 	log     *slog.Logger
 	version atomic.Pointer[tree.Version]
 	pub     published
+	// upstreams is made of shafts, which says by subscription what servers told
+	// of themselves; the latter is the engine goroutine's.
+	upstreams atomic.Pointer[[]string]
+	shafts    map[string][]string
 
 	// Owned by the engine goroutine once Open has returned.
 	state  *queue.State
@@ -119,8 +123,9 @@ func Open(o Options) (*Engine, error) {
 	e := &Engine{
 		o: o, store: o.Store, schema: o.Schema, log: o.Log,
 		subs: map[string]*Subscription{}, claims: map[queue.ClaimID]*claim{}, byNum: map[uint32]*claim{},
-		cmds: make(chan func()), done: make(chan struct{}),
+		shafts: map[string][]string{}, cmds: make(chan func()), done: make(chan struct{}),
 	}
+	e.o.Upstream.Instance = e.Instance()
 	e.inbox.wake = make(chan struct{}, 1)
 	if err := e.load(); err != nil {
 		return nil, err
