@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"shaft/pkg/dit"
@@ -59,14 +60,7 @@ func (e *Engine) AddSubscription(ctx context.Context, s Subscription, dryRun boo
 }
 
 func (e *Engine) addChecked(ctx context.Context, s Subscription, t *task, dryRun bool) (*Added, error) {
-	if size := s.size(); size > maxSubscription {
-		return nil, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("the subscription's fields take %d bytes together; at most %d are allowed", size, maxSubscription)}
-	}
-	warnings, err := s.validate()
-	if err != nil {
-		return nil, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
-	}
-	name, err := e.localName(s.Name)
+	warnings, name, err := e.valid(&s)
 	if err != nil {
 		return nil, err
 	}
@@ -80,14 +74,7 @@ func (e *Engine) addChecked(ctx context.Context, s Subscription, t *task, dryRun
 		return nil, err
 	}
 	out.Check, out.Subscription = steps, s
-	if entries == 0 {
-		out.Warnings = append(out.Warnings, "base, scope and filter find no entry: the name will be empty until they do")
-	}
-	for _, step := range steps {
-		if !step.OK {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("the check failed at %s: %s; Shaft keeps trying", step.Name, step.Detail))
-		}
-	}
+	out.Warnings = append(out.Warnings, checkWarnings(steps, entries)...)
 	doErr := e.do(ctx, func() { err = e.add(&s, ev, out, t) })
 	if doErr != nil {
 		return nil, doErr
@@ -110,6 +97,32 @@ func (e *Engine) try(ctx context.Context, ev queue.Event) (err error) {
 	return err
 }
 
+// valid fills in a subscription's defaults and refuses what can never work; the name
+// is the local one of a tree.
+func (e *Engine) valid(s *Subscription) (warnings []string, name dit.DN, err error) {
+	if size := s.size(); size > maxSubscription {
+		return nil, name, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("the subscription's fields take %d bytes together; at most %d are allowed", size, maxSubscription)}
+	}
+	if warnings, err = s.validate(); err != nil {
+		return nil, name, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
+	}
+	name, err = e.localName(s.Name)
+	return warnings, name, err
+}
+
+// checkWarnings puts into words what a check found wanting.
+func checkWarnings(steps []upstream.Step, entries int) (w []string) {
+	if entries == 0 {
+		w = append(w, "base, scope and filter find no entry: the name will be empty until they do")
+	}
+	for _, step := range steps {
+		if !step.OK {
+			w = append(w, fmt.Sprintf("the check failed at %s: %s; Shaft keeps trying", step.Name, step.Detail))
+		}
+	}
+	return w
+}
+
 // check runs a source's check, outside the engine goroutine, and notes its steps.
 func (e *Engine) check(ctx context.Context, s *Subscription, t *task) (steps []upstream.Step, entries int, err error) {
 	var began time.Time
@@ -130,10 +143,8 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, t *task) 
 	out.Warnings = append(out.Warnings, e.overlapWarnings(ev.Norm)...)
 	if n := e.state.Names[ev.Norm]; n != nil {
 		out.Position = len(n.Claims)
-		out.Warnings = append(out.Warnings, fmt.Sprintf(
-			"%s is already claimed by %s: this claim waits at position %d of its queue (shaft queue show %q)",
-			n.Text, n.Claims[0], out.Position, n.Text))
 	}
+	out.Warnings = append(out.Warnings, e.clashWarnings(ev.Norm, ev.ID)...)
 	if out.DryRun {
 		return queue.Refuses(e.state, ev)
 	}
@@ -156,7 +167,7 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, t *task) 
 	if err := e.addClaim(e.state.Claims[ev.ID], s); err != nil {
 		return err
 	}
-	e.renest()
+	e.renestAt(ev.Norm)
 	e.act(effects)
 	e.log.Info("subscription added", "subscription", s.ID, "name", ev.Name, "source", s.URL, "position", out.Position)
 	return nil
@@ -171,16 +182,32 @@ func addOutcome(out *Added) string {
 
 func (e *Engine) overlapWarnings(norm string) []string {
 	var w []string
-	for other, n := range e.state.Names {
-		switch {
-		case other == norm:
-		case underNorm(norm, other):
-			w = append(w, fmt.Sprintf("the name lies inside %s: it hides what %s has there", n.Text, n.Claims[0]))
-		case underNorm(other, norm):
-			w = append(w, fmt.Sprintf("%s lies inside this name: it hides what this source has there", n.Text))
+	for outer := range e.namesAbove(norm) {
+		w = append(w, fmt.Sprintf("the name lies inside %s: it hides what %s has there", outer.Text, outer.Claims[0]))
+	}
+	inside := e.namesBelow(norm)
+	for i, inner := range inside {
+		if i == maxOverlapWarnings {
+			w = append(w, fmt.Sprintf("%d names more lie inside this name", len(inside)-i))
+			break
 		}
+		w = append(w, fmt.Sprintf("%s lies inside this name: it hides what this source has there", e.state.Names[inner].Text))
 	}
 	return w
+}
+
+// maxOverlapWarnings is how many inner names an outcome lists.
+const maxOverlapWarnings = 20
+
+// clashWarnings says at once that a name is claimed already, and how to look at it (R26).
+func (e *Engine) clashWarnings(norm string, id queue.ClaimID) []string {
+	n := e.state.Names[norm]
+	if n == nil || slices.Contains(n.Claims, id) {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s is already claimed by %s, whose content it shows: this claim waits at position %d of its queue; "+
+		"look at it with `shaft queue show %q`; it is its turn when those before it are removed (`shaft subscription remove`)",
+		n.Text, n.Claims[0], len(n.Claims), n.Text)}
 }
 
 // RemoveSubscription removes a subscription with its claims, and nothing else (R16).

@@ -71,9 +71,9 @@ func converterFor(s *schema.Schema, cl *claim, remote string, raw bool) (*conver
 	}
 	c := &converter{
 		schema: s, base: base, name: cl.name, dn: dit.NewDNParser(s), types: schema.NewMemo(s),
-		move:  rewrite.NewMove(s, base, cl.name, !raw),
+		move:   rewrite.NewMove(s, base, cl.name, !raw),
 		inside: xxhash.Sum64String(base.Norm()),
-		infos: map[*schema.AttributeType]attrInfo{},
+		infos:  map[*schema.AttributeType]attrInfo{},
 	}
 	if len(cl.source.Attributes) > 0 {
 		c.wanted = dit.NewSelection(s, append([]string{"objectClass", "+"}, cl.source.Attributes...))

@@ -131,7 +131,7 @@ func (e *Engine) forget(cl *claim) {
 	e.notLoading(cl)
 	delete(e.claims, cl.id)
 	delete(e.byNum, cl.number)
-	e.renest()
+	e.renestAt(cl.name.Norm())
 	e.bringBack(cl.name.Norm())
 }
 

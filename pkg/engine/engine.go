@@ -88,6 +88,7 @@ type Engine struct {
 	pendingUnhide []string
 	newLines      []store.PublishedAs
 
+	nest  nest
 	tasks taskLog
 	inbox inbox
 	cmds  chan func()

@@ -265,6 +265,7 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 	gone := slices.DeleteFunc(slices.Clone(e.pendingUnhide), func(norm string) bool {
 		return norm == cl.name.Norm() || !underNorm(norm, cl.name.Norm())
 	})
+	slices.Sort(gone)
 	bad := 0
 	err = e.store.Entries(cl.number, func(it store.Item) error {
 		rec, err := decodeRecord(it.Value)

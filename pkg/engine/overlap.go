@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
-	"strings"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
@@ -14,48 +13,6 @@ import (
 // A name inside another name's subtree hides what the outer source has there
 // (R7), from the moment it has content of its own until that goes. Hidden
 // content stays in the store, kept up to date, and comes back.
-
-// hiddenBy tells whether a DN lies at or below one of the inner names.
-func hiddenBy(inner []string, norm []byte) bool {
-	for _, name := range inner {
-		if underNorm(string(norm), name) {
-			return true
-		}
-	}
-	return false
-}
-
-// underNorm tells whether norm is base or below it. In normal forms a comma is
-// always a separator.
-func underNorm(norm, base string) bool {
-	return strings.HasSuffix(norm, base) &&
-		(len(norm) == len(base) || norm[len(norm)-len(base)-1] == ',')
-}
-
-// innerNames lists the names strictly inside the claim's whose own content is
-// served, sorted.
-func (e *Engine) innerNames(cl *claim) []string {
-	outer := cl.name.Norm()
-	var inner []string
-	for norm, name := range e.state.Names {
-		if norm == outer || !underNorm(norm, outer) {
-			continue
-		}
-		if head := e.claims[name.Claims[0]]; head != nil && head.gen > 0 {
-			inner = append(inner, norm)
-		}
-	}
-	slices.Sort(inner)
-	return inner
-}
-
-// renest computes every claim's inner names anew, after a name came, went, or
-// got its first content.
-func (e *Engine) renest() {
-	for _, cl := range e.claims {
-		cl.inner = e.innerNames(cl)
-	}
-}
 
 func (c *claim) hide(id dit.UUID, h hiddenEntry) {
 	if c.hidden == nil {
@@ -209,25 +166,18 @@ func (ed *edit) hideOuter(name dit.DN) {
 	ed.settle()
 }
 
-// hides tells whether outer claims have content that the name hides.
-func (e *Engine) hides(norm string) bool {
-	for _, cl := range e.claims {
-		if len(cl.hidden) > 0 && norm != cl.name.Norm() && underNorm(norm, cl.name.Norm()) {
-			return true
-		}
-	}
-	return false
-}
-
 // unhide brings back what outer claims have at and below a name that no longer
 // hides it.
 func (e *Engine) unhide(norm string) error {
-	for _, id := range e.claimIDs() {
-		cl := e.claims[id]
-		if len(cl.hidden) == 0 || !underNorm(norm, cl.name.Norm()) {
-			continue
+	var outer []queue.ClaimID
+	for id, cl := range e.claims {
+		if len(cl.hidden) > 0 && underNorm(norm, cl.name.Norm()) {
+			outer = append(outer, id)
 		}
-		if err := e.unhideClaim(cl); err != nil {
+	}
+	slices.Sort(outer)
+	for _, id := range outer {
+		if err := e.unhideClaim(e.claims[id]); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,9 @@ type Link struct {
 	Reason       string `json:"reason,omitempty"`
 	LastContact  string `json:"last_contact,omitempty"` // RFC 3339
 	LastChange   string `json:"last_change,omitempty"`  // RFC 3339
+	// Of a refresh that is under way: entries taken so far, and how many a second.
+	RefreshEntries int     `json:"refresh_entries,omitempty"`
+	RefreshRate    float64 `json:"refresh_rate,omitempty"`
 }
 
 // Name is one published name.
@@ -58,8 +61,9 @@ func (e *Engine) Status(ctx context.Context) (out *Status, err error) {
 		if v.CSN() != 0 {
 			out.ContextCSN = string(v.CSN().Append(nil, e.o.ServerID))
 		}
+		overlaps := e.overlaps()
 		for _, n := range e.state.Names {
-			for _, kind := range e.name(n).Alarms {
+			for _, kind := range e.name(n, overlaps[n.Norm]).Alarms {
 				out.Alarms[kind]++
 			}
 		}
@@ -103,8 +107,9 @@ func (e *Engine) Subscription(ctx context.Context, id string) (out *Subscription
 func (e *Engine) Names(ctx context.Context) (out []Name, err error) {
 	out = []Name{}
 	err = e.do(ctx, func() {
+		overlaps := e.overlaps()
 		for _, n := range e.state.Names {
-			out = append(out, e.name(n))
+			out = append(out, e.name(n, overlaps[n.Norm]))
 		}
 	})
 	slices.SortFunc(out, func(a, b Name) int { return strings.Compare(a.DN, b.DN) })
@@ -123,7 +128,7 @@ func (e *Engine) Name(ctx context.Context, dn string) (out *Name, err error) {
 			err = notFound("name", parsed.String())
 			return
 		}
-		got := e.name(n)
+		got := e.name(n, e.overlapsOf(n.Norm))
 		out = &got
 	})
 	if doErr != nil {
@@ -133,11 +138,11 @@ func (e *Engine) Name(ctx context.Context, dn string) (out *Name, err error) {
 }
 
 // name describes a queue; on the engine goroutine.
-func (e *Engine) name(n *queue.Name) Name {
+func (e *Engine) name(n *queue.Name, overlaps []string) Name {
 	head := e.claims[n.Claims[0]]
 	out := Name{
 		DN: n.Text, Head: e.link(n.Claims[0]), LastKnownGood: head != nil && head.gen > 0,
-		Queue: []Link{}, Alarms: []string{}, Overlaps: []string{},
+		Queue: []Link{}, Alarms: []string{}, Overlaps: append([]string{}, overlaps...),
 	}
 	if head != nil {
 		out.Entries = head.entries
@@ -145,12 +150,6 @@ func (e *Engine) name(n *queue.Name) Name {
 	for _, id := range n.Claims[1:] {
 		out.Queue = append(out.Queue, e.link(id))
 	}
-	for other, o := range e.state.Names {
-		if other != n.Norm && (underNorm(n.Norm, other) || underNorm(other, n.Norm)) {
-			out.Overlaps = append(out.Overlaps, o.Text)
-		}
-	}
-	slices.Sort(out.Overlaps)
 	out.Alarms = conditions(&out)
 	return out
 }
@@ -188,6 +187,9 @@ func (e *Engine) link(id queue.ClaimID) Link {
 	}
 	if cl.changed != 0 {
 		out.LastChange = stamp(cl.changed.Time())
+	}
+	if s.State == upstream.Refreshing {
+		out.RefreshEntries, out.RefreshRate = e.pace(s)
 	}
 	return out
 }
