@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"shaft/pkg/queue"
 	"shaft/pkg/upstream"
@@ -103,14 +102,6 @@ type Resynced struct {
 	DryRun   bool          `json:"dry_run,omitempty"`
 }
 
-// Happening is one line of a name's history.
-type Happening struct {
-	At    time.Time     `json:"at"`
-	Claim queue.ClaimID `json:"claim"`
-	What  string        `json:"what"` // up, down, refreshed, claimed, removed, moved
-	Why   string        `json:"why,omitempty"`
-}
-
 var errNotBuilt = errors.New("not built")
 
 // SetSubscription changes fields of a subscription: by their names on the command
@@ -136,11 +127,6 @@ func (e *Engine) ResyncName(ctx context.Context, dn string, dryRun bool) (*Resyn
 // RemoveName removes the head's subscription if it is a tree, and suppresses the
 // claim if it is a list's (R23).
 func (e *Engine) RemoveName(ctx context.Context, dn string, dryRun bool) (*Removed, error) {
-	return nil, errNotBuilt
-}
-
-// History lists what happened to a name and its claims, newest first.
-func (e *Engine) History(ctx context.Context, dn string) ([]Happening, error) {
 	return nil, errNotBuilt
 }
 

@@ -275,11 +275,15 @@ func (e *Engine) decide(b *store.Batch, ev queue.Event) ([]queue.Effect, error) 
 	if e.failed != nil {
 		return nil, e.failed
 	}
-	line, err := queue.EncodeEvent(ev)
+	event, err := queue.EncodeEvent(ev)
 	if err != nil {
 		return nil, err
 	}
 	effects, err := queue.Apply(e.state, ev)
+	if err != nil {
+		return nil, err
+	}
+	line, err := e.journalLine(ev, event)
 	if err != nil {
 		return nil, err
 	}
