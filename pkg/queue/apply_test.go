@@ -182,4 +182,13 @@ func TestReason(t *testing.T) {
 	if c := s.Claims["a"]; !c.Online || c.Reason != "" {
 		t.Errorf("up with a reason: %+v", c)
 	}
+	mustApply(t, s, ListAdded{"l"})
+	mustApply(t, s, ListLinkChanged{ID: "l", Reason: "bad \xff\xfe words"})
+	if got := s.Lists["l"].Reason; got != "bad \uFFFD words" {
+		t.Errorf("reason %q", got)
+	}
+	mustApply(t, s, ListLinkChanged{ID: "l", Online: true, Reason: "nonsense"})
+	if l := s.Lists["l"]; !l.Online || l.Reason != "" {
+		t.Errorf("up with a reason: %+v", l)
+	}
 }

@@ -115,6 +115,7 @@ func (s *State) checkLists() error {
 		case l.Online && l.Reason != "":
 			return fmt.Errorf("the list %q is online, yet down because of %q", id, l.Reason)
 		}
+		names := 0
 		for _, entry := range slices.Sorted(maps.Keys(s.Members[id])) {
 			m := s.Members[id][entry]
 			if entry == "" || m.List != id || m.Entry != entry || m.DN == "" || !valid(entry, m.DN) || !valid(m.Problems...) {
@@ -124,6 +125,10 @@ func (s *State) checkLists() error {
 			if err := s.checkMember(l, m, claims); err != nil {
 				return err
 			}
+			names += len(m.Claims)
+		}
+		if l.Names != names {
+			return fmt.Errorf("the list %q says that it makes %d names, and its members have %d", id, l.Names, names)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.Lists)) {

@@ -74,10 +74,9 @@ func DecodeEvent(b []byte) (Event, error) {
 	return e, nil
 }
 
-// asText gives the event with words in place of what is not UTF-8: in the
-// reasons of links, and in the names and problems of found entries, where such
-// a name becomes a problem. An event of these that is refused for its other
-// fields stays so.
+// asText gives the event with words in place of what is not UTF-8, in the
+// reasons of links and in what is found; see EntryFound.tidy. Doing it twice
+// changes nothing more.
 func asText(e Event) Event {
 	switch e := e.(type) {
 	case LinkChanged:
@@ -87,23 +86,7 @@ func asText(e Event) Event {
 		e.Reason = clean(e.Reason)
 		return e
 	case EntryFound:
-		bad := func(f FoundName) bool { return !valid(f.Name, f.Norm) }
-		if valid(e.Problems...) && !slices.ContainsFunc(e.Names, bad) {
-			return e
-		}
-		names, problems := e.Names, e.Problems
-		e.Names, e.Problems = nil, nil
-		for _, p := range problems {
-			e.Problems = append(e.Problems, clean(p))
-		}
-		for _, f := range names {
-			if bad(f) {
-				e.Problems = append(e.Problems, fmt.Sprintf("the name %.200q is not UTF-8", f.Name))
-			} else {
-				e.Names = append(e.Names, f)
-			}
-		}
-		return e
+		return e.tidy()
 	}
 	return e
 }

@@ -6,6 +6,7 @@ package queue
 type List struct {
 	ID     string `json:"id"`     // the subscription's
 	Next   uint32 `json:"next"`   // N of the next claim ID/N; never used again
+	Names  int    `json:"names"`  // that its members expand to, those suppressed included
 	Good   bool   `json:"good"`   // a refresh of the search completed
 	Online bool   `json:"online"` // the last link fact
 	Reason string `json:"reason,omitempty"`
@@ -39,14 +40,15 @@ type FoundName struct {
 // Bounds of what a list brings. One event's records have to fit into one
 // transaction of the store, about a megabyte.
 const (
-	MaxNames   = 1_000   // of one entry; more are a problem of it. As many as a template makes
-	MaxMembers = 100_000 // of one list; more are refused
+	MaxNames   = 900     // of one entry; more are a problem of it. All may be replaced by as many others at once
+	MaxMembers = 100_000 // of one list; more are refused. And names of all of them
 	MaxQueue   = 1_000   // claims on one name, as each that joins writes the queue anew
 
 	maxEntryBytes = 768 << 10 // of the records of one entry's names, roughly
+	nameBytes     = 480       // of what a name takes there beyond texts
 	maxDN         = 32 << 10  // of a found entry's DN
-	maxProblems   = 100       // lines kept for one entry
-	maxProblem    = 500       // bytes of each
+	maxProblems   = 30        // lines kept for one entry
+	maxProblem    = 300       // bytes of each
 )
 
 // ListAdded: a list subscription begins, with no members. Refused where a list

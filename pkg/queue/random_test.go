@@ -6,62 +6,123 @@ import (
 	"maps"
 	"math/rand/v2"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 )
 
-// R24, R31, R34: random histories keep the invariants, whatever comes in which
+// R21, R23, R24, R27, R31, R34: random histories keep the invariants, whatever comes in which
 // order: after each event Check holds, the state is what its records say and
 // what the journal replays to, an error changed nothing, facts from upstream
 // moved nobody, and what the effects have built is what Resume asks for.
+// Numbers and ids are never used again, content and renames stay with their claims.
 func TestRandomHistories(t *testing.T) {
-	taken, refused := 0, 0
+	taken, refused := map[string]int{}, 0
 	for seed := range uint64(24) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
-			h := history{t: t, state: NewState(), world: newWorld(), records: map[string][]byte{}}
+			h := history{
+				t: t, state: NewState(), world: newWorld(), records: map[string][]byte{},
+				numbers: map[uint32]bool{}, ids: map[ClaimID]bool{}, taken: taken,
+			}
 			rnd := rand.New(rand.NewPCG(seed, 24))
-			for range 300 {
-				h.step(randomEvent(rnd))
+			for range 400 {
+				h.step(randomEvent(rnd, h.state))
 			}
 			h.replay()
-			taken, refused = taken+h.taken, refused+h.refused
+			refused += h.refused
 		})
 	}
-	if taken < 2000 || refused < 2000 {
-		t.Errorf("%d events taken and %d refused: the histories are too tame", taken, refused)
+	for _, what := range append(slices.Collect(maps.Keys(decoders)), "follow", "probe", "stop", "drop", "publish", "withdraw", "move", "reload") {
+		if taken[what] < 20 {
+			t.Errorf("%d of %s: the histories are too tame", taken[what], what)
+		}
+	}
+	if refused < 2000 {
+		t.Errorf("%d events refused: the histories are too tame", refused)
 	}
 }
 
 // randomEvent draws from few ids and names, so that they meet.
-func randomEvent(rnd *rand.Rand) Event {
+func randomEvent(rnd *rand.Rand, s *State) Event {
 	id := ClaimID(fmt.Sprint("c", rnd.IntN(12)))
-	name := []string{"A", "a", "B", "C", "x,cn=A", "y,cn=x,cn=a"}[rnd.IntN(6)]
+	if ids := slices.Sorted(maps.Keys(s.Claims)); len(ids) > 0 && rnd.IntN(2) == 0 {
+		id = ids[rnd.IntN(len(ids))]
+	}
+	f := randomName(rnd)
 	switch k := rnd.IntN(100); {
 	case k < 3:
 		return BaseSet{Norm: []string{testBase, testBase, "o=else"}[rnd.IntN(3)], Text: "ou=Package Listers"}
-	case k < 40:
-		e := claim(string(id), name)
-		if k < 5 {
-			e.Norm = "cn=stray,o=nowhere"
+	case k < 20:
+		return ClaimAdded{ID: id, Subscription: string(id), Name: f.Name, Norm: f.Norm}
+	case k < 27:
+		return ClaimRemoved{id}
+	case k < 34:
+		return Refreshed{id}
+	case k < 38:
+		return LinkChanged{ID: id, Online: true}
+	case k < 42:
+		return LinkChanged{ID: id, Reason: []string{"refused", "timeout", "bad \xff"}[rnd.IntN(3)]}
+	case k < 52:
+		return ClaimMoved{id, f.Name, f.Norm}
+	case k < 57:
+		return ClaimSuppressed{id}
+	}
+	return randomListEvent(rnd, s)
+}
+
+// randomName is below the base as a rule.
+func randomName(rnd *rand.Rand) FoundName {
+	name := []string{"A", "a", "B", "C", "D", "x,cn=A", "y,cn=x,cn=a", "stray"}[rnd.IntN(8)]
+	dn := "cn=" + name + "," + testBase
+	if name == "stray" && rnd.IntN(2) == 0 {
+		dn = []string{"cn=stray,o=nowhere", testBase, "", "\xff," + testBase}[rnd.IntN(4)]
+	}
+	return FoundName{dn, norm(dn)}
+}
+
+func randomListEvent(rnd *rand.Rand, s *State) Event {
+	list := fmt.Sprint("l", rnd.IntN(3))
+	switch k := rnd.IntN(43); {
+	case k < 4:
+		return ListAdded{list}
+	case k < 5:
+		return ListRemoved{list}
+	case k < 6:
+		return ListRefreshed{list}
+	case k < 8:
+		return ListLinkChanged{ID: list, Online: k < 7, Reason: "timeout \xff"}
+	case k < 13:
+		e := ClaimLifted{ClaimID(fmt.Sprint(list, "/", 1+rnd.IntN(20)))}
+		for _, entry := range slices.Sorted(maps.Keys(s.Members[list])) {
+			for _, mc := range s.Members[list][entry].Claims {
+				if mc.Suppressed {
+					e.ID = mc.Claim
+				}
+			}
 		}
 		return e
-	case k < 60:
-		return ClaimRemoved{id}
-	case k < 75:
-		return Refreshed{id}
-	case k < 88:
-		return LinkChanged{ID: id, Online: true}
+	case k < 17:
+		return EntryLost{list, fmt.Sprint("e", rnd.IntN(4))}
 	}
-	return LinkChanged{ID: id, Reason: []string{"refused", "timeout", "bad \xff"}[rnd.IntN(3)]}
+	e := EntryFound{List: list, Entry: fmt.Sprint("e", rnd.IntN(4)), DN: []string{"cn=1,o=up", "cn=2,o=up", ""}[min(rnd.IntN(20)/10, 2)]}
+	for range rnd.IntN(4) {
+		e.Names = append(e.Names, randomName(rnd))
+	}
+	if rnd.IntN(4) == 0 {
+		e.Problems = []string{"no value", "bad \xff"}[:1+rnd.IntN(2)]
+	}
+	return e
 }
 
 // world is what carrying out effects builds.
 type world struct {
-	sessions  map[ClaimID]string // "follow" or "probe"
+	sessions  map[ClaimID]string // "follow", "reload" or "probe"
 	published map[string]ClaimID
+	lists     map[string]bool
 }
 
 func newWorld() world {
-	return world{map[ClaimID]string{}, map[string]ClaimID{}}
+	return world{map[ClaimID]string{}, map[string]ClaimID{}, map[string]bool{}}
 }
 
 func (w world) act(effects []Effect) {
@@ -77,24 +138,34 @@ func (w world) act(effects []Effect) {
 			w.published[e.Norm] = e.Claim
 		case Withdraw:
 			delete(w.published, e.Norm)
+		case Reload:
+			w.sessions[e.Claim] = "reload"
+		case FollowList:
+			w.lists[e.List] = true
+		case StopList:
+			delete(w.lists, e.List)
 		}
 	}
 }
 
 // history applies events and checks after each.
 type history struct {
-	t              *testing.T
-	state          *State
-	world          world
-	records        map[string][]byte // kept by Dirty alone
-	journal        [][]byte
-	taken, refused int
+	t       *testing.T
+	state   *State
+	world   world
+	records map[string][]byte // kept by Dirty alone
+	journal [][]byte
+	numbers map[uint32]bool  // ever given to a claim
+	ids     map[ClaimID]bool // ever given to a claim of a list that is there
+	taken   map[string]int   // how many of each event and effect
+	refused int
 }
 
 func (h *history) step(e Event) {
 	t := h.t
 	t.Helper()
-	before, names := showRecords(h.state), maps.Clone(h.state.Names)
+	before := showRecords(h.state)
+	was := h.snapshot()
 	twin, err := Load(Records(h.state))
 	if err != nil {
 		t.Fatal(err)
@@ -118,26 +189,46 @@ func (h *history) step(e Event) {
 		}
 		return
 	}
-	h.taken++
+	h.taken[e.event()]++
+	for _, effect := range effects {
+		what, _, _ := strings.Cut(showEffect(effect), " ")
+		h.taken[what]++
+	}
 	line, err := EncodeEvent(e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.journal = append(h.journal, line)
-	h.checkState(e, names)
-	h.checkEffects(e, effects)
+	h.checkState(e, was)
+	h.checkClaims(e, was)
+	h.checkEffects(e, was, effects)
+	if _, ok := e.(EntryFound); !ok {
+		return
+	}
+	if effects := mustApply(t, twin, e); len(effects) > 0 || len(Dirty(twin)) > 0 {
+		t.Fatalf("%#v, found again as it was: effects %v, dirty %q", e, effects, Dirty(twin))
+	}
+}
+
+// snapshot keeps what the state was: what it points to is replaced, never changed.
+func (h *history) snapshot() *State {
+	was := &State{Names: maps.Clone(h.state.Names), Claims: maps.Clone(h.state.Claims), Members: map[string]map[string]*Member{}}
+	for list, members := range h.state.Members {
+		was.Members[list] = maps.Clone(members)
+	}
+	return was
 }
 
 // checkState looks at what the event made of the state.
-func (h *history) checkState(e Event, names map[string]*Name) {
+func (h *history) checkState(e Event, was *State) {
 	t := h.t
 	t.Helper()
 	if err := Check(h.state); err != nil {
 		t.Fatalf("after %#v: %v", e, err)
 	}
 	switch e.(type) {
-	case Refreshed, LinkChanged:
-		if !reflect.DeepEqual(names, h.state.Names) {
+	case Refreshed, LinkChanged, ListRefreshed, ListLinkChanged:
+		if !reflect.DeepEqual(was.Names, h.state.Names) {
 			t.Fatalf("%#v moved somebody", e)
 		}
 	}
@@ -155,11 +246,57 @@ func (h *history) checkState(e Event, names map[string]*Name) {
 	}
 }
 
-// checkEffects carries the effects out, twice, and compares with what a
-// restart would do; a Drop names a claim that is gone.
-func (h *history) checkEffects(e Event, effects []Effect) {
+// checkClaims looks at each claim: numbers and ids are new or were its own, what
+// it has it keeps, an operator's rename beats the template.
+func (h *history) checkClaims(e Event, was *State) {
 	t := h.t
 	t.Helper()
+	if l, ok := e.(ListAdded); ok { // a list of its own, though its id was there before
+		maps.DeleteFunc(h.ids, func(id ClaimID, _ bool) bool { return strings.HasPrefix(string(id), l.ID+"/") })
+	}
+	for id, c := range h.state.Claims {
+		old := was.Claims[id]
+		switch {
+		case (old == nil || old.Number != c.Number) && h.numbers[c.Number]:
+			t.Fatalf("%#v: the claim %q has the number %d, which was used before", e, id, c.Number)
+		case old != nil && old.Number != c.Number:
+			t.Fatalf("%#v: the claim %q was number %d and is %d", e, id, old.Number, c.Number)
+		case old != nil && old.Good && !c.Good:
+			t.Fatalf("%#v: the claim %q lost its content", e, id)
+		}
+		h.numbers[c.Number] = true
+	}
+	for list, members := range h.state.Members {
+		for entry, m := range members {
+			old := map[ClaimID]MemberClaim{}
+			if o := was.Members[list][entry]; o != nil {
+				for _, mc := range o.Claims {
+					old[mc.Claim] = mc
+				}
+			}
+			for _, mc := range m.Claims {
+				before, there := old[mc.Claim]
+				if !there && h.ids[mc.Claim] {
+					t.Fatalf("%#v: the id %q was used before", e, mc.Claim)
+				}
+				h.ids[mc.Claim] = true
+				c := was.Claims[mc.Claim]
+				if _, found := e.(EntryFound); found && c != nil && c.Name != before.Name && h.state.Claims[c.ID].Name != c.Name {
+					t.Fatalf("%#v: the claim %q, which an operator renamed %q, is %q", e, c.ID, c.Name, h.state.Claims[c.ID].Name)
+				}
+			}
+		}
+	}
+}
+
+// checkEffects carries the effects out, twice, and compares with what a
+// restart would do; a Drop names a claim that is gone, a Move what was and is.
+func (h *history) checkEffects(e Event, was *State, effects []Effect) {
+	t := h.t
+	t.Helper()
+	if r, ok := e.(Refreshed); ok && h.world.sessions[r.ID] == "reload" {
+		h.world.sessions[r.ID] = "follow"
+	}
 	h.world.act(effects)
 	h.world.act(effects)
 	fresh := newWorld()
@@ -171,7 +308,23 @@ func (h *history) checkEffects(e Event, effects []Effect) {
 		if d, ok := effect.(Drop); ok && (h.state.Claims[d.Claim] != nil || d.Number == 0) {
 			t.Fatalf("%#v drops %+v, which is there", e, d)
 		}
+		if m, ok := effect.(Move); ok && (m.From != was.Claims[m.Claim].Norm || m.To != h.state.Claims[m.Claim].Norm) {
+			t.Fatalf("%#v: %+v, from %q to %q", e, m, was.Claims[m.Claim].Norm, h.state.Claims[m.Claim].Norm)
+		}
 	}
+	for id, c := range h.state.Claims {
+		old := was.Claims[id]
+		if moved := old != nil && old.Name != c.Name; moved != slices.Contains(effects, Effect(Move{id, normOf(old), c.Norm})) {
+			t.Fatalf("%#v: %q was %+v and is %+v, effects %v", e, id, old, c, effects)
+		}
+	}
+}
+
+func normOf(c *Claim) string {
+	if c == nil {
+		return ""
+	}
+	return c.Norm
 }
 
 // replay runs the journal on an empty state.

@@ -110,9 +110,73 @@ func TestRenormParts(t *testing.T) {
 	checkDirty(t, s, records)
 }
 
+// R21: the names that a list makes get the normal forms of today too, those of
+// suppressed claims included. Two of one entry that are one now are so the next
+// time that it is found, and a rename stays one.
+func TestRenormLists(t *testing.T) {
+	s := NewState()
+	mustApply(t, s, BaseSet{Norm: "o=x", Text: "o=X"})
+	mustApply(t, s, ListAdded{"l"})
+	event := func(names ...string) EntryFound {
+		e := EntryFound{List: "l", Entry: "e1", DN: "o=up"}
+		for _, name := range names {
+			e.Names = append(e.Names, FoundName{name + ",o=X", norm(name + ",o=X")})
+		}
+		return e
+	}
+	mustApply(t, s, event("color=Red", "colour=Red", "color=Blue", "color=Green"))
+	mustApply(t, s, ClaimSuppressed{"l/3"})
+	mustApply(t, s, ClaimMoved{"l/4", "colour=GREEN,o=X", "colour=green,o=x"})
+	records, m := Records(s), s.Members["l"]["e1"]
+	if err := Renorm(s, british); err != nil {
+		t.Fatal(err)
+	}
+	checkDirty(t, s, records)
+	if m.Claims[0].Norm != "color=red,o=x" {
+		t.Error("a member was changed in place")
+	}
+	var norms []string
+	for _, mc := range s.Members["l"]["e1"].Claims {
+		norms = append(norms, mc.Norm)
+	}
+	if want := []string{"colour=red,o=x", "colour=red,o=x", "colour=blue,o=x", "colour=green,o=x"}; !slices.Equal(norms, want) {
+		t.Errorf("norms %q, want %q", norms, want)
+	}
+	e := event("colour=Red", "color=Blue", "color=Green")
+	for i := range e.Names {
+		e.Names[i].Norm, _ = british(e.Names[i].Name)
+	}
+	effects := showEffects(mustApply(t, s, e))
+	want := []string{"stop l/2", "drop l/2#2", "move l/1 from colour=red,o=x to colour=red,o=x"}
+	if !slices.Equal(effects, want) {
+		t.Errorf("effects %q, want %q", effects, want)
+	}
+	if err := Check(s); err != nil || s.Claims["l/4"].Name != "colour=GREEN,o=X" {
+		t.Errorf("%v, %+v", err, s.Claims["l/4"])
+	}
+	mustApply(t, s, ClaimLifted{"l/3"})
+	if n := s.Names["colour=blue,o=x"]; n == nil {
+		t.Error("lifted onto the normal form of before")
+	}
+	mustApply(t, s, ClaimSuppressed{"l/3"}) // so that only the member has its name
+	before := showRecords(s)
+	err := Renorm(s, func(text string) (string, error) {
+		if text == "color=Blue,o=X" {
+			return "", errors.New("unknown attribute")
+		}
+		return british(text)
+	})
+	if want := `the name "color=Blue,o=X" that the list "l" makes for the claim "l/3": unknown attribute`; fmt.Sprint(err) != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if after := showRecords(s); after != before || len(Dirty(s)) > 0 {
+		t.Errorf("%s became %s, dirty %q", before, after, Dirty(s))
+	}
+}
+
 // As a rule nothing changes, and nothing is written.
 func TestRenormWithTheSameSchema(t *testing.T) {
-	for _, s := range []*State{NewState(), based(t), coloured(t)} {
+	for _, s := range []*State{NewState(), based(t), coloured(t), listed(t)} {
 		before := showRecords(s)
 		if err := Renorm(s, plain); err != nil || showRecords(s) != before || len(Dirty(s)) > 0 {
 			t.Errorf("%v, dirty %q, %s became %s", err, Dirty(s), before, showRecords(s))
@@ -161,8 +225,8 @@ func TestRenormRandom(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 9))
 		s := NewState()
-		for range 60 {
-			Apply(s, randomEvent(random))
+		for range 100 {
+			Apply(s, randomEvent(random, s))
 		}
 		records := Records(s)
 		twin, err := Load(records)

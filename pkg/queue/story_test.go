@@ -128,6 +128,9 @@ func (p *player) do(line string) ([]string, error) {
 		}
 		return []string{"refused " + refusal.Kind + ": " + refusal.Reason}, nil
 	}
+	if b, ok := e.(BaseSet); ok {
+		p.base = b.Text
+	}
 	return showEffects(effects), err
 }
 
@@ -136,7 +139,6 @@ func (p *player) event(verb, rest string) (Event, error) {
 	id, more, _ := strings.Cut(rest, " ")
 	switch verb {
 	case "base":
-		p.base = rest
 		return BaseSet{Norm: norm(rest), Text: rest}, nil
 	case "add":
 		f := p.name(more)
