@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"shaft/pkg/queue"
-	"shaft/pkg/upstream"
 )
 
 // Found is what a list makes of one found entry.
@@ -25,18 +24,6 @@ type FoundName struct {
 	Outcome    string        `json:"outcome"`         // appears, clashes, suppressed, fails
 	Detail     string        `json:"detail,omitempty"`
 	Suppressed bool          `json:"suppressed,omitempty"`
-}
-
-// Changed is the outcome of changing a subscription.
-type Changed struct {
-	Subscription Subscription    `json:"subscription"`
-	Fields       []string        `json:"fields"` // that differ now
-	Effect       string          `json:"effect"` // in words: what follows from it
-	Check        []upstream.Step `json:"check"`
-	Found        []Found         `json:"found,omitempty"` // of a list, in a dry run
-	Warnings     []string        `json:"warnings"`
-	Task         uint64          `json:"task,omitempty"`
-	DryRun       bool            `json:"dry_run,omitempty"`
 }
 
 // Document is what export prints and apply takes: all that operators entered (R54).
@@ -103,12 +90,6 @@ type Resynced struct {
 }
 
 var errNotBuilt = errors.New("not built")
-
-// SetSubscription changes fields of a subscription: by their names on the command
-// line, each with its new value; "" takes it back to its default.
-func (e *Engine) SetSubscription(ctx context.Context, id string, fields map[string]string, dryRun bool) (*Changed, error) {
-	return nil, errNotBuilt
-}
 
 // Export gives all that operators entered.
 func (e *Engine) Export(ctx context.Context) (*Document, error) { return nil, errNotBuilt }

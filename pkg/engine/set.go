@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"shaft/pkg/queue"
+	"shaft/pkg/store"
+	"shaft/pkg/upstream"
+)
+
+// Changed is the outcome of changing a subscription.
+type Changed struct {
+	Subscription Subscription    `json:"subscription"`
+	Fields       []string        `json:"fields"` // that differ now
+	Effect       string          `json:"effect"` // in words: what follows from it
+	Check        []upstream.Step `json:"check"`
+	Found        []Found         `json:"found,omitempty"` // of a list, in a dry run
+	Warnings     []string        `json:"warnings"`
+	Task         uint64          `json:"task,omitempty"`
+	DryRun       bool            `json:"dry_run,omitempty"`
+}
+
+// alteration is a subscription's change, validated and ready to be carried out.
+type alteration struct {
+	old, next *Subscription
+	fields    []string
+	then      consequence
+	move      *queue.ClaimMoved // of a tree whose name is another now
+}
+
+// SetSubscription changes fields of a subscription: by their names on the command
+// line, each with its new value; "" takes it back to its default. An unknown
+// field, and a value with which the subscription could not have been added, is
+// refused. Where content comes from another place, or other content, the old is served
+// until the new is complete (R35).
+func (e *Engine) SetSubscription(ctx context.Context, id string, fields map[string]string, dryRun bool) (out *Changed, err error) {
+	number, err := e.command(ctx, "subscription set", id, dryRun, func(t *task) error {
+		out, err = e.set(ctx, id, fields, t, dryRun)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.Task = number
+	return out, nil
+}
+
+func (e *Engine) set(ctx context.Context, id string, fields map[string]string, t *task, dryRun bool) (*Changed, error) {
+	old, err := e.Subscription(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	next := *old
+	repaired, err := setFields(&next, fields)
+	if err != nil {
+		return nil, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
+	}
+	a, warnings, err := e.alteration(old, &next)
+	if err != nil {
+		return nil, err
+	}
+	out := &Changed{
+		Subscription: next, Fields: a.fields, Effect: a.effect(), Check: []upstream.Step{}, DryRun: dryRun,
+		Warnings: append(append([]string{}, repaired...), warnings...),
+	}
+	if len(a.fields) == 0 {
+		if t != nil {
+			t.void = true
+		}
+		return out, nil
+	}
+	if a.move != nil {
+		if err := e.try(ctx, *a.move); err != nil {
+			return nil, err
+		}
+	}
+	if a.asks() {
+		steps, entries, err := e.check(ctx, &next, t)
+		if err != nil {
+			return nil, err
+		}
+		out.Check = steps
+		out.Warnings = append(out.Warnings, checkWarnings(steps, entries)...)
+	}
+	doErr := e.do(ctx, func() {
+		if a.move != nil {
+			out.Warnings = append(out.Warnings, e.clashWarnings(a.move.Norm, queue.ClaimID(id))...)
+		}
+		if !dryRun {
+			err = e.alter(a, t)
+		}
+	})
+	if doErr != nil {
+		return nil, doErr
+	}
+	return out, err
+}
+
+// alteration validates what a subscription is to become, outside the engine's goroutine.
+func (e *Engine) alteration(old, next *Subscription) (a *alteration, warnings []string, err error) {
+	warnings, name, err := e.valid(next)
+	if err != nil {
+		return nil, nil, err
+	}
+	if next.Kind != old.Kind {
+		return nil, nil, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf(
+			"%s is a %s and cannot become a %s: remove it and add it anew", old.ID, old.Kind, next.Kind)}
+	}
+	a = &alteration{old: old, next: next}
+	a.fields, a.then = fieldsChanged(old, next)
+	if next.Kind == KindTree && slices.Contains(a.fields, "name") {
+		was, err := e.localName(old.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if was.String() != name.String() {
+			a.move = &queue.ClaimMoved{ID: queue.ClaimID(next.ID), Name: name.String(), Norm: name.Norm()}
+		}
+	}
+	return a, warnings, nil
+}
+
+// asks tells whether the source is worth a check before the change: it is
+// reached, or searched, in another way.
+func (a *alteration) asks() bool {
+	return slices.ContainsFunc(a.fields, func(f string) bool {
+		return !slices.Contains([]string{"name", "no-dn-rewrite", "poll", "content-filter", "content-attributes"}, f)
+	})
+}
+
+// effect says in words what follows.
+func (a *alteration) effect() string {
+	list := a.next.Kind == KindList
+	switch {
+	case len(a.fields) == 0:
+		return "nothing changed: every field has that value already"
+	case list && a.then == replace:
+		return "the list's search is done again, and its names follow"
+	case list && a.searches():
+		return "the list's search is done again in full; what it finds as before keeps its content until that is loaded again"
+	case a.then == reload:
+		return "the content is loaded again in full; what is served stays until that is complete"
+	case a.move != nil && a.contents():
+		return "the name moves with its content, which is then loaded again in full; what is served stays until that is complete"
+	case a.move != nil:
+		return "the name moves with its content"
+	case a.then == replace:
+		return "only the way the name is written changes"
+	}
+	return "the session begins again with the new settings; what is served stays"
+}
+
+// searches tells whether a list's own search is another.
+func (a *alteration) searches() bool {
+	return slices.ContainsFunc(a.fields, func(f string) bool {
+		return fields[f].then == reload && !strings.HasPrefix(f, "content-") && f != "no-dn-rewrite"
+	})
+}
+
+// contents tells whether content is loaded again.
+func (a *alteration) contents() bool {
+	return slices.ContainsFunc(a.fields, func(f string) bool { return fields[f].then == reload })
+}
+
+// alter carries a change out, on the engine's goroutine: one commit, then the
+// sessions that it concerns begin again.
+func (e *Engine) alter(a *alteration, t *task) error {
+	if now := e.subs[a.old.ID]; now == nil || !sameSubscription(now, a.old) {
+		return &queue.Refusal{Kind: queue.KindExists, Reason: fmt.Sprintf("%s was changed meanwhile by somebody else: look at it and try again", a.old.ID)}
+	}
+	var b store.Batch
+	if err := e.record(&b, a.next); err != nil {
+		return err
+	}
+	e.end(&b, t, TaskDone, a.effect())
+	if a.move != nil {
+		return errNotBuilt
+	}
+	if err := e.commit(&b); err != nil {
+		return err
+	}
+	e.adopt(a)
+	e.log.Info("subscription changed", "subscription", a.next.ID, "fields", strings.Join(a.fields, ","))
+	return nil
+}
+
+// record adds a subscription's record to a batch.
+func (e *Engine) record(b *store.Batch, s *Subscription) error {
+	value, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	b.Records = append(b.Records, store.Record{Name: recordSubscription + s.ID, Value: value})
+	return nil
+}
+
+// adopt has a durable change take effect: whatever session, probe or search is another now
+// begins again. A session whose content may be another finds its cookie void (see origin).
+func (e *Engine) adopt(a *alteration) {
+	e.subs[a.next.ID] = a.next
+	for _, cl := range e.claimsOf(a.next.ID) {
+		followed := cl.feed != nil
+		again := cl.link != nil && a.then != nothing && (len(a.fields) > 1 || a.fields[0] != "name")
+		if again {
+			e.unfollow(cl)
+		}
+		cl.sub, cl.source = a.next, contentSource(a.next, e.state.Claims[cl.id])
+		switch {
+		case again && followed:
+			e.follow(cl)
+		case again:
+			e.probe(cl)
+		}
+	}
+}
+
+// claimsOf lists a subscription's claims, by id.
+func (e *Engine) claimsOf(id string) (out []*claim) {
+	if cl := e.claims[queue.ClaimID(id)]; cl != nil {
+		return []*claim{cl}
+	}
+	for _, cid := range e.claimIDs() {
+		if cl := e.claims[cid]; cl.sub.ID == id {
+			out = append(out, cl)
+		}
+	}
+	return out
+}
+
+// sameSubscription tells whether two records say the same.
+func sameSubscription(a, b *Subscription) bool {
+	names, _ := fieldsChanged(a, b)
+	return len(names) == 0 && a.Kind == b.Kind
+}
