@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -46,9 +47,11 @@ func newWorld(t *testing.T) *world {
 func (w *world) open() {
 	w.t.Helper()
 	var err error
-	if w.store, err = store.Open(w.dir, store.Options{}); err != nil {
-		w.t.Fatal(err)
-	}
+	await(w.t, "the store is free: a program that is being started beside it has its lock for a moment", func() bool {
+		w.store, err = store.Open(w.dir, store.Options{})
+		return !errors.Is(err, store.ErrLocked)
+	})
+	must(w.t, err)
 	base, err := dit.ParseDN(w.schema, baseDN)
 	if err != nil {
 		w.t.Fatal(err)
