@@ -152,23 +152,14 @@ func (e *Engine) add(s *Subscription, ev queue.ClaimAdded, out *Added, t *task) 
 	if err != nil {
 		return err
 	}
-	var b store.Batch
-	effects, err := e.decide(&b, ev)
-	if err != nil {
-		return err
-	}
-	b.Records = append(b.Records, store.Record{Name: recordSubscription + s.ID, Value: record})
-	e.end(&b, t, TaskDone, addOutcome(out))
-	if err := e.commit(&b); err != nil {
-		e.restate()
-		return err
-	}
 	e.subs[s.ID] = s
-	if err := e.addClaim(e.state.Claims[ev.ID], s); err != nil {
+	var b store.Batch
+	b.Records = []store.Record{{Name: recordSubscription + s.ID, Value: record}}
+	e.end(&b, t, TaskDone, addOutcome(out))
+	if err := e.enact(decisions{events: []queue.Event{ev}, last: b.Records}); err != nil {
+		delete(e.subs, s.ID)
 		return err
 	}
-	e.renestAt(ev.Norm)
-	e.act(effects)
 	e.log.Info("subscription added", "subscription", s.ID, "name", ev.Name, "source", s.URL, "position", out.Position)
 	return nil
 }
@@ -238,32 +229,16 @@ func (e *Engine) remove(id string, t *task, dryRun bool) (*Removed, error) {
 	if dryRun {
 		return out, nil
 	}
-	if n.Claims[0] == cl.id && len(n.Claims) > 1 {
-		if err := e.writeRecords(e.heirRecords(cl)); err != nil {
-			return nil, err
-		}
-	}
-	ed := e.takeAway(cl)
-	effects, err := e.decide(&ed.batch, queue.ClaimRemoved{ID: cl.id})
-	if err != nil {
-		return nil, err
-	}
-	ed.batch.Records = append(ed.batch.Records, store.Record{Name: recordSubscription + id})
-	e.end(&ed.batch, t, TaskDone, fmt.Sprintf("%s lost its claim %s", cl.name, cl.id))
-	e.together = true // readers are not to see the name gone before what it hid is back
-	defer func() {
-		e.together = false
-		e.show()
-	}()
-	if err := e.commitDrop(ed, cl); err != nil {
-		e.restate()
+	var b store.Batch
+	b.Records = []store.Record{{Name: recordSubscription + id}}
+	e.end(&b, t, TaskDone, fmt.Sprintf("%s lost its claim %s", cl.name, cl.id))
+	if err := e.enact(decisions{events: []queue.Event{queue.ClaimRemoved{ID: cl.id}}, last: b.Records}); err != nil {
 		return nil, err
 	}
 	delete(e.subs, id)
 	e.forgetInstances(id)
-	e.act(effects)
 	e.dropLoads(id)
-	e.log.Info("subscription removed", "subscription", id, "name", cl.name.String())
+	e.log.Info("subscription removed", "subscription", id, "name", out.Names[0])
 	return out, nil
 }
 

@@ -2,34 +2,19 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"shaft/pkg/queue"
 	"shaft/pkg/store"
-	"shaft/pkg/tree"
 	"shaft/pkg/upstream"
 )
 
-// act carries out what the queues decided, after it is durable. Each effect may
-// be carried out twice without harm.
+// act has the links do what the queues decided, after it is durable. It may be
+// done twice without harm. What effects mean to content, enact has done, but for
+// Publish: content shows as it comes.
 func (e *Engine) act(effects []queue.Effect) {
-	for _, effect := range effects {
-		switch ef := effect.(type) {
-		case queue.Follow:
-			e.follow(e.claims[ef.Claim])
-		case queue.Probe:
-			e.probe(e.claims[ef.Claim])
-		case queue.Stop:
-			e.unfollow(e.claims[ef.Claim])
-		case queue.Drop:
-			e.forget(e.claims[ef.Claim])
-		case queue.Publish:
-			// Content shows as it comes: load has put what is stored into the
-			// tree, a refresh does the rest.
-		case queue.Withdraw:
-			// The name's content went in the commit that removed its claim.
-		}
+	for _, id := range touched(effects) {
+		e.engage(id)
 	}
 }
 
@@ -79,60 +64,15 @@ func (e *Engine) unfollow(cl *claim) {
 	e.inbox.forget(cl)
 }
 
-// takeAway is the edit that removes a claim's content from the tree.
-func (e *Engine) takeAway(cl *claim) *edit {
-	ed := e.edit(cl)
-	if top, _ := ed.b.Find(cl.name.Norm()); top != 0 {
-		var rows []tree.ID
-		ed.b.Walk(top, func(id tree.ID) {
-			if ed.b.Row(id).Claim == cl.number {
-				rows = append(rows, id)
-			}
-		})
-		for _, at := range slices.Backward(rows) {
-			ed.b.Delete(at, false)
-		}
-	}
-	ed.settle()
-	ed.deletes = nil // DropClaim removes all of it
-	return ed
-}
-
-// commitDrop makes a claim's removal durable and publishes it: its content, what
-// was decided of it, and the change log's lines in one commit.
-func (e *Engine) commitDrop(ed *edit, cl *claim) error {
-	if err := e.glueAhead(ed); err != nil {
-		return err
-	}
-	ed.finishBatch()
-	b := &ed.batch
-	b.Published = e.pub.lines(cl.number)
-	b.Records = append(b.Records, store.Record{Name: recordContact + string(cl.id)})
-	if e.hides(cl.name.Norm()) {
-		b.Records = append(b.Records, store.Record{Name: recordUnhide + cl.name.Norm(), Value: []byte{1}})
-	}
-	if err := e.outcome(e.store.DropClaim(cl.number, b)); err != nil {
-		return err
-	}
-	e.publish(ed)
-	if ed.ahead {
-		e.dropGlue(ed)
-	}
-	return nil
-}
-
-// forget drops what is held in memory of a claim whose removal is durable, and
-// brings back what its name hid.
+// forget drops what is held in memory of a claim whose removal is durable.
 func (e *Engine) forget(cl *claim) {
-	if cl == nil {
-		return
-	}
 	e.pub.drop(cl.number)
 	e.notLoading(cl)
+	if e.isShown(cl) {
+		delete(e.placed, cl.name.Norm())
+	}
 	delete(e.claims, cl.id)
 	delete(e.byNum, cl.number)
-	e.renestAt(cl.name.Norm())
-	e.bringBack(cl.name.Norm())
 }
 
 // bringBack is unhide with its mark in the store, which a crash leaves behind.

@@ -75,7 +75,8 @@ type Engine struct {
 	subs   map[string]*Subscription
 	claims map[queue.ClaimID]*claim
 	byNum  map[uint32]*claim
-	newest *tree.Version // what is built on; served too, but for together
+	placed map[string]*claim // by the normal form of the name where its content stands
+	newest *tree.Version     // what is built on; served too, but for together
 	// together: several commits are under way that are to show as one.
 	together bool
 	last     dit.CSN
@@ -86,6 +87,7 @@ type Engine struct {
 	// content is to come back, lines for entries whose UUID was taken.
 	oldOwn        map[dit.UUID]storedOwn
 	pendingUnhide []string
+	marked        []*claim // whose content stood elsewhere than the queues say
 	newLines      []store.PublishedAs
 
 	nest  nest
@@ -125,6 +127,7 @@ func Open(o Options) (*Engine, error) {
 		o: o, store: o.Store, schema: o.Schema, log: o.Log,
 		subs: map[string]*Subscription{}, claims: map[queue.ClaimID]*claim{}, byNum: map[uint32]*claim{},
 		shafts: map[string][]string{}, cmds: make(chan func()), done: make(chan struct{}),
+		placed: map[string]*claim{},
 	}
 	e.o.Upstream.Instance = e.Instance()
 	e.inbox.wake = make(chan struct{}, 1)
@@ -302,4 +305,5 @@ const (
 	recordOwn          = "own/"
 	recordHeir         = "heir/"   // see heirs.go
 	recordUnhide       = "unhide/" // a name that went, until what it hid is back
+	recordShown        = "shown/"  // see shown.go
 )

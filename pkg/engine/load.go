@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
 	"shaft/pkg/store"
@@ -171,6 +173,9 @@ func (e *Engine) loadTree() error {
 	if err := e.setBase(ed.b); err != nil {
 		return err
 	}
+	if err := e.loadShown(); err != nil {
+		return err
+	}
 	e.renest()
 	if err := e.loadContent(ed.b); err != nil {
 		return err
@@ -188,6 +193,8 @@ func (e *Engine) loadTree() error {
 		e.bringBack(norm)
 	}
 	e.pendingUnhide = nil
+	e.resettle(e.marked)
+	e.marked = nil
 	if err := e.dropHeirs(""); err != nil {
 		return err
 	}
@@ -213,30 +220,35 @@ type loadedEntry struct {
 	ref   tree.Ref
 	depth int
 	id    dit.UUID // upstream's
+
+	dn, parent uint64 // hashes of the normal forms
 }
 
 // loadContent puts the heads' stored content into the tree, parents first and
 // each level in the order of its CSNs, which is the order it had.
 func (e *Engine) loadContent(b *tree.Builder) error {
 	var all []loadedEntry
-	for _, name := range e.state.Names {
-		cl := e.claims[name.Claims[0]]
+	for _, cl := range e.placed {
 		entries, err := e.readContent(cl)
 		if err != nil {
 			return fmt.Errorf("content of claim %s: %w", cl.id, err)
 		}
+		cl.entries += len(entries)
 		if len(entries) > 0 {
 			b.Adopt(entries[0].pack)
 			all = append(all, entries...)
 		}
 	}
-	slices.SortFunc(all, func(a, b loadedEntry) int {
-		return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.row.CSN, b.row.CSN))
-	})
+	slices.SortFunc(all, loadOrder)
 	for i := range all {
 		e.putLoaded(b, &all[i])
 	}
 	return nil
+}
+
+// loadOrder is parents first, and each level in the order of its CSNs.
+func loadOrder(a, b loadedEntry) int {
+	return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.row.CSN, b.row.CSN))
 }
 
 // putLoaded puts a stored entry into the tree. One whose UUID another bears, as
@@ -281,10 +293,14 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 			cl.hide(it.UUID, hiddenEntry{gen: it.Gen, hash: rec.hash, csn: it.CSN, norm: string(conv.norm)})
 			return nil
 		}
-		cl.entries++
 		ref := pack.Add(tree.Value{Norm: conv.norm, Text: conv.text, RDNLen: conv.rdnLen, User: conv.user, Oper: conv.oper})
 		row := tree.Row{UUID: e.pub.of(cl.number, it.UUID), CSN: it.CSN, Hash: rec.hash, Claim: cl.number, Gen: it.Gen}
-		entries = append(entries, loadedEntry{row, pack, ref, cl.name.Len() + conv.dn.Len(), it.UUID})
+		norm := string(conv.norm)
+		_, parent, _ := strings.Cut(norm, ",")
+		entries = append(entries, loadedEntry{
+			row: row, pack: pack, ref: ref, depth: cl.name.Len() + conv.dn.Len(), id: it.UUID,
+			dn: xxhash.Sum64String(norm), parent: xxhash.Sum64String(parent),
+		})
 		return nil
 	})
 	if bad > 0 {

@@ -13,7 +13,7 @@ import (
 // below, never by comparing each name with each.
 
 // nest counts, for each normal form that is a name's or an ancestor's of one, the
-// names below it.
+// names below it; a name is one too where content still stands under it.
 type nest struct {
 	known map[string]bool
 	below map[string]int
@@ -58,20 +58,20 @@ func (e *Engine) namesBelow(norm string) (inside []string) {
 	return inside
 }
 
-// hasContent tells whether a name's own content is served, or to be served.
-func (e *Engine) hasContent(norm string) bool {
-	n := e.state.Names[norm]
-	if n == nil {
-		return false
-	}
-	head := e.claims[n.Claims[0]]
-	return head != nil && head.gen > 0
-}
-
 // innerNames lists the names strictly inside the claim's whose own content is
 // served, sorted.
-func (e *Engine) innerNames(cl *claim) []string {
-	return slices.DeleteFunc(e.namesBelow(cl.name.Norm()), func(norm string) bool { return !e.hasContent(norm) })
+func (e *Engine) innerNames(cl *claim) (inner []string) {
+	outer := cl.name.Norm()
+	if e.nest.below[outer] == 0 {
+		return nil
+	}
+	for norm := range e.placed {
+		if norm != outer && underNorm(norm, outer) {
+			inner = append(inner, norm)
+		}
+	}
+	slices.Sort(inner)
+	return inner
 }
 
 // renest computes every claim's inner names anew.
@@ -80,11 +80,16 @@ func (e *Engine) renest() {
 	inner := map[string][]string{}
 	for norm := range e.state.Names {
 		e.count(norm)
-		if !e.hasContent(norm) {
-			continue
-		}
-		for outer := range e.namesAbove(norm) {
-			inner[outer.Norm] = append(inner[outer.Norm], norm)
+	}
+	for _, cl := range e.claims {
+		inner[cl.name.Norm()] = nil
+	}
+	for norm := range e.placed {
+		e.count(norm)
+		for a := range ancestors(norm) {
+			if list, ok := inner[a]; ok {
+				inner[a] = append(list, norm)
+			}
 		}
 	}
 	for _, list := range inner {
@@ -99,28 +104,39 @@ func (e *Engine) renest() {
 // content; claims that joined it get their inner names.
 func (e *Engine) renestAt(norm string) {
 	e.count(norm)
-	has := e.hasContent(norm)
-	for outer := range e.namesAbove(norm) {
-		for _, id := range outer.Claims {
-			if cl := e.claims[id]; cl != nil {
-				cl.inner = withName(cl.inner, norm, has)
-			}
+	has := e.placed[norm] != nil
+	for a := range ancestors(norm) {
+		for cl := range e.claimsAt(a) {
+			cl.inner = withName(cl.inner, norm, has)
 		}
 	}
-	n := e.state.Names[norm]
-	if n == nil {
-		return
+	for cl := range e.claimsAt(norm) {
+		cl.inner = e.innerNames(cl)
 	}
-	for _, id := range n.Claims {
-		if cl := e.claims[id]; cl != nil {
-			cl.inner = e.innerNames(cl)
+}
+
+// claimsAt lists the claims whose name is norm: those of its queue, and whose
+// content is on its way there or from there.
+func (e *Engine) claimsAt(norm string) iter.Seq[*claim] {
+	return func(yield func(*claim) bool) {
+		if cl := e.placed[norm]; cl != nil && !yield(cl) {
+			return
+		}
+		n := e.state.Names[norm]
+		if n == nil {
+			return
+		}
+		for _, id := range n.Claims {
+			if cl := e.claims[id]; cl != nil && cl != e.placed[norm] && cl.name.Norm() == norm && !yield(cl) {
+				return
+			}
 		}
 	}
 }
 
 // count brings the counts up to a name that came or went.
 func (e *Engine) count(norm string) {
-	there := e.state.Names[norm] != nil
+	there := e.state.Names[norm] != nil || e.placed[norm] != nil
 	if there == e.nest.known[norm] {
 		return
 	}

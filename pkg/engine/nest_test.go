@@ -15,7 +15,7 @@ import (
 
 // bare is an engine that holds names alone: no store, no goroutine.
 func bare() *Engine {
-	e := &Engine{schema: schema.Bundled(), state: queue.NewState(), claims: map[queue.ClaimID]*claim{}, byNum: map[uint32]*claim{}, subs: map[string]*Subscription{}}
+	e := &Engine{schema: schema.Bundled(), state: queue.NewState(), claims: map[queue.ClaimID]*claim{}, byNum: map[uint32]*claim{}, placed: map[string]*claim{}, subs: map[string]*Subscription{}}
 	must := func(ev queue.Event) {
 		if _, err := queue.Apply(e.state, ev); err != nil {
 			panic(err)
@@ -38,6 +38,15 @@ func (e *Engine) bareAdd(t testing.TB, id, name string, gen uint32) {
 	sub := &Subscription{ID: id}
 	e.subs[id] = sub
 	e.claims[queue.ClaimID(id)] = &claim{id: queue.ClaimID(id), sub: sub, name: dn, gen: gen}
+	e.barePlace(dn.Norm())
+}
+
+// barePlace has a name show its head's content, if it has some.
+func (e *Engine) barePlace(norm string) {
+	delete(e.placed, norm)
+	if n := e.state.Names[norm]; n != nil && e.claims[n.Head()].gen > 0 {
+		e.placed[norm] = e.claims[n.Head()]
+	}
 }
 
 // R7: the inner names that are kept up to date name by name are those that are
@@ -62,6 +71,7 @@ func TestRandomNesting(t *testing.T) {
 		case what == 1:
 			cl := e.claims[ids[r.IntN(len(ids))]]
 			cl.gen = 1
+			e.barePlace(cl.name.Norm())
 			e.renestAt(cl.name.Norm())
 		case len(ids) > 20 || r.IntN(2) == 0:
 			cl := e.claims[ids[r.IntN(len(ids))]]
@@ -69,6 +79,7 @@ func TestRandomNesting(t *testing.T) {
 				t.Fatal(err)
 			}
 			delete(e.claims, cl.id)
+			e.barePlace(cl.name.Norm())
 			e.renestAt(cl.name.Norm())
 		}
 		kept := map[queue.ClaimID][]string{}

@@ -289,36 +289,50 @@ func (s *Store) Commit(b *Batch) error {
 	return nil
 }
 
-// DropClaim removes all content and the cookie of a claim, and commits b: one
-// record makes it true, the sweep follows in the background (and at Open). The
-// claim's published lines stay, unless b removes them. A stage of the claim is
-// discarded.
-func (s *Store) DropClaim(claim uint32, b *Batch) error {
+// DropClaim is DropClaims of one.
+func (s *Store) DropClaim(claim uint32, b *Batch) error { return s.DropClaims([]uint32{claim}, b) }
+
+// DropClaims removes all content and the cookies of claims, and commits b: one
+// record for each makes it true, the sweep follows in the background (and at Open). The
+// claims' published lines stay, unless b removes them. Their stages are discarded.
+func (s *Store) DropClaims(claims []uint32, b *Batch) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
-	var stage *Stage
-	top := uint32(1) // a generation that no stage has taken, or will take
+	var stages []*Stage
+	tops := make([]uint32, len(claims)) // generations that no stage has taken, or will take
 	s.mu.Lock()
-	if c := s.claims[claim]; c != nil {
-		c.taken = max(c.taken, c.gen) + 1
-		stage, top = c.stage, c.taken
+	for i, id := range claims {
+		tops[i] = 1
+		if c := s.claims[id]; c != nil {
+			c.taken = max(c.taken, c.gen) + 1
+			tops[i] = c.taken
+			if c.stage != nil {
+				stages = append(stages, c.stage)
+			}
+		}
 	}
 	s.mu.Unlock()
 	err := s.commit(b, func(w *work) error {
-		*w.claim(claim) = claimState{gen: top, floor: top, dropped: true}
-		w.edited[claim] = true
+		for i, id := range claims {
+			*w.claim(id) = claimState{gen: tops[i], floor: tops[i], dropped: true}
+			w.edited[id] = true
+		}
 		return nil
 	})
 	if err != nil {
-		s.untake(claim, top)
-		return fmt.Errorf("drop claim %d from store %s: %w", claim, s.dir, err)
+		for i, id := range claims {
+			s.untake(id, tops[i])
+		}
+		return fmt.Errorf("drop claims %d from store %s: %w", claims, s.dir, err)
 	}
-	if stage != nil {
+	for _, stage := range stages {
 		stage.end(errDiscarded, nil)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sweeper.add(&sweepJob{claim: claim, all: true})
+	for _, id := range claims {
+		s.sweeper.add(&sweepJob{claim: id, all: true})
+	}
 	return nil
 }
 
