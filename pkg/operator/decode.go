@@ -18,7 +18,10 @@ import (
 // fields at most, and of a document of many, of which 1,000 take 0.5 MiB.
 const (
 	maxBody     = 1 << 20
-	maxDocument = 16 << 20
+	maxDocument = 8 << 20
+	// maxObjects bounds the objects in it: an empty one takes two bytes there,
+	// and hundreds once it is read.
+	maxObjects = 100_000
 )
 
 func bodyLimit(v any) int64 {
@@ -42,6 +45,9 @@ func decode(r io.Reader, v any) error {
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return invalid("request body: it is empty")
+	}
+	if bytes.Count(text, []byte("{")) > maxObjects {
+		return invalid("request body: it has more than %d objects", maxObjects)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()

@@ -36,7 +36,6 @@ type fake struct {
 	tasks  []engine.Task
 	found  []engine.Found
 	link   func() engine.Link // of sources
-	actor  []engine.Actor     // of each command
 }
 
 func (f *fake) asked(what ...string) { f.calls = append(f.calls, strings.Join(what, " ")) }
@@ -82,7 +81,10 @@ func (f *fake) AddSubscription(_ context.Context, s engine.Subscription, dryRun 
 	if f.err != nil {
 		return nil, f.err
 	}
-	out := engine.Added{Subscription: s, Claim: queue.ClaimID(s.ID), Name: s.Name + ",ou=Package Listers", DryRun: dryRun}
+	out := engine.Added{Subscription: s, Claim: queue.ClaimID(s.ID), Name: s.Name + ",ou=Package Listers", Check: f.check.Steps, DryRun: dryRun}
+	if out.Check == nil {
+		out.Check = []upstream.Step{}
+	}
 	if f.added != nil {
 		out = *f.added
 		out.DryRun = dryRun
@@ -216,24 +218,43 @@ func (f *fake) History(_ context.Context, dn string) ([]engine.Happening, error)
 
 // story is a fake with something of everything in it.
 func story() *fake {
-	const at, listers = "2026-01-02T03:04:05Z", ",ou=Package Listers"
+	const stamp, listers = "2026-01-02T03:04:05Z", ",ou=Package Listers"
+	when := func(minute int) time.Time { return time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC) }
+	at := func(minute int) *time.Time { t := when(minute); return &t }
 	suse := engine.Link{Claim: "suse", Subscription: "suse", URL: "ldap://ldap.suse.example/o=SuSe,c=DE", Online: true,
-		State: "live", LastContact: at, LastChange: at}
+		State: "live", LastContact: stamp, LastChange: stamp}
 	red := engine.Link{Claim: "redhat", Subscription: "redhat", URL: "ldaps://ldap.redhat.example/o=RedHat,c=US", State: "down",
 		Reason: "bind: invalid credentials (49): \x1b[31mgo away\x07"}
 	src := upstream.Source{Protocol: "ldap", Host: "ldap.suse.example", Port: 389, Base: "o=SuSe,c=DE", Filter: "(objectClass=*)", Scope: "sub",
 		Attributes: []string{"cn", "mail"}, BindDN: "cn=reader", PasswordFile: "/etc/shaft/pw", CAFile: "/etc/shaft/ca.pem", StartTLS: true}
 	return &fake{
-		status: engine.Status{BaseDN: "ou=Package Listers", Names: 2, Entries: 9, Subscriptions: 2, Alarms: map[string]int{"down": 1, "clash": 1},
+		doc: engine.Document{Subscriptions: []engine.Subscription{{ID: "suse", Kind: "tree", Name: "cn=SuSe", URL: suse.URL, Source: src}}},
+		status: engine.Status{BaseDN: "ou=Package Listers", Names: 2, Entries: 9, Subscriptions: 3, Alarms: map[string]int{"down": 1, "clash": 1},
 			ContextCSN: "20260102030405.000000Z#000000#001#000000", Ready: true},
 		subs: []engine.Subscription{
 			{ID: "redhat", Kind: "tree", Name: "cn=RedHat", URL: red.URL, Source: upstream.Source{Protocol: "ldaps", Host: "ldap.redhat.example", Port: 636, Base: "o=RedHat,c=US", Filter: "(cn=*)", Scope: "one"}, NoDNRewrite: true},
 			{ID: "suse", Kind: "tree", Name: "cn=SuSe", URL: suse.URL, Source: src},
+			{ID: "dpkg", Kind: "list", Name: "cn=Debian %(attr.distro)s", URL: "ldaps://ldap.debian.example/dc=debian??one?(distro=*)", ContentFilter: "(cn=*)",
+				ContentAttributes: []string{"cn", "pkgName"}, Source: upstream.Source{Protocol: "ldaps", Host: "ldap.debian.example", Base: "dc=debian", Filter: "(distro=*)",
+					Scope: "one", Servers: []upstream.Server{{Protocol: "ldap", Host: "second.example", Port: 3890}}, SASLExternal: true, CertFile: "/etc/c.pem",
+					KeyFile: "/etc/k.pem", Poll: upstream.Interval(5 * time.Minute), NewCookieEnds: true, UUIDFromDN: true}},
 		},
 		names: []engine.Name{
 			{DN: "cn=RedHat" + listers, Head: red, Queue: []engine.Link{}, Alarms: []string{"down"}, Overlaps: []string{}},
 			{DN: "cn=SuSe" + listers, Head: suse, LastKnownGood: true, Entries: 4, Queue: []engine.Link{red}, Alarms: []string{"clash"},
 				Overlaps: []string{"cn=\x1b]0;x\x07,cn=SuSe" + listers, "cn=\u202egnp.exe"}},
+		},
+		tasks: []engine.Task{
+			{ID: 12, What: "first load", Target: "suse", Who: "shaft", Began: when(5), State: engine.TaskRunning, Steps: []engine.TaskStep{}, Entries: 12000, Rate: 3456.7},
+			{ID: 11, What: "subscription add", Target: "dead", Who: "uid 0 (root) over the control socket", Why: "ticket 7", Began: when(3), Ended: at(4), State: engine.TaskFailed,
+				Steps:   []engine.TaskStep{{At: when(3), Name: "resolve", OK: true, Detail: "127.0.0.1"}, {At: when(4), Name: "connect", Detail: "refused \x1b[2J"}},
+				Outcome: "the store takes no more writes", Advice: "look at the disk"},
+		},
+		found: []engine.Found{
+			{Entry: "u1", DN: "cn=Wheezy,dc=debian", Names: []engine.FoundName{{Name: "cn=Debian Wheezy" + listers, Claim: "dpkg/1", Outcome: "clashes", Detail: "waits at position 1 behind debian-wheezy"}}},
+			{Entry: "u2", DN: "cn=Jessie,dc=debian", Names: []engine.FoundName{{Name: "cn=Debian Jessie" + listers, Claim: "dpkg/2", Outcome: "appears"},
+				{Name: "cn=Debian 8" + listers, Claim: "dpkg/3", Outcome: "suppressed", Suppressed: true}}},
+			{Entry: "u3", DN: "cn=Sid,dc=debian", Names: []engine.FoundName{{Name: "cn=,ou=x", Outcome: "fails", Detail: "an empty value"}}, Problems: []string{"it has no distro"}},
 		},
 		check: engine.Checked{OK: true, Entries: 4, Steps: []upstream.Step{{Name: "resolve", OK: true, Detail: "127.0.0.1"}, {Name: "connect", OK: true, Detail: "127.0.0.1:389", Millis: 12}}},
 	}

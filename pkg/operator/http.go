@@ -150,7 +150,11 @@ func (a *api) add(c *call) (any, error) {
 func (a *api) set(c *call) (any, error) {
 	fields := map[string]string{}
 	for name, value := range *c.body.(*Fields) {
-		fields[strings.ReplaceAll(name, "_", "-")] = value
+		name = strings.ReplaceAll(name, "_", "-")
+		if _, twice := fields[name]; twice {
+			return nil, invalid("request body: field %q stands twice", name)
+		}
+		fields[name] = value
 	}
 	if len(fields) == 0 {
 		return nil, invalid("request body: it names no field")
@@ -224,6 +228,9 @@ func (a *api) export(c *call) (any, error) {
 
 func (a *api) apply(c *call) (any, error) {
 	doc := c.body.(*Document)
+	if doc.Subscriptions == nil {
+		return nil, invalid("request body: subscriptions is missing; an empty list says that there are to be none")
+	}
 	d, warnings, faults := doc.records()
 	if len(faults) > 0 {
 		return nil, a.allFaults(c, doc, d, faults)

@@ -2,7 +2,6 @@ package operator
 
 import (
 	"fmt"
-	"slices"
 
 	"shaft/pkg/engine"
 	"shaft/pkg/queue"
@@ -42,8 +41,14 @@ func exported(d *engine.Document) Document {
 // records makes the engine's document, with what was repaired on the way. What
 // cannot be made is left out of it and told in faults.
 func (d *Document) records() (out engine.Document, warnings []string, faults engine.Faults) {
+	seen := map[string]bool{}
 	for i := range d.Subscriptions {
 		r := &d.Subscriptions[i]
+		if seen[r.ID] {
+			faults = append(faults, engine.Fault{Subscription: r.ID, Field: "id", Reason: "it stands in the document twice"})
+			continue
+		}
+		seen[r.ID] = true
 		s, repaired, err := r.Subscription()
 		if err != nil {
 			faults = append(faults, engine.Fault{Subscription: r.ID, Field: "url", Reason: err.Error()})
@@ -76,7 +81,7 @@ func (r *Request) Subscription() (engine.Subscription, []string, error) {
 	if field := besideURL(&r.Source); field != "" {
 		return s, nil, invalid("a URL and a separate %s were given; one of the two says it", field)
 	}
-	src, warnings, err := sourceOf(urls)
+	src, warnings, err := upstream.ParseURLs(urls)
 	if err != nil {
 		return s, nil, invalid("%v", err)
 	}
@@ -103,33 +108,6 @@ func besideURL(src *upstream.Source) string {
 		}
 	}
 	return ""
-}
-
-// sourceOf makes one source of URLs that name several servers of the same
-// content (R13). The first says what is searched; the others say the same, or
-// nothing of it.
-func sourceOf(urls []string) (src upstream.Source, warnings []string, err error) {
-	for i, text := range urls {
-		one, repaired, err := upstream.ParseURL(text)
-		if err != nil {
-			if len(urls) > 1 {
-				err = fmt.Errorf("url %d: %w", i+1, err)
-			}
-			return src, nil, err
-		}
-		if i == 0 {
-			src, warnings = one, repaired
-			continue
-		}
-		bare := one.Base == "" && one.Filter == upstream.AllEntries && one.Scope == "sub" && len(one.Attributes) == 0
-		same := one.Base == src.Base && one.Filter == src.Filter && one.Scope == src.Scope && slices.Equal(one.Attributes, src.Attributes)
-		if !bare && !same {
-			return src, nil, fmt.Errorf("url %d: it searches for something else than url 1: several servers hold the same content; write the host alone", i+1)
-		}
-		src.StartTLS = src.StartTLS || one.StartTLS
-		src.Servers = append(src.Servers, upstream.Server{Protocol: one.Protocol, Host: one.Host, Port: one.Port, Socket: one.Socket})
-	}
-	return src, warnings, nil
 }
 
 func invalid(format string, args ...any) error {

@@ -27,7 +27,7 @@ func (c *cli) taskList(ctx context.Context, _ []string) error {
 		rows := [][]string{{"ID", "BEGAN", "WHAT", "TARGET", "WHO", "STATE", "OUTCOME"}}
 		for _, t := range list {
 			outcome := t.Outcome
-			if t.State == "running" {
+			if t.State == engine.TaskRunning {
 				outcome = progress(&t)
 			}
 			rows = append(rows, []string{fmt.Sprint(t.ID), stamp(t.Began), t.What, t.Target, t.Who, t.State, orDash(outcome)})

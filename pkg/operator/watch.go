@@ -58,7 +58,7 @@ func (c *cli) progressOf(ctx context.Context, a *engine.Added, link *engine.Link
 		return text // the next glance tells
 	}
 	for _, t := range tasks {
-		if t.What == "refresh" && t.Target == string(a.Claim) && t.State == "running" && t.Entries > 0 {
+		if t.Target == a.Subscription.ID && t.State == engine.TaskRunning && t.Entries > 0 {
 			return text + ", " + progress(&t)
 		}
 	}
