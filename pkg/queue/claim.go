@@ -107,7 +107,7 @@ func (s *State) checkMove(e ClaimMoved) error {
 	}
 	c := s.Claims[e.ID]
 	switch {
-	case c.Norm != e.Norm && below(e.Norm, c.Norm):
+	case below(e.Norm, c.Norm):
 		return refuse(KindBelowItself, "the name %q lies below %q, where the claim %q is now: a subtree cannot move below itself",
 			e.Name, c.Name, e.ID)
 	case c.Norm != e.Norm:

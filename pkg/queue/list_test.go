@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // found is the event that the list l found an entry with these names below the
@@ -252,6 +252,10 @@ func TestListBounds(t *testing.T) {
 		if m := s.Members["l"]["8"]; len(m.Claims) > 0 || len(m.Problems) != 1 || !strings.Contains(m.Problems[0], "the list has 100000 already") {
 			t.Errorf("member %+v", m)
 		}
+		mustApply(t, s, found("7", "C")) // one goes for the one that comes
+		if c := s.Claims["l/1"]; c == nil || c.Name != "cn=C,"+testBase {
+			t.Errorf("claim %+v", c)
+		}
 	})
 }
 
@@ -300,6 +304,9 @@ func TestListDirty(t *testing.T) {
 		{ClaimLifted{"l/1"}, rec("claim/l/1", "member/l/e1", c, "next")},
 		{EntryLost{"l", "e1"}, rec("claim/l/1", "list/l", "member/l/e1", c)},
 		{found("e2", "A"), rec("claim/l/2", "list/l", "member/l/e2", a, "next")},
+		{claim("tree", "A"), rec("claim/tree", a, "next")},
+		{ClaimMoved{"tree", "CN=A," + testBase, "cn=a," + testBase}, rec("claim/tree")},
+		{ClaimRemoved{"tree"}, rec("claim/tree", a)},
 		{ListRemoved{"l"}, rec("claim/l/2", "list/l", "member/l/e2", a)},
 	} {
 		mustApply(t, s, step.event)
@@ -334,15 +341,31 @@ func crowd(t testing.TB, n int) *State {
 
 // An event costs what it touches, not what there is.
 func TestEntryFoundIsNotQuadratic(t *testing.T) {
-	took := func(n int) time.Duration {
-		start := time.Now()
-		crowd(t, n)
-		return time.Since(start)
+	cost := func(n int) uint64 {
+		s := crowd(t, n)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for i := range 100 {
+			mustApply(t, s, found("new", fmt.Sprint("x", i%2)))
+			Dirty(s)
+		}
+		runtime.ReadMemStats(&after)
+		return (after.TotalAlloc - before.TotalAlloc) / 100
 	}
-	took(1000)
-	small := min(took(2000), took(2000), took(2000))
-	if large := took(20_000); large > 40*small {
-		t.Errorf("2,000 entries took %v and 20,000 took %v", small, large)
+	if small, large := cost(100), cost(10_000); large > 2*small {
+		t.Errorf("beside 100 entries one more allocates %d bytes, beside 10,000 %d", small, large)
+	}
+}
+
+// R21: a member's claims stay in the order of their ids, whichever of them moves.
+func TestMemberOrder(t *testing.T) {
+	s := based(t)
+	for _, e := range []Event{ListAdded{"l"}, found("e", "A", "B"), found("e", "B", "C")} {
+		mustApply(t, s, e)
+	}
+	m := s.Members["l"]["e"]
+	if len(m.Claims) != 2 || m.Claims[0].Claim != "l/1" || m.Claims[0].Norm != "cn=c,"+testBase || m.Claims[1].Claim != "l/2" {
+		t.Errorf("claims %+v", m.Claims)
 	}
 }
 
