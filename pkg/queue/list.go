@@ -37,16 +37,19 @@ type FoundName struct {
 	Norm string `json:"norm"`
 }
 
-// Bounds of what a list brings. One event's records have to fit into one
-// transaction of the store, about a megabyte.
+// Bounds of what a list brings. The store takes about a megabyte and 4,000 records
+// at once, and events go together: the records that EntryFound or EntryLost
+// changes and its journal line are less than 3,000 and 768 KiB, unless many of
+// the queues are long. ListRemoved has no such bound: where a list has many
+// members they are to be lost before.
 const (
-	MaxNames   = 900     // of one entry; more are a problem of it. All may be replaced by as many others at once
+	MaxNames   = 700     // of one entry; more are a problem of it. All may be replaced by as many others at once
 	MaxMembers = 100_000 // of one list; more are refused. And names of all of them
 	MaxQueue   = 1_000   // claims on one name, as each that joins writes the queue anew
 
-	maxEntryBytes = 768 << 10 // of the records of one entry's names, roughly
+	maxEntryBytes = 560 << 10 // of the records of one entry's names, roughly
 	nameBytes     = 480       // of what a name takes there beyond texts
-	maxDN         = 32 << 10  // of a found entry's DN
+	maxDN         = 8 << 10   // of a found entry's DN
 	maxProblems   = 30        // lines kept for one entry
 	maxProblem    = 300       // bytes of each
 )

@@ -66,7 +66,7 @@ func TestListRefusals(t *testing.T) {
 		{"found without UUID", with(func(e *EntryFound) { e.Entry = "" }), KindInvalid, "no entryUUID"},
 		{"found without DN", with(func(e *EntryFound) { e.DN = "" }), KindInvalid, "no DN"},
 		{"found at no UTF-8", with(func(e *EntryFound) { e.DN = "\xff" }), KindInvalid, "not UTF-8"},
-		{"found at length", with(func(e *EntryFound) { e.DN = strings.Repeat("x", maxDN+1) }), KindInvalid, "at most 32768"},
+		{"found at length", with(func(e *EntryFound) { e.DN = strings.Repeat("x", maxDN+1) }), KindInvalid, "at most 8192"},
 		{"lost for unknown", EntryLost{"m", "e1"}, KindNotFound, `no list "m"`},
 		{"lost unknown", EntryLost{"l", "e3"}, KindNotFound, `no entry "e3"`},
 		{"remove a list's", ClaimRemoved{"l/1"}, KindOfList, "suppress it, or remove the list's subscription"},
@@ -200,7 +200,7 @@ func TestListBounds(t *testing.T) {
 			mustApply(t, s, ListAdded{"l"})
 			for _, e := range events {
 				if what == "far" {
-					e.DN = strings.Repeat("x", maxDN)
+					e.DN = strings.Repeat("<", maxDN)
 				}
 				e.Problems = long
 				mustApply(t, s, e)
@@ -212,7 +212,7 @@ func TestListBounds(t *testing.T) {
 				for name, value := range Dirty(s) {
 					total += len(name) + len(value) + 60 // of the store's own, generously
 				}
-				if t.Logf("%s: %d names, %d records, %d bytes", what, len(s.Members["l"]["e"].Claims), len(Dirty(s)), total); total > 1<<20 || len(Dirty(s)) > 3900 {
+				if t.Logf("%s: %d names, %d records, %d bytes", what, len(s.Members["l"]["e"].Claims), len(Dirty(s)), total); total > 768<<10 || len(Dirty(s)) > 3000 {
 					t.Errorf("%s: %d records of one event take %d bytes", what, len(Dirty(s)), total)
 				}
 			}
