@@ -11,7 +11,14 @@
 // (see Renorm).
 //
 // The order of a queue is the operators' alone. What comes from upstream, that
-// a server is down or that a refresh completed, is noted and moves nothing.
+// a server is down or that a refresh completed, is noted and moves nothing. A
+// list's search adds and removes claims: to the end of queues, and out of them.
+//
+// A tree's subscription has one claim, which bears its id. A list's has members,
+// the entries that its search finds, and a claim ID/N for each name that each of
+// them expands to; what an operator suppressed is remembered with the member,
+// and is no claim. A name that comes from a server and cannot be is the member's
+// problem, in words, never a refusal of the rest.
 package queue
 
 // ClaimID names a claim: the subscription's id for a tree, ID/N for a list's.

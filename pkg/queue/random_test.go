@@ -232,6 +232,7 @@ func (h *history) checkState(e Event, was *State) {
 			t.Fatalf("%#v moved somebody", e)
 		}
 	}
+	h.checkOrder(e, was)
 	for name, value := range Dirty(h.state) {
 		if h.records[name] = value; value == nil {
 			delete(h.records, name)
@@ -243,6 +244,26 @@ func (h *history) checkState(e Event, was *State) {
 	}
 	if !maps.EqualFunc(h.records, all, bytes.Equal) {
 		t.Fatalf("after %#v the dirty records add up to %q, not to %q", e, h.records, all)
+	}
+}
+
+// checkOrder looks whether those who were in a queue and still are stand before
+// all others, in the order in which they stood.
+func (h *history) checkOrder(e Event, was *State) {
+	h.t.Helper()
+	for norm, n := range h.state.Names {
+		var stay, had []ClaimID
+		if old := was.Names[norm]; old != nil {
+			had = old.Claims
+		}
+		for _, id := range had {
+			if slices.Contains(n.Claims, id) {
+				stay = append(stay, id)
+			}
+		}
+		if !slices.Equal(stay, n.Claims[:len(stay)]) {
+			h.t.Fatalf("%#v: the queue of %q was %q and is %q", e, norm, had, n.Claims)
+		}
 	}
 }
 
