@@ -82,8 +82,7 @@ type check struct {
 	raw     net.Conn
 	secured net.Conn
 	conn    *conn
-	frames  *frames // of the sync search
-	missing bool    // the sync search found no base
+	missing bool // the sync search found no base
 	entries int
 }
 
@@ -206,6 +205,7 @@ func (k *check) bind(ctx context.Context) (string, error) {
 	if err := k.conn.bind(k.src, k.o); err != nil {
 		return "", err
 	}
+	k.conn.keep(k.o)
 	switch {
 	case k.src.SASLExternal:
 		return k.external(), nil

@@ -13,12 +13,9 @@ import (
 
 // syncrepl tries the search, and says what can be done where there is none.
 func (k *check) syncrepl(ctx context.Context) (string, error) {
-	mode, err := k.trySync()
+	mode, err := k.trySync(ctx)
 	if err == nil || !k.readable(err) {
 		return mode, err
-	}
-	if err := k.frames.abandon(); err != nil {
-		return "", lost(err)
 	}
 	every := time.Duration(k.src.Poll)
 	what := "it can be read at intervals instead: give poll"
@@ -52,27 +49,28 @@ func (k *check) lacksUUID(ctx context.Context) bool {
 // one that is.
 const maxForeign = 16
 
-func (k *check) trySync() (string, error) {
+func (k *check) trySync(ctx context.Context) (string, error) {
 	request, err := syncRequest(k.src, nil)
 	if err != nil {
 		return "", err
 	}
 	request.Scope, request.Attributes = 0, []string{"1.1"}
 	request.Filter = dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"}
-	k.conn.wire.following.Store(true)
-	if _, err := k.conn.wire.Write(syncrepl.AppendSearch(nil, syncID, request)); err != nil {
-		return "", lost(err)
+	search, err := k.conn.wire.begin(true, func(id int32) []byte { return syncrepl.AppendSearch(nil, id, request) })
+	if err != nil {
+		return "", err
 	}
-	k.frames = newFrames(k.conn, k.o)
+	defer search.end()
+	frames := &frames{ctx: ctx, search: search, patience: k.o.Patience}
 	for range maxForeign {
-		frame, err := k.frames.Next()
+		frame, err := frames.Next()
 		if err != nil {
 			return "", err
 		}
 		if spoken, err := k.answer(frame); err != nil {
 			return "", err
 		} else if spoken {
-			return "refreshAndPersist", k.frames.abandon()
+			return "refreshAndPersist", nil
 		}
 	}
 	return "", syncrepl.ErrNotSync

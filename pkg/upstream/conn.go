@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -19,7 +20,7 @@ import (
 type conn struct {
 	wire *wire
 	ldap *ldap.Conn
-	goes sync.WaitGroup // requests beside the search
+	goes sync.WaitGroup // the keeper
 	stop func() bool    // ends the watch over the context
 
 	// server is which of the source's servers this is: "host:port", or the
@@ -207,7 +208,7 @@ const politeness = 100 * time.Millisecond
 // unbind sends an UnbindRequest (RFC 4511 section 4.3), which has no answer.
 func (w *wire) unbind() {
 	msg, mark := ber.Begin(nil, ber.Sequence)
-	msg = ber.AppendInt(msg, ber.Integer, int64(syncID)+1)
+	msg = ber.AppendInt(msg, ber.Integer, math.MaxInt32) // which no search of ours has
 	msg = ber.AppendBytes(msg, ber.Tag(0x42), nil)
 	msg = ber.End(msg, mark)
 	if w.SetWriteDeadline(time.Now().Add(politeness)) == nil {

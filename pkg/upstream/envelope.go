@@ -8,6 +8,7 @@ import (
 )
 
 const (
+	tagSearchDone       = ber.Tag(0x65) // [APPLICATION 5], RFC 4511 section 4.5.2
 	tagExtendedResponse = ber.Tag(0x78) // [APPLICATION 24], RFC 4511 section 4.12
 	oidDisconnection    = "1.3.6.1.4.1.1466.20036"
 	oidStartTLS         = "1.3.6.1.4.1.1466.20037"

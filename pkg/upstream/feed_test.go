@@ -185,7 +185,7 @@ func ours() string {
 	buf = buf[:runtime.Stack(buf, true)]
 	var left []string
 	for _, g := range strings.Split(string(buf), "\n\n")[1:] {
-		if strings.Contains(g, "go-ldap/ldap") || strings.Contains(g, "upstream.start.") || strings.Contains(g, "upstream.(*frames)") {
+		if strings.Contains(g, "go-ldap/ldap") || strings.Contains(g, "upstream.start.") || strings.Contains(g, "upstream.(*keeper)") || strings.Contains(g, "upstream.(*Pool)") {
 			left = append(left, g)
 		}
 	}

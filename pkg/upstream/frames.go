@@ -1,146 +1,97 @@
 package upstream
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"shaft/pkg/ber"
 )
 
-// frames is the consumer's end of a wire: the messages of the sync search, one
-// after the other. It watches over silence while it waits, and only then: as
-// long as the sink is busy nothing is expected of the server.
-//
-// In the refresh each message must come within Patience. After it, a peer that
-// is silent for Idle is asked who am I, and must send something within Patience.
+// quiet is how long a search keeps its buffers while nothing comes.
+const quiet = time.Second
+
+// frames is the consumer's end of a search: its messages, one after the other.
+// While it waits each must come within patience, where that is not 0; as long
+// as the sink is busy nothing is expected of the server.
 type frames struct {
-	c    *conn
-	o    Options
-	live bool // the refresh is over
+	ctx      context.Context
+	search   *search
+	patience time.Duration
 
-	cur  *chunk
-	next int   // span of cur
-	err  error // why there are no more
-
-	asked  bool // who am I is on its way
-	answer chan error
-}
-
-func newFrames(c *conn, o Options) *frames {
-	return &frames{c: c, o: o, answer: make(chan error, 1)}
+	rest []byte // of buf, not given yet
+	buf  []byte // what was taken last
+	err  error  // why there are no more
 }
 
 // Next implements syncrepl.Frames.
 func (f *frames) Next() ([]byte, error) {
-	if f.cur == nil || f.next == len(f.cur.spans) {
-		if err := f.advance(); err != nil {
-			f.err = err
-			return nil, err
+	if len(f.rest) == 0 {
+		if f.err = f.advance(); f.err != nil {
+			return nil, f.err
 		}
 	}
-	s := f.cur.spans[f.next]
-	f.next++
-	return f.cur.buf[s.from:s.to:s.to], nil
+	n, err := ber.FrameLen(f.rest, math.MaxInt)
+	if err != nil {
+		return nil, err // cannot be: the wire cut it
+	}
+	frame := f.rest[:n:n]
+	f.rest = f.rest[n:]
+	return frame, nil
 }
 
 // Buffered implements syncrepl.Frames.
-func (f *frames) Buffered() bool {
-	return f.cur != nil && f.next < len(f.cur.spans) || len(f.c.wire.full) > 0
-}
+func (f *frames) Buffered() bool { return len(f.rest) > 0 || f.search.waiting() }
 
-// advance goes on to the next chunk.
-func (f *frames) advance() error {
-	if f.cur != nil {
-		f.c.wire.release(f.cur)
-		f.cur = nil
-	}
-	var err error
-	select {
-	case f.cur = <-f.c.wire.full:
-	default:
-		f.cur, err = f.await()
-	}
-	f.next = 0
-	return err
-}
-
-// await waits for the server.
-func (f *frames) await() (*chunk, error) {
-	w := f.c.wire
-	seen := w.reads.Load()
-	timer := time.NewTimer(f.limit())
-	defer timer.Stop()
+// advance takes what came, and waits when that is nothing.
+func (f *frames) advance() (err error) {
+	used := f.buf
+	f.buf = nil
 	for {
-		select {
-		case c := <-w.full:
-			return c, nil
-		case <-w.closed:
-			return f.last()
-		case <-f.answer:
-			f.asked = false
-			seen = w.reads.Load()
-			timer.Reset(f.limit())
-		case <-timer.C:
-			if now := w.reads.Load(); f.live && now != seen {
-				seen = now
-				timer.Reset(f.limit())
-				continue
-			}
-			if !f.live {
-				return nil, fmt.Errorf("the server sent no message for %v during the refresh", f.o.Patience)
-			}
-			if f.asked {
-				return nil, fmt.Errorf("the server is silent for %v and does not answer", f.o.Idle+f.o.Patience)
-			}
-			f.ask()
-			timer.Reset(f.limit())
+		got, err := f.search.take(used)
+		if err != nil {
+			return err
+		}
+		if got != nil {
+			f.buf, f.rest = got, got
+			return nil
+		}
+		idle, err := f.await(used != nil)
+		if err != nil {
+			return err
+		}
+		if idle {
+			used = nil
+			f.search.letGo()
 		}
 	}
 }
 
-// limit is how long the wait that begins now may last.
-func (f *frames) limit() time.Duration {
-	if f.live && !f.asked {
-		return f.o.Idle
+// await waits for the server; idle tells that nothing came for a while, where
+// that is of interest.
+func (f *frames) await(holding bool) (idle bool, err error) {
+	var late <-chan time.Time
+	if f.patience > 0 || holding {
+		timer := time.NewTimer(cmp.Or(f.patience, quiet))
+		defer timer.Stop()
+		late = timer.C
 	}
-	return f.o.Patience
-}
-
-// ask sends a who am I (RFC 4532) beside the search. Any answer will do, a
-// refusal too; without one the request ends with the connection.
-func (f *frames) ask() {
-	f.asked = true
-	f.c.goes.Go(func() {
-		_, err := f.c.ldap.WhoAmI(nil)
-		f.answer <- err
-	})
-}
-
-// last takes what was cut before the connection closed, then says why it did.
-func (f *frames) last() (*chunk, error) {
 	select {
-	case c := <-f.c.wire.full:
-		return c, nil
-	default:
-		return nil, lost(f.c.wire.cause())
+	case <-f.search.more:
+		return false, nil
+	case <-f.search.w.closed:
+		if f.search.waiting() { // what was cut before the connection closed
+			return false, nil
+		}
+		return false, lost(f.search.w.cause())
+	case <-f.ctx.Done():
+		return false, context.Cause(f.ctx)
+	case <-late:
 	}
-}
-
-// abandon ends the sync search (RFC 4511 section 4.11), which has no answer.
-// The connection goes on without it: what still comes of it is dropped.
-func (f *frames) abandon() error {
-	w := f.c.wire
-	w.abandoned.Store(true)
-	if f.cur != nil {
-		w.release(f.cur)
-		f.cur = nil
+	if f.patience == 0 {
+		return true, nil
 	}
-	for len(w.full) > 0 {
-		w.release(<-w.full)
-	}
-	msg, mark := ber.Begin(nil, ber.Sequence)
-	msg = ber.AppendInt(msg, ber.Integer, int64(syncID)+2)
-	msg = ber.AppendInt(msg, ber.Tag(0x50), int64(syncID))
-	_, err := w.Write(ber.End(msg, mark))
-	return err
+	return false, fmt.Errorf("the server sent no message for %v during the refresh", f.patience)
 }

@@ -23,6 +23,17 @@ type linkImpl struct {
 	done    chan struct{}
 	status  atomic.Pointer[Status]
 	contact atomic.Int64 // UnixNano of the last octet, 0: none yet
+	entries atomic.Int64 // Status.Entries
+	reached atomic.Pointer[reached]
+
+	alone bool // no shared connection any more; the goroutine's own
+}
+
+// reached is the connection that a link has, or had last.
+type reached struct {
+	server    string
+	instances []string
+	at        *atomic.Int64 // UnixNano of the last octet of a shared one; nil: one's own, or left
 }
 
 var errLinkClosed = errors.New("the link was closed")
@@ -66,10 +77,36 @@ func (l *Link) Status() Status { return l.impl.current() }
 
 func (l *linkImpl) current() Status {
 	s := *l.status.Load()
-	if at := l.contact.Load(); at != 0 {
+	at := l.contact.Load()
+	if r := l.reached.Load(); r != nil {
+		s.Server, s.Instances = r.server, r.instances
+		if r.at != nil {
+			at = max(at, r.at.Load())
+		}
+	}
+	if at != 0 {
 		s.LastContact = time.Unix(0, at)
 	}
+	s.Entries = int(l.entries.Load())
 	return s
+}
+
+// arrive notes the connection that the link has now.
+func (l *linkImpl) arrive(c *lease) {
+	r := &reached{server: c.server, instances: c.instances}
+	if c.shared != nil {
+		r.at = &c.shared.at
+	}
+	l.reached.Store(r)
+}
+
+// depart notes that the link has it no more.
+func (l *linkImpl) depart() {
+	r := l.reached.Load()
+	if r.at != nil {
+		l.contact.Store(max(l.contact.Load(), r.at.Load()))
+	}
+	l.reached.Store(&reached{server: r.server, instances: r.instances})
 }
 
 // touch notes that the server was heard.
@@ -122,6 +159,9 @@ func (l *linkImpl) follow(ctx context.Context, feed Feed) {
 		}
 		var pause time.Duration
 		switch {
+		case errors.Is(err, errAlone), errors.Is(err, errFull):
+			l.log.Info("link leaves a shared connection", "reason", err.Error())
+			l.set(Connecting, "")
 		case errors.Is(err, syncrepl.ErrReload):
 			reloads++
 			pause = l.reload(ctx, feed, err, reloads, &pauses)

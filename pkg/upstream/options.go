@@ -16,6 +16,9 @@ const (
 	defaultMinBackoff  = time.Second
 	defaultMaxBackoff  = time.Minute
 	defaultMaxMessage  = 64 << 20
+
+	// defaultTrial is far longer than a server that is merely busy takes.
+	defaultTrial = 5 * time.Second
 )
 
 // Options for links, checks and probes. Zero fields get the defaults.
@@ -34,6 +37,7 @@ type Options struct {
 	Patience    time.Duration                          // how long that answer, and each message of a refresh, may take; 60 s
 	MinBackoff  time.Duration                          // first pause after a failure; 1 s
 	MaxBackoff  time.Duration                          // longest pause; 1 min
+	trial       time.Duration                          // how long who am I may take behind a new search on a shared connection; 5 s
 	MaxMessage  int                                    // largest LDAP message taken, in bytes; 64 MiB
 }
 
@@ -67,6 +71,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Patience, defaultPatience)
 	setDefault(&o.MinBackoff, defaultMinBackoff)
 	setDefault(&o.MaxBackoff, defaultMaxBackoff)
+	setDefault(&o.trial, defaultTrial)
 	setDefault(&o.MaxMessage, defaultMaxMessage)
 	return o
 }

@@ -1,8 +1,307 @@
 package upstream
 
-// Pool holds the connections that links share, where they reach one server with
-// one identity.
-type Pool struct{}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
-// NewPool makes an empty one; it closes with its last link.
-func NewPool() *Pool { return &Pool{} }
+const (
+	// maxSearches is how many links share a connection until the server shows that
+	// it takes fewer: more than lists find, so that the connections are few.
+	maxSearches = 1000
+
+	// maxOpenLDAP is the same for slapd: by default it has 16 threads, works on 8
+	// operations of a connection at a time, counts searches in their persist stage
+	// among them, and needs one for who am I.
+	maxOpenLDAP = 7
+
+	// maxRefreshes is how many searches begin at once on a shared connection;
+	// slapd closes one with more than a hundred waiting (conn_max_pending), and
+	// 389-ds and others have limits too. Of slapd's each has to be in its persist
+	// stage before the next: it counts twice on its way there.
+	maxRefreshes = 6
+
+	// maxGroups is how many servers and identities may be remembered before
+	// those that nobody uses are forgotten.
+	maxGroups = 1000
+)
+
+// Pool holds the connections that links share, where they reach one server with
+// one identity. It is safe for concurrent use.
+type Pool struct {
+	mu     sync.Mutex
+	groups map[string]*group
+}
+
+// group is one server and identity. Its fields are the pool's to lock.
+type group struct {
+	conns   []*shared
+	limit   int   // searches that a connection takes, as far as is known
+	strikes int   // connections in a row that broke while searches began
+	failure error // of the latest dial
+	until   time.Time
+}
+
+// shared is a connection and those who use it. It is dialled once for all.
+type shared struct {
+	group  *group
+	cancel context.CancelCauseFunc
+	at     atomic.Int64 // UnixNano of its last octet
+
+	ready chan struct{} // closed when the next three are set
+	conn  *conn
+	err   error
+	turns chan struct{} // holds a token for each search that is in its refresh
+
+	users, begun int  // those who hold it, and of these who have a search; the pool's to lock
+	judged       bool // its end was looked at; the pool's to lock
+}
+
+// NewPool makes an empty one; its connections close with their last links.
+func NewPool() *Pool { return &Pool{groups: map[string]*group{}} }
+
+// identity names the server and the identity of a source: all of it but what is
+// said in each search.
+func identity(src Source) string {
+	src.Base, src.Attributes, src.Filter, src.Scope = "", nil, "", ""
+	src.Poll, src.NewCookieEnds, src.UUIDFromDN = 0, false, false
+	return fmt.Sprintf("%#v", src)
+}
+
+// lease is a connection in use: one of a pool's, or one's own.
+type lease struct {
+	*conn
+	pool   *Pool
+	shared *shared // nil: one's own
+	turn   bool    // holds a turn of it
+	begun  bool    // is counted by it
+}
+
+// lease gives a connection for one search, and the turn to begin it: a shared one
+// where the options have a pool and alone is false. Who needs a new one has it
+// dialled, and all who need it wait.
+func (o Options) lease(ctx context.Context, src Source, alone bool, contact func()) (*lease, error) {
+	if o.Pool == nil || alone {
+		c, err := open(ctx, src, o, contact)
+		if err != nil {
+			return nil, err
+		}
+		c.keep(o)
+		return &lease{conn: c}, nil
+	}
+	for {
+		s, err := o.Pool.join(src, o)
+		if err != nil {
+			return nil, err
+		}
+		l := &lease{pool: o.Pool, shared: s}
+		if err := l.await(ctx); err == nil {
+			return l, nil
+		} else if !errors.Is(err, errNoRoom) {
+			l.leave()
+			return nil, err
+		}
+		l.leave()
+	}
+}
+
+// join finds a connection with room for one more, or begins to dial one. Within
+// MinBackoff of a failure that is told again instead.
+func (p *Pool) join(src Source, o Options) (*shared, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.group(identity(src))
+	g.bury()
+	for _, s := range g.conns {
+		if s.users < g.limit {
+			s.users++
+			return s, nil
+		}
+	}
+	if g.failure != nil && time.Now().Before(g.until) {
+		return nil, g.failure
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	s := &shared{group: g, cancel: cancel, ready: make(chan struct{}), users: 1}
+	g.conns = append(g.conns, s)
+	go p.dial(ctx, s, src, o)
+	return s, nil
+}
+
+func (p *Pool) group(key string) *group {
+	if g := p.groups[key]; g != nil {
+		return g
+	}
+	if len(p.groups) >= maxGroups {
+		for k, g := range p.groups {
+			if len(g.conns) == 0 {
+				delete(p.groups, k)
+			}
+		}
+	}
+	g := &group{limit: maxSearches}
+	p.groups[key] = g
+	return g
+}
+
+// bury takes connections that have broken out of the group.
+func (g *group) bury() {
+	g.conns = slices.DeleteFunc(g.conns, func(s *shared) bool {
+		if s.dead() {
+			g.judge(s)
+			return true
+		}
+		return false
+	})
+}
+
+// judge learns from a connection's end: where two in a row broke while searches
+// began, each of the next is to have fewer than these.
+func (g *group) judge(s *shared) {
+	if s.judged || s.conn == nil {
+		return
+	}
+	s.judged = true
+	w := s.conn.wire
+	if w.answered == 0 || w.mute == 0 && !errors.Is(w.cause(), errFull) {
+		g.strikes = 0
+		return
+	}
+	if g.strikes++; g.strikes > 1 {
+		g.limit = max(1, min(g.limit, w.answered-1))
+	}
+}
+
+func (s *shared) dead() bool {
+	select {
+	case <-s.ready:
+		return s.err != nil || s.conn.wire.cause() != nil
+	default:
+		return false
+	}
+}
+
+// dial is the goroutine that makes the connection; the last user waits for it.
+func (p *Pool) dial(ctx context.Context, s *shared, src Source, o Options) {
+	defer close(s.ready)
+	c, err := open(ctx, src, o, func() { s.at.Store(o.Now().UnixNano()) })
+	if err == nil {
+		c.wire.shared.Store(true)
+		c.keep(o)
+		s.conn = c
+	}
+	limit, turns := maxSearches, maxRefreshes
+	if err == nil && c.isOpenLDAP(ctx, o) {
+		limit, turns = maxOpenLDAP, 1
+	}
+	s.turns = make(chan struct{}, turns)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := s.group
+	g.limit = min(g.limit, limit)
+	s.err, g.failure = err, err
+	if ctx.Err() != nil {
+		g.failure = nil // nobody wanted it any more
+	}
+	g.until = time.Now().Add(o.MinBackoff)
+}
+
+// errNoRoom: others were faster, or it takes fewer than it seemed.
+var errNoRoom = errors.New("no room on the connection")
+
+// await waits until the connection stands and for one's turn on it.
+func (l *lease) await(ctx context.Context) error {
+	s := l.shared
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if s.err != nil {
+		return s.err
+	}
+	l.conn = s.conn
+	if err := l.claim(); err != nil {
+		return err
+	}
+	select {
+	case s.turns <- struct{}{}:
+		l.turn = true
+		return nil
+	case <-l.wire.closed:
+		return lost(l.wire.cause())
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// claim takes one of the places on the connection.
+func (l *lease) claim() error {
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	if l.shared.begun >= l.shared.group.limit {
+		return errNoRoom
+	}
+	l.shared.begun++
+	l.begun = true
+	return nil
+}
+
+// refreshed gives the turn to the next.
+func (l *lease) refreshed() {
+	if l.turn {
+		l.turn = false
+		<-l.shared.turns
+	}
+}
+
+// refused notes that the server would not begin one more search here.
+func (l *lease) refused() {
+	if l.shared == nil {
+		return
+	}
+	if n, _ := l.wire.census(); n > 0 {
+		l.pool.mu.Lock()
+		defer l.pool.mu.Unlock()
+		l.shared.group.limit = min(l.shared.group.limit, n)
+	}
+}
+
+var errUnused = errors.New("nobody uses the connection any more")
+
+// leave gives the connection up, once one's searches on it have ended. The last
+// to leave closes it, and waits for that.
+func (l *lease) leave() {
+	l.refreshed()
+	if l.shared == nil {
+		l.close()
+		return
+	}
+	s := l.shared
+	l.pool.mu.Lock()
+	s.users--
+	if l.begun {
+		s.begun--
+	}
+	last := s.users == 0
+	if last {
+		if s.dead() {
+			s.group.judge(s)
+		}
+		s.group.conns = slices.DeleteFunc(s.group.conns, func(c *shared) bool { return c == s })
+	}
+	l.pool.mu.Unlock()
+	if !last {
+		return
+	}
+	s.cancel(errUnused)
+	<-s.ready
+	if s.conn != nil {
+		s.conn.close()
+	}
+}

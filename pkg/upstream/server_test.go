@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
@@ -32,6 +33,8 @@ type server struct {
 	binds   atomic.Int32
 	unbound chan struct{} // an UnbindRequest came, when set
 
+	abandoned chan int64 // message IDs of searches, when set
+
 	mu       sync.Mutex
 	password string
 	sessions []net.Conn
@@ -43,6 +46,9 @@ type session struct {
 	net.Conn
 	*server
 	number int
+	search int64 // message ID of the latest sync search
+	asked  []int64
+	count  int // scripts' own
 }
 
 type request struct {
@@ -132,7 +138,13 @@ func (s *session) serve() {
 			s.upgrade(r)
 		case r.op == 0x77:
 			s.do(s.whoAmI, r, func() { s.send(response(r.id, tagExtendedResponse, 0, "")) })
-		case r.op == 0x63 && r.id == int64(syncID):
+		case r.op == 0x50:
+			if s.abandoned != nil {
+				id, _ := r.body.Int(0x50)
+				s.abandoned <- id
+			}
+		case r.op == 0x63 && bytes.Contains(r.frame, []byte(syncrepl.OIDSyncRequest)):
+			s.search = r.id
 			s.do(s.sync, r, func() { s.fail(12, "") })
 		case r.op == 0x63:
 			s.do(s.plain, r, func() {
@@ -200,6 +212,10 @@ func (s *session) read() (r request, err error) {
 	if r.op == 0x42 {
 		return r, nil
 	}
+	if r.op == 0x50 {
+		r.body = op
+		return r, nil
+	}
 	r.body, err = op.Enter(r.op)
 	return r, err
 }
@@ -208,7 +224,7 @@ func (s *session) send(frame []byte) { s.Write(frame) }
 
 // message sends one of the sync search's.
 func (s *session) message(m syncrepl.Message) {
-	m.MessageID = int64(syncID)
+	m.MessageID = s.search
 	s.send(m.Append(nil))
 }
 

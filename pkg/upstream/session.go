@@ -2,8 +2,11 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/go-ldap/ldap/v3"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
@@ -12,40 +15,65 @@ import (
 // session connects and follows until something ends it. lived tells whether
 // the refresh was completed.
 func (l *linkImpl) session(ctx context.Context, feed Feed) (lived bool, err error) {
-	c, err := open(ctx, l.src, l.o, l.touch)
+	c, err := l.o.lease(ctx, l.src, l.alone, l.touch)
 	if err != nil {
 		return false, err
 	}
-	defer c.close()
+	defer c.leave()
+	l.arrive(c)
+	defer l.depart()
 	cookie, sink, err := feed.Begin(ctx, c.server)
 	if err != nil {
 		return false, err
 	}
-	lived, err = l.consume(ctx, c, cookie, sink)
+	lived, err = l.consume(ctx, c, syncrepl.RefreshAndPersist, cookie, sink)
+	if errors.Is(err, errAlone) {
+		l.alone = true
+	}
 	feed.End(err)
 	return lived, err
 }
 
-// consume sends the sync search and hands on what comes.
-func (l *linkImpl) consume(ctx context.Context, c *conn, cookie []byte, sink syncrepl.Sink) (lived bool, err error) {
+// consume sends the sync search and hands on what comes. In the mode refreshOnly
+// no error is a complete refresh.
+func (l *linkImpl) consume(ctx context.Context, c *lease, mode syncrepl.Mode, cookie []byte, sink syncrepl.Sink) (lived bool, err error) {
 	request, err := syncRequest(l.src, cookie)
 	if err != nil {
 		return false, err
 	}
-	c.wire.following.Store(true)
-	if _, err := c.wire.Write(syncrepl.AppendSearch(nil, syncID, request)); err != nil {
-		return false, lost(err)
+	request.Mode = mode
+	s, err := c.wire.begin(true, func(id int32) []byte { return syncrepl.AppendSearch(nil, id, request) })
+	if err != nil {
+		return false, err
 	}
-	l.set(Refreshing, "")
-	f := newFrames(c, l.o)
-	err = syncrepl.Consume(ctx, f, syncrepl.Options{Sent: cookie, Mode: request.Mode}, &liveSink{sink, f, l})
+	defer s.end()
+	if mode == syncrepl.RefreshAndPersist {
+		l.set(Refreshing, "")
+	}
+	f := &frames{ctx: ctx, search: s, patience: l.o.Patience}
+	follower := &follower{Sink: sink, link: l, conn: c, frames: f, ctx: ctx, delta: len(cookie) > 0, persists: mode == syncrepl.RefreshAndPersist}
+	l.entries.Store(0)
+	err = syncrepl.Consume(ctx, f, l.src.consumer(mode, cookie), follower)
 	if f.err != nil {
 		err = f.err
 	}
-	if err == nil {
+	if err == nil && mode == syncrepl.RefreshAndPersist {
 		err = fmt.Errorf("search: the server ended it")
 	}
-	return f.live, searchError(l.src, err)
+	var end *syncrepl.ResultError
+	if !follower.live && errors.As(err, &end) && (end.Code == ldap.LDAPResultBusy || end.Code == ldap.LDAPResultAdminLimitExceeded) {
+		c.refused()
+	}
+	return follower.live, searchError(l.src, err)
+}
+
+// consumer are the options that src is read with.
+func (s *Source) consumer(mode syncrepl.Mode, cookie []byte) syncrepl.Options {
+	o := syncrepl.Options{Sent: cookie, Mode: mode, NewCookieEnds: s.NewCookieEnds}
+	if s.UUIDFromDN {
+		o.Identify = uuidOfDN
+	}
+	return o
 }
 
 // syncRequest is the search that follows src.
@@ -89,20 +117,4 @@ func containsFold(list []string, s string) bool {
 		}
 	}
 	return false
-}
-
-// liveSink tells the link when the refresh is over.
-type liveSink struct {
-	syncrepl.Sink
-	frames *frames
-	link   *linkImpl
-}
-
-func (s *liveSink) RefreshDone(end syncrepl.End) error {
-	if err := s.Sink.RefreshDone(end); err != nil {
-		return err
-	}
-	s.frames.live = true
-	s.link.set(Live, "")
-	return nil
 }

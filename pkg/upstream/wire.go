@@ -1,9 +1,12 @@
 package upstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,25 +15,27 @@ import (
 )
 
 const (
-	// syncID is the message ID of the sync search. go-ldap counts its own up
-	// from 1 and would need a billion requests on one connection to reach it.
+	// syncID is the message ID of our first search. go-ldap counts its own up
+	// from 1 and would need a billion requests on one connection to reach it, and
+	// so should we to come to the end of ours.
 	syncID int32 = 1 << 30
 
 	// chunkSize is what one read takes at most: some 45 entries of 700 bytes,
-	// so that system calls cost little, and two of them for an idle link.
+	// so that system calls cost little.
 	chunkSize = 32 << 10
 
-	// chunkCount bounds what is read ahead of the consumer: one chunk being
-	// filled, one consumed, two between them to smooth the hand-over.
-	chunkCount = 4
+	// maxUnwanted bounds the abandons that wait to be sent. A peer that takes none
+	// of so many is as good as gone.
+	maxUnwanted = 4096
 )
 
 var errClosed = errors.New("the connection was closed")
 
 // wire is the connection as go-ldap sees it. Its Read, on go-ldap's reader
-// goroutine, cuts the stream into LDAP messages: those of the sync search go to
-// the consumer (frames), the others to go-ldap. When the consumer is busy and all
-// chunks are full, Read waits, so that TCP slows the server down.
+// goroutine, cuts the stream into LDAP messages: those of our searches go to
+// them, each into a buffer of its own, the others to go-ldap. Where that buffer is
+// full Read waits, so that TCP slows the server down; on a connection that is
+// shared not for long (search.go).
 type wire struct {
 	net.Conn // the socket, or TLS over it
 	raw      net.Conn
@@ -38,42 +43,36 @@ type wire struct {
 	wait     time.Duration // bounds each write
 	contact  func()        // called when octets came
 
-	following atomic.Bool  // the sync search was sent
-	abandoned atomic.Bool  // it is not wanted any more: its messages are dropped
-	reads     atomic.Int64 // how often octets came
+	shared atomic.Bool  // several links have searches here
+	reads  atomic.Int64 // how often octets came
+	held   atomic.Int64 // how often the reader began, or ended, to wait for a consumer: odd while it does
 
-	cur   *chunk
-	plain []byte      // what go-ldap has yet to read
-	made  int         // chunks that exist
-	full  chan *chunk // as many places as chunks: a send never waits
-	free  chan *chunk
-
-	once   sync.Once
-	closed chan struct{}
-	err    error // why, set before closed is
-}
-
-// chunk is one buffer of the stream. Octets up to start are messages already
-// cut; spans are those of the sync search.
-type chunk struct {
+	// The reader's own.
 	buf        []byte
-	start, end int
-	spans      []span
-}
+	start, end int    // of what is not cut yet
+	plain      []byte // what go-ldap has yet to read
 
-type span struct{ from, to int }
+	mu       sync.Mutex
+	next     int32 // the first message ID that was not given out
+	searches map[int32]*search
+
+	unwanted chan int32    // searches to abandon
+	fresh    chan struct{} // holds a token when a sync search was begun beside others, or is in its persist stage
+
+	once           sync.Once
+	closed         chan struct{}
+	err            error // why, set before closed is
+	answered, mute int   // sync searches at that time, by whether a message of theirs had come
+}
 
 // newWire wraps conn, whose socket is raw.
 func newWire(conn, raw net.Conn, o Options, contact func()) *wire {
 	return &wire{
 		Conn: conn, raw: raw, max: o.MaxMessage, wait: o.Patience, contact: contact,
-		cur: newChunk(), made: 1,
-		full: make(chan *chunk, chunkCount), free: make(chan *chunk, chunkCount),
-		closed: make(chan struct{}),
+		buf: make([]byte, chunkSize), next: syncID, searches: map[int32]*search{},
+		unwanted: make(chan int32, maxUnwanted), fresh: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 }
-
-func newChunk() *chunk { return &chunk{buf: make([]byte, chunkSize)} }
 
 // Read gives go-ldap the messages that are for it.
 func (w *wire) Read(p []byte) (int, error) {
@@ -88,15 +87,12 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads once and sorts the messages that are whole then.
+// fill reads once and hands on the messages that are whole then.
 func (w *wire) fill() error {
-	c := w.cur
-	if c.end == len(c.buf) {
-		c.grow()
-	}
-	n, err := w.Conn.Read(c.buf[c.end:])
+	w.makeRoom()
+	n, err := w.Conn.Read(w.buf[w.end:])
 	if n > 0 {
-		c.end += n
+		w.end += n
 		w.reads.Add(1)
 		w.contact()
 		if err := w.cut(); err != nil {
@@ -106,19 +102,27 @@ func (w *wire) fill() error {
 	return err
 }
 
-// grow makes room for a message larger than the buffer. It doubles with what
-// really came, so that a length alone allocates nothing.
-func (c *chunk) grow() {
-	buf := make([]byte, 2*len(c.buf))
-	copy(buf, c.buf[:c.end])
-	c.buf = buf
+// makeRoom moves what is not cut yet to the front. A message larger than the
+// buffer makes it grow, by doubling what really came, so that a length alone
+// allocates nothing; it shrinks again when that is over.
+func (w *wire) makeRoom() {
+	rest := w.buf[w.start:w.end]
+	switch {
+	case len(rest) == len(w.buf):
+		w.buf = make([]byte, 2*len(w.buf))
+	case len(w.buf) > chunkSize && len(rest) < chunkSize/2:
+		w.buf = make([]byte, chunkSize)
+	}
+	w.start, w.end = 0, copy(w.buf, rest)
 }
 
-// cut takes the whole messages off the current chunk.
+// cut takes the whole messages off the buffer. Those of one search that follow
+// each other are handed over together.
 func (w *wire) cut() error {
-	c := w.cur
-	for c.start < c.end {
-		rest := c.buf[c.start:c.end]
+	var to *search
+	from := w.start
+	for w.start < w.end {
+		rest := w.buf[w.start:w.end]
 		if rest[0] != byte(ber.Sequence) {
 			return fmt.Errorf("the server sent what is not an LDAP message: it begins with octet %02x", rest[0])
 		}
@@ -129,98 +133,113 @@ func (w *wire) cut() error {
 		if n == 0 || n > len(rest) {
 			break
 		}
-		if err := w.sort(rest[:n], span{c.start, c.start + n}); err != nil {
+		s, err := w.sort(rest[:n])
+		if err != nil {
 			return err
 		}
-		c.start += n
+		if s != to {
+			if err := to.deliver(w.buf[from:w.start]); err != nil {
+				return err
+			}
+			to, from = s, w.start
+		}
+		w.start += n
 	}
-	if len(c.spans) > 0 {
-		return w.handOver()
-	}
-	if c.start > 0 {
-		c.end = copy(c.buf, c.buf[c.start:c.end])
-		c.start = 0
-	}
-	return nil
+	return to.deliver(w.buf[from:w.start])
 }
 
-// sort decides whose message a frame is.
-func (w *wire) sort(frame []byte, at span) error {
+// sort decides whose message a frame is: a search's, or nil for go-ldap's and
+// for what nobody wants any more.
+func (w *wire) sort(frame []byte) (*search, error) {
 	id, op, err := envelope(frame)
 	if err != nil {
-		return fmt.Errorf("the server sent a malformed LDAP message: %w", err)
+		return nil, fmt.Errorf("the server sent a malformed LDAP message: %w", err)
 	}
 	switch {
-	case id == int64(syncID):
-		if !w.following.Load() {
-			return errors.New("the server answered a search before it was sent")
+	case id >= int64(syncID):
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if id >= int64(w.next) {
+			return nil, errors.New("the server answered a search before it was sent")
 		}
-		if !w.abandoned.Load() {
-			w.cur.spans = append(w.cur.spans, at)
+		s := w.searches[int32(id)]
+		if s != nil && op.Peek() == tagSearchDone {
+			delete(w.searches, s.id)
 		}
+		return s, nil
 	case id == 0:
-		return unsolicited(op)
-	default:
-		if err := checkPlain(frame); err != nil {
-			return err
+		return nil, unsolicited(op)
+	}
+	if err := checkPlain(frame); err != nil {
+		return nil, err
+	}
+	w.plain = append(w.plain, frame...)
+	return nil, nil
+}
+
+// begin sends a request that answers come to, one or many: its encoding is asked
+// for with the message ID that it gets. A sync search is counted among those
+// that the connection carries.
+func (w *wire) begin(sync bool, encode func(id int32) []byte) (*search, error) {
+	w.mu.Lock()
+	if w.next == math.MaxInt32 {
+		w.mu.Unlock()
+		return nil, errors.New("the connection has no message IDs left")
+	}
+	s := &search{w: w, id: w.next, sync: sync, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	w.next++
+	w.searches[s.id] = s
+	beside := sync && len(w.searches) > 1
+	w.mu.Unlock()
+	if _, err := w.Write(encode(s.id)); err != nil {
+		s.end()
+		return nil, lost(err)
+	}
+	if beside && w.shared.Load() {
+		signal(w.fresh)
+	}
+	return s, nil
+}
+
+// syncSearches lists the sync searches that have not ended, the oldest first.
+func (w *wire) syncSearches() (out []*search) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.searches {
+		if s.sync {
+			out = append(out, s)
 		}
-		w.plain = append(w.plain, frame...)
 	}
-	return nil
+	slices.SortFunc(out, func(a, b *search) int { return cmp.Compare(a.id, b.id) })
+	return out
 }
 
-// handOver passes the current chunk on, and goes on in another one with the
-// message that is not whole yet. It waits for the consumer when all are in use.
-func (w *wire) handOver() error {
-	next, err := w.take()
-	if err != nil {
-		return err
+// census counts the sync searches that run, by whether a message of theirs came.
+func (w *wire) census() (answered, mute int) {
+	for _, s := range w.syncSearches() {
+		switch heard, given := s.answered(); {
+		case given:
+		case heard:
+			answered++
+		default:
+			mute++
+		}
 	}
-	c := w.cur
-	tail := c.buf[c.start:c.end]
-	for len(next.buf) < len(tail) {
-		next.buf = make([]byte, 2*len(next.buf))
-	}
-	next.end = copy(next.buf, tail)
-	w.cur = next
-	w.full <- c
-	return nil
+	return answered, mute
 }
 
-// take gives an empty chunk.
-func (w *wire) take() (*chunk, error) {
-	select {
-	case c := <-w.free:
-		return c, nil
-	default:
-	}
-	if w.made < chunkCount {
-		w.made++
-		return newChunk(), nil
-	}
-	select {
-	case c := <-w.free:
-		return c, nil
-	case <-w.closed:
-		return nil, errClosed
-	}
-}
-
-// release gives a chunk back. One that had to grow for a large message shrinks again.
-func (w *wire) release(c *chunk) {
-	if len(c.buf) > chunkSize {
-		c.buf = make([]byte, chunkSize)
-	}
-	c.start, c.end, c.spans = 0, 0, c.spans[:0]
-	w.free <- c
-}
-
-// Write sends one message, within the time that an answer may take.
+// Write sends one message, within the time that an answer may take. One that
+// does not go out whole is the end of the connection.
 func (w *wire) Write(p []byte) (int, error) {
-	if err := w.Conn.SetWriteDeadline(time.Now().Add(w.wait)); err != nil {
-		return 0, err
+	err := w.Conn.SetWriteDeadline(time.Now().Add(w.wait))
+	n := 0
+	if err == nil {
+		n, err = w.Conn.Write(p)
 	}
-	return w.Conn.Write(p)
+	if err != nil {
+		w.fail(err)
+	}
+	return n, err
 }
 
 // Close shuts the socket; whoever waits for the stream is told.
@@ -233,6 +252,7 @@ func (w *wire) Close() error {
 func (w *wire) fail(err error) {
 	w.once.Do(func() {
 		w.err = err
+		w.answered, w.mute = w.census()
 		close(w.closed)
 		w.raw.Close()
 	})
@@ -245,5 +265,13 @@ func (w *wire) cause() error {
 		return w.err
 	default:
 		return nil
+	}
+}
+
+// signal leaves a token in a channel that holds one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }

@@ -15,8 +15,9 @@ import (
 )
 
 // pipe is a loopback connection: the far end, and a wire that a goroutine
-// reads as go-ldap does. What is for go-ldap comes from plain.
-func pipe(t testing.TB, o Options) (far net.Conn, c *conn, plain chan []byte) {
+// reads as go-ldap does. What is for go-ldap comes from plain. A search was
+// begun, whose messages f gives.
+func pipe(t testing.TB, o Options) (far net.Conn, c *conn, f *frames, plain chan []byte) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -31,6 +32,7 @@ func pipe(t testing.TB, o Options) (far net.Conn, c *conn, plain chan []byte) {
 		t.Fatal(err)
 	}
 	c = &conn{wire: newWire(near, near, o.withDefaults(), func() {})}
+	f = &frames{ctx: context.Background(), search: nobody(c.wire)}
 	plain = make(chan []byte, 100)
 	done := make(chan struct{})
 	go func() {
@@ -46,7 +48,28 @@ func pipe(t testing.TB, o Options) (far net.Conn, c *conn, plain chan []byte) {
 		}
 	}()
 	t.Cleanup(func() { far.Close(); c.wire.Close(); <-done })
-	return far, c, plain
+	return far, c, f, plain
+}
+
+// nobody begins a search without sending anything.
+func nobody(w *wire) *search {
+	s, err := w.begin(true, func(int32) []byte { return nil })
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// searching begins a sync search.
+func searching(t *testing.T, c *conn) *search {
+	t.Helper()
+	s, err := c.wire.begin(true, func(id int32) []byte {
+		return syncrepl.AppendSearch(nil, id, syncrepl.Request{Base: "dc=example,dc=org", Mode: syncrepl.RefreshAndPersist})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // The stream is cut right however TCP cuts it.
@@ -72,8 +95,7 @@ func TestWireCutsTheStream(t *testing.T) {
 		if step == 1 {
 			step = 3
 		}
-		far, c, plain := pipe(t, Options{})
-		c.wire.following.Store(true)
+		far, _, f, plain := pipe(t, Options{})
 		go func() {
 			for rest := stream; len(rest) > 0; {
 				n := min(step, len(rest))
@@ -85,7 +107,6 @@ func TestWireCutsTheStream(t *testing.T) {
 			}
 			far.Close()
 		}()
-		f := newFrames(c, Options{}.withDefaults())
 		for i, w := range want {
 			got, err := f.Next()
 			if err != nil {
@@ -111,14 +132,13 @@ func TestWireCutsTheStream(t *testing.T) {
 // A message over the limit ends the session when its length is read, before
 // anything is allocated for it.
 func TestWireRefusesLargeMessages(t *testing.T) {
-	far, c, _ := pipe(t, Options{MaxMessage: 1 << 20})
-	c.wire.following.Store(true)
+	far, c, f, _ := pipe(t, Options{MaxMessage: 1 << 20})
 	far.Write([]byte{0x30, 0x83, 0x10, 0x00, 0x00})
-	_, err := newFrames(c, Options{}.withDefaults()).Next()
+	_, err := f.Next()
 	if err == nil || !strings.Contains(err.Error(), "1048581 bytes") || !strings.Contains(err.Error(), "1048576") {
 		t.Errorf("got %v", err)
 	}
-	if n := len(c.wire.cur.buf); n != chunkSize {
+	if n := len(c.wire.buf); n != chunkSize {
 		t.Errorf("buffer of %d bytes", n)
 	}
 	if _, err := far.Read(make([]byte, 1)); err == nil {
@@ -128,14 +148,13 @@ func TestWireRefusesLargeMessages(t *testing.T) {
 
 // A length alone makes no room: the buffer grows with what comes.
 func TestWireGrowsWithTheData(t *testing.T) {
-	far, c, _ := pipe(t, Options{})
-	c.wire.following.Store(true)
+	far, c, f, _ := pipe(t, Options{})
 	far.Write(append([]byte{0x30, 0x84, 0x03, 0xff, 0x00, 0x00, 2, 4}, make([]byte, 100_000)...))
 	far.Close()
-	if _, err := newFrames(c, Options{}.withDefaults()).Next(); !errors.Is(err, io.EOF) {
+	if _, err := f.Next(); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
-	if n := len(c.wire.cur.buf); n > 256<<10 {
+	if n := len(c.wire.buf); n > 256<<10 {
 		t.Errorf("buffer of %d bytes", n)
 	}
 }
@@ -157,7 +176,7 @@ func TestWireRefuses(t *testing.T) {
 		frame []byte
 		words string // empty: it is let go
 	}{
-		{"a search not sent", (&syncrepl.Message{MessageID: int64(syncID), Kind: syncrepl.KindDone}).Append(nil), "before it was sent"},
+		{"a search not sent", (&syncrepl.Message{MessageID: int64(syncID) + 1, Kind: syncrepl.KindDone}).Append(nil), "before it was sent"},
 		{"another notification", other, ""},
 		{"a notice", notice(80, "oops"), "ended the session: other (80): oops"},
 		{"ID 0 and no notification", searchEntry(0, "dc=x"), "no notification"},
@@ -171,7 +190,7 @@ func TestWireRefuses(t *testing.T) {
 		{"large", large, "enough"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			far, c, plain := pipe(t, Options{})
+			far, _, f, plain := pipe(t, Options{})
 			go func() {
 				far.Write(test.frame)
 				far.Write(response(9, 0x61, 0, ""))
@@ -179,7 +198,7 @@ func TestWireRefuses(t *testing.T) {
 					far.Close()
 				}
 			}()
-			_, err := newFrames(c, Options{}.withDefaults()).Next()
+			_, err := f.Next()
 			if test.words == "" {
 				if !errors.Is(err, io.EOF) || len(<-plain) == 0 {
 					t.Errorf("got %v", err)
@@ -203,18 +222,13 @@ func TestPlainRequestsBesideTheSearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.wire.following.Store(true)
-	filter := syncrepl.Request{Base: "dc=example,dc=org", Mode: syncrepl.RefreshAndPersist}
-	if _, err := c.wire.Write(syncrepl.AppendSearch(nil, syncID, filter)); err != nil {
-		t.Fatal(err)
-	}
+	f := &frames{ctx: context.Background(), search: searching(t, c), patience: patience}
 	asked := make(chan error, 10)
 	go func() {
 		for range cap(asked) {
 			asked <- c.findBase(context.Background(), s.source(), o)
 		}
 	}()
-	f := newFrames(c, o)
 	for i := range 101 {
 		if _, err := f.Next(); err != nil {
 			t.Fatalf("message %d: %v", i, err)
@@ -247,18 +261,12 @@ func TestR15RequestsBesideAStalledSearch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.wire.following.Store(true)
-		if _, err := c.wire.Write(syncrepl.AppendSearch(nil, syncID, syncrepl.Request{Mode: syncrepl.RefreshAndPersist})); err != nil {
-			t.Fatal(err)
-		}
-		f := newFrames(c, o)
+		f := &frames{ctx: context.Background(), search: searching(t, c), patience: patience}
 		if _, err := f.Next(); err != nil {
 			t.Fatal(err)
 		}
 		if abandon {
-			if err := f.abandon(); err != nil {
-				t.Fatal(err)
-			}
+			f.search.end()
 		}
 		err = c.findBase(context.Background(), s.source(), o)
 		if abandon && err != nil || !abandon && (err == nil || !strings.Contains(err.Error(), "no answer within 50ms")) {
@@ -270,8 +278,7 @@ func TestR15RequestsBesideAStalledSearch(t *testing.T) {
 
 // R15: what is read ahead of a consumer that does not read is bounded.
 func TestR15ReadAheadIsBounded(t *testing.T) {
-	far, c, _ := pipe(t, Options{})
-	c.wire.following.Store(true)
+	far, _, f, _ := pipe(t, Options{})
 	m := entry(1)
 	m.MessageID = int64(syncID)
 	block := bytes.Repeat(m.Append(nil), 100)
@@ -287,20 +294,17 @@ func TestR15ReadAheadIsBounded(t *testing.T) {
 			t.Fatal("the wire reads on without a consumer")
 		}
 	}
-	held := 0
-	for len(c.wire.full) > 0 {
-		held += len((<-c.wire.full).buf)
-	}
-	if held > chunkCount*chunkSize || held == 0 {
-		t.Errorf("%d bytes read ahead", held)
+	f.search.mu.Lock()
+	defer f.search.mu.Unlock()
+	if n := len(f.search.in); n > searchBuffer || n == 0 {
+		t.Errorf("%d bytes read ahead", n)
 	}
 }
 
 // BenchmarkFrames is one entry of some 700 bytes over loopback, the sender's
 // work included.
 func BenchmarkFrames(b *testing.B) {
-	far, c, _ := pipe(b, Options{})
-	c.wire.following.Store(true)
+	far, _, f, _ := pipe(b, Options{})
 	m := entry(1)
 	m.MessageID = int64(syncID)
 	frame := m.Append(nil)
@@ -314,7 +318,6 @@ func BenchmarkFrames(b *testing.B) {
 			}
 		}
 	}()
-	f := newFrames(c, Options{}.withDefaults())
 	b.ResetTimer()
 	for range b.N {
 		if _, err := f.Next(); err != nil {
