@@ -203,7 +203,7 @@ func (k *check) bind(ctx context.Context) (string, error) {
 	k.conn = newConn(ctx, k.secured, k.raw, k.o, func() {})
 	k.conn.server = k.place.address
 	if err := k.conn.bind(k.src, k.o); err != nil {
-		return "", err
+		return "", k.place.hint(k.src, k.conn.wire.cause() != nil, err)
 	}
 	k.conn.keep(k.o)
 	switch {

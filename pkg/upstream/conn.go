@@ -60,7 +60,7 @@ func open(ctx context.Context, src Source, o Options, contact func()) (*conn, er
 
 // open connects, speaks TLS where the source has it, binds, and looks whether
 // this is a loop.
-func (p place) open(ctx context.Context, src Source, o Options, contact func()) (*conn, error) {
+func (p *place) open(ctx context.Context, src Source, o Options, contact func()) (*conn, error) {
 	raw, err := p.connect(ctx, o)
 	if err != nil {
 		return nil, err
@@ -76,6 +76,7 @@ func (p place) open(ctx context.Context, src Source, o Options, contact func()) 
 		err = c.learn(o)
 	}
 	if err != nil {
+		err = p.hint(src, c.wire.cause() != nil, err)
 		c.close()
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (p place) open(ctx context.Context, src Source, o Options, contact func()) 
 }
 
 // connect resolves the host and opens the socket.
-func (p place) connect(ctx context.Context, o Options) (net.Conn, error) {
+func (p *place) connect(ctx context.Context, o Options) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
 	defer cancel()
 	if p.network() == "unix" {
@@ -108,7 +109,7 @@ func (p place) connect(ctx context.Context, o Options) (net.Conn, error) {
 
 // secure speaks TLS on raw where the source asks for it, and closes raw when
 // that fails. Nothing else is sent before it has succeeded.
-func (p place) secure(ctx context.Context, raw net.Conn, src Source, o Options) (net.Conn, error) {
+func (p *place) secure(ctx context.Context, raw net.Conn, src Source, o Options) (net.Conn, error) {
 	if !src.encrypted(p.server) {
 		return raw, nil
 	}
@@ -122,9 +123,8 @@ func (p place) secure(ctx context.Context, raw net.Conn, src Source, o Options) 
 	return secured, nil
 }
 
-func (p place) negotiate(raw net.Conn, src Source, o Options) (net.Conn, error) {
-	wanted := false // a certificate of ours
-	config, err := tlsConfig(src, p.server.Host, func() { wanted = true })
+func (p *place) negotiate(raw net.Conn, src Source, o Options) (net.Conn, error) {
+	config, err := tlsConfig(src, p.server.Host, func() { p.asked = true })
 	if err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
@@ -138,7 +138,7 @@ func (p place) negotiate(raw net.Conn, src Source, o Options) (net.Conn, error) 
 	}
 	secured := tls.Client(raw, config)
 	if err := secured.Handshake(); err != nil {
-		return nil, p.tlsError(src, o, wanted, err)
+		return nil, p.tlsError(src, o, err)
 	}
 	return secured, raw.SetDeadline(time.Time{})
 }

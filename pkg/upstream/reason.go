@@ -38,7 +38,7 @@ type tries []error
 
 // fail names the place in its error, where it does not already, and adds why SRV
 // records were of no help.
-func (p place) fail(err error) error {
+func (p *place) fail(err error) error {
 	if p.srv != nil {
 		err = inWords(err, "%s (SRV records of %s: %s)", err, p.server.Host, dnsCause(p.srv))
 	}
@@ -78,7 +78,7 @@ func (t tries) err() error {
 }
 
 // connectError says why there is no socket.
-func (p place) connectError(o Options, err error) error {
+func (p *place) connectError(o Options, err error) error {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns):
@@ -118,13 +118,23 @@ func plainCause(err error) string {
 	return err.Error()
 }
 
-// tlsError says why there is no encryption; wanted tells whether the server
-// had asked for a certificate.
-func (p place) tlsError(src Source, o Options, wanted bool, err error) error {
-	hint := ""
-	if wanted && src.CertFile == "" {
-		hint = "; it asked for a certificate of ours: give certificate and key"
+// tlsError says why there is no encryption.
+func (p *place) tlsError(src Source, o Options, err error) error {
+	return p.hint(src, true, p.tlsReason(src, o, err))
+}
+
+// hint adds to why a connection was lost that the server had asked for a
+// certificate: servers of TLS 1.2 say so by other names, those of TLS 1.3 when
+// we take the handshake for done, or hang up.
+func (p *place) hint(src Source, lost bool, err error) error {
+	const words = "give certificate and key"
+	if !lost || !p.asked || src.CertFile != "" || strings.Contains(err.Error(), words) {
+		return err
 	}
+	return inWords(err, "%s; the server asked for a certificate of ours: %s", err, words)
+}
+
+func (p *place) tlsReason(src Source, o Options, err error) error {
 	var (
 		record    tls.RecordHeaderError
 		authority x509.UnknownAuthorityError
@@ -146,9 +156,9 @@ func (p place) tlsError(src Source, o Options, wanted bool, err error) error {
 	case alert == alertVersion, strings.Contains(err.Error(), "server selected unsupported protocol version"):
 		return inWords(err, "TLS: the server does not speak TLS 1.2, nor what is newer")
 	case alert != "":
-		return inWords(err, "TLS: refused by the server: %s%s", alert, hint)
+		return inWords(err, "TLS: refused by the server: %s", alert)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return inWords(err, "TLS: the server closed the connection during the handshake%s", hint)
+		return inWords(err, "TLS: the server closed the connection during the handshake")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return inWords(err, "TLS: no answer within %v", o.DialTimeout)
 	}

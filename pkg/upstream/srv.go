@@ -20,6 +20,7 @@ type place struct {
 	server  Server // whose protocol is spoken, and whose host TLS verifies (RFC 4513 section 3.1.3)
 	address string // "host:port", or the path of a socket; cookies are kept by it
 	srv     error  // why SRV records were of no use where there may be some
+	asked   bool   // in TLS, for a certificate of ours
 }
 
 func (p *place) network() string {

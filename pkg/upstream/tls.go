@@ -11,9 +11,9 @@ import (
 
 // tlsConfig verifies the server against the URL's host (RFC 4513 section
 // 3.1.3) and the source's CA file, or the system's roots. Where the server asks
-// for a certificate, wanted is called and the source's is shown, whatever
+// for a certificate, asked is called and the source's is shown, whatever
 // authorities the server says it trusts: it is the one that the operator named.
-func tlsConfig(src Source, host string, wanted func()) (*tls.Config, error) {
+func tlsConfig(src Source, host string, asked func()) (*tls.Config, error) {
 	config := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
 	if src.CAFile != "" {
 		roots, err := readRoots(src.CAFile)
@@ -30,7 +30,7 @@ func tlsConfig(src Source, host string, wanted func()) (*tls.Config, error) {
 		}
 	}
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		wanted()
+		asked()
 		return &own, nil
 	}
 	return config, nil

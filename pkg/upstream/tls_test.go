@@ -48,13 +48,18 @@ func authority(t *testing.T) (*issuer, string) {
 // issue makes the TLS side of a server at that address or name.
 func (i *issuer) issue(t *testing.T, host string, end time.Time) *tls.Config {
 	t.Helper()
+	return i.issueFrom(t, host, time.Now().Add(-2*time.Hour), end)
+}
+
+func (i *issuer) issueFrom(t *testing.T, host string, begin, end time.Time) *tls.Config {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host},
-		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: end,
+		NotBefore: begin, NotAfter: end,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	if ip := net.ParseIP(host); ip != nil {
@@ -104,8 +109,12 @@ func TestR10NoBindWithoutVerifiedTLS(t *testing.T) {
 	}{
 		{"unknown authority", &server{config: good}, otherFile, "both", []string{"TLS", "not signed by an authority in", otherFile}},
 		{"not the system's", &server{config: good}, "", "both", []string{"TLS", "not signed by an authority that the system knows"}},
-		{"wrong host", &server{config: ca.issue(t, "elsewhere.example", later)}, caFile, "both", []string{"TLS", "127.0.0.1"}},
-		{"expired", &server{config: ca.issue(t, "127.0.0.1", time.Now().Add(-time.Hour))}, caFile, "both", []string{"TLS", "expired"}},
+		{"wrong host", &server{config: ca.issue(t, "elsewhere.example", later)}, caFile, "both", []string{"TLS: the certificate is not for 127.0.0.1"}},
+		{"expired", &server{config: ca.issue(t, "127.0.0.1", time.Now().Add(-time.Hour))}, caFile, "both", []string{"TLS: the certificate of CN=127.0.0.1 has expired at 20"}},
+		{"not yet valid", &server{config: ca.issueFrom(t, "127.0.0.1", later, later.Add(time.Hour))}, caFile, "both", []string{"TLS: the certificate of CN=127.0.0.1 is not valid before 20"}},
+		{"TLS 1.1", &server{config: with(good, func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })}, caFile, "both", []string{"TLS: the server does not speak TLS 1.2, nor what is newer"}},
+		{"certificate demanded by TLS 1.2", &server{config: with(good, func(c *tls.Config) { c.ClientAuth, c.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12 })}, caFile, "both", []string{"TLS: refused by the server: ", "; the server asked for a certificate of ours: give certificate and key"}},
+		{"certificate demanded by TLS 1.3", &server{config: with(good, func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert })}, caFile, "both", []string{"certificate of ours: give certificate and key"}},
 		{"plain text behind ldaps", &server{greet: func(s *session) { s.send(notice(2, "what?")) }}, caFile, "ldaps", []string{"does not speak TLS on port"}},
 		{"hangs up", &server{greet: func(s *session) { s.Close() }}, caFile, "both", []string{"the server"}},
 		{"StartTLS refused", &server{startTLS: answerStartTLS(2, "no such thing")}, caFile, "starttls", []string{"StartTLS: refused by the server", "(2)", "no such thing"}},
@@ -144,6 +153,13 @@ func TestR10NoBindWithoutVerifiedTLS(t *testing.T) {
 			})
 		}
 	}
+}
+
+// with changes a copy.
+func with(c *tls.Config, change func(*tls.Config)) *tls.Config {
+	c = c.Clone()
+	change(c)
+	return c
 }
 
 func answerStartTLS(code int, text string) func(*session, request) {
