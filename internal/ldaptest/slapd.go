@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +34,7 @@ type SlapdOptions struct {
 	SessionLog int
 	// CertFile, KeyFile and CAFile, PEM, turn on StartTLS and ldaps.
 	CertFile, KeyFile, CAFile string
+	LDAPI                     bool   // listen on a socket too
 	Access                    string // access rules before the one that lets everyone read everything
 	Global                    string // more lines of slapd.conf before the database
 	Database                  string // more lines inside the database
@@ -51,8 +53,9 @@ const (
 
 // Slapd is a real slapd with the syncprov overlay, on loopback.
 type Slapd struct {
-	Port    int // ldap
-	TLSPort int // ldaps; 0 without certificate
+	Port    int    // ldap
+	TLSPort int    // ldaps; 0 without certificate
+	Socket  string // path of the ldapi socket; "" without
 
 	t      TB
 	o      SlapdOptions
@@ -73,6 +76,9 @@ func StartSlapd(t TB, o SlapdOptions) *Slapd {
 	s := &Slapd{t: t, o: o, dir: t.TempDir(), Port: freePort(t)}
 	if o.CertFile != "" {
 		s.TLSPort = freePort(t)
+	}
+	if o.LDAPI {
+		s.Socket = s.path("ldapi")
 	}
 	s.write("story.schema", StorySchema)
 	s.write("more.schema", o.Schema)
@@ -144,6 +150,9 @@ func (s *Slapd) Start() {
 	listen := s.URL()
 	if s.TLSPort != 0 {
 		listen += " " + s.TLSURL()
+	}
+	if s.Socket != "" {
+		listen += " ldapi://" + url.PathEscape(s.Socket)
 	}
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -184,10 +184,23 @@ func (c *conn) within(d time.Duration, request func() error) error {
 	timer := time.AfterFunc(d, func() { c.wire.fail(os.ErrDeadlineExceeded) })
 	err := request()
 	timer.Stop()
+	if err != nil && !answered(err) {
+		select { // what could not be sent: the reader is about to learn why
+		case <-c.wire.closed:
+		case <-time.After(politeness):
+			c.wire.fail(err)
+		}
+	}
 	if cause := c.wire.cause(); cause != nil {
 		return waited(cause, d)
 	}
 	return err
+}
+
+// answered tells whether an error of go-ldap's is a result that the server sent.
+func answered(err error) bool {
+	var answer *ldap.Error
+	return errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork
 }
 
 // close ends the session politely where the socket takes it, and waits for
@@ -202,7 +215,8 @@ func (c *conn) close() {
 	c.goes.Wait()
 }
 
-// politeness is how long an unbind may wait for room in the socket's buffer.
+// politeness is how long an unbind may wait for room in the socket's buffer, and
+// a request that failed for the reason.
 const politeness = 100 * time.Millisecond
 
 // unbind sends an UnbindRequest (RFC 4511 section 4.3), which has no answer.
@@ -219,7 +233,7 @@ func (w *wire) unbind() {
 // requestError puts the answer to a request in words.
 func requestError(err error) error {
 	var answer *ldap.Error
-	if errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork {
+	if answered(err) && errors.As(err, &answer) {
 		return resultError(int(answer.ResultCode), answer.Err.Error(), err)
 	}
 	return err

@@ -39,8 +39,7 @@ func (c *conn) learn(o Options) error {
 		found, err = c.ldap.Search(request)
 		return err
 	})
-	var answer *ldap.Error
-	if errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork {
+	if answered(err) {
 		return nil
 	}
 	if err != nil {
