@@ -28,7 +28,7 @@ func (d *Daemon) control(cfg *Config, o Options) error {
 	srv := &http.Server{
 		Handler: operator.Handler(d.engine, o.Version, o.Log), ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return requests }, ConnContext: withPeer,
-		ErrorLog:    slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 	}
 	d.onClose(func() {
 		cancel()

@@ -32,7 +32,8 @@ func WithActor(ctx context.Context, a Actor) context.Context {
 // ownActor is who begins what no command asked for.
 const ownActor = "shaft"
 
-func actorOf(ctx context.Context) Actor {
+// ActorOf gives who runs a command under ctx: Shaft itself where WithActor said nothing.
+func ActorOf(ctx context.Context) Actor {
 	a, _ := ctx.Value(actorKey{}).(Actor)
 	a.Who = cmp.Or(a.Who, ownActor)
 	return a
@@ -212,7 +213,7 @@ func (e *Engine) command(ctx context.Context, what, target string, dryRun bool, 
 		return 0, fn(nil)
 	}
 	var t *task
-	if err := e.do(ctx, func() { t = e.newTask(actorOf(ctx), what, target) }); err != nil {
+	if err := e.do(ctx, func() { t = e.newTask(ActorOf(ctx), what, target) }); err != nil {
 		return 0, err
 	}
 	err := fn(t)

@@ -36,6 +36,7 @@ type fake struct {
 	tasks  []engine.Task
 	found  []engine.Found
 	link   func() engine.Link // of sources
+	actor  engine.Actor       // of the last removal
 }
 
 func (f *fake) asked(what ...string) { f.calls = append(f.calls, strings.Join(what, " ")) }
@@ -92,8 +93,9 @@ func (f *fake) AddSubscription(_ context.Context, s engine.Subscription, dryRun 
 	return &out, nil
 }
 
-func (f *fake) RemoveSubscription(_ context.Context, id string, dryRun bool) (*engine.Removed, error) {
+func (f *fake) RemoveSubscription(ctx context.Context, id string, dryRun bool) (*engine.Removed, error) {
 	f.asked("remove", id, dry(dryRun))
+	f.actor = engine.ActorOf(ctx)
 	if f.err != nil {
 		return nil, f.err
 	}

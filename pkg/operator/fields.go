@@ -8,8 +8,8 @@ import (
 
 // Fields are new values for fields of a subscription, by the fields' names in
 // JSON. A value is given as text, as it is on the command line, or as JSON
-// has it: a number, true or false, an array of texts; "" or null takes the
-// field back to its default.
+// has it: a number, true or false, an array of texts (url takes several too); ""
+// or null takes the field back to its default.
 type Fields map[string]string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -20,7 +20,11 @@ func (f *Fields) UnmarshalJSON(text []byte) error {
 	}
 	*f = Fields{}
 	for name, value := range raw {
-		plain, ok := plainValue(value)
+		between := ","
+		if name == fieldURL {
+			between = " "
+		}
+		plain, ok := plainValue(value, between)
 		if !ok {
 			return invalid("request body: field %q is to be a string, a whole number, true or false, an array of strings, or null", name)
 		}
@@ -29,7 +33,10 @@ func (f *Fields) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-func plainValue(raw json.RawMessage) (string, bool) {
+// fieldURL is the field whose several values are separated by blanks.
+const fieldURL = "url"
+
+func plainValue(raw json.RawMessage, between string) (string, bool) {
 	var v any
 	if err := json.Unmarshal(raw, &v); err != nil {
 		return "", false
@@ -49,12 +56,12 @@ func plainValue(raw json.RawMessage) (string, bool) {
 		texts := make([]string, len(v))
 		for i, one := range v {
 			text, ok := one.(string)
-			if !ok || strings.Contains(text, ",") {
+			if !ok || strings.Contains(text, between) {
 				return "", false
 			}
 			texts[i] = text
 		}
-		return strings.Join(texts, ","), true
+		return strings.Join(texts, between), true
 	}
 	return "", false
 }

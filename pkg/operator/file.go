@@ -101,7 +101,12 @@ func (f *file) err() error {
 	return errors.New(strings.Join(lines, "\n"))
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: line ([0-9]+): `)
+var (
+	yamlLine = regexp.MustCompile(`^yaml: line ([0-9]+): `)
+	// parserWords is what yaml.v3 says when its parser, not its scanner, fails: the
+	// line is one too low then.
+	parserWords = regexp.MustCompile(`^did not find expected (<document start>|node content|key|'-' indicator|',' or )`)
+)
 
 // root gives the one value in the text; nil, and a fault, when there is none.
 func (f *file) root(text []byte) *yaml.Node {
@@ -146,6 +151,9 @@ func (f *file) syntax(err error) {
 	if m := yamlLine.FindStringSubmatch(msg); m != nil {
 		where.line, _ = strconv.Atoi(m[1])
 		msg = msg[len(m[0]):]
+		if parserWords.MatchString(msg) {
+			where.line++
+		}
 	}
 	f.fail(where, "%s", strings.TrimPrefix(msg, "yaml: "))
 }
@@ -215,6 +223,7 @@ func (f *file) list(n *yaml.Node, v reflect.Value) {
 		f.fail(placeOf(n), "a list is needed here")
 		return
 	}
+	v.Set(reflect.MakeSlice(v.Type(), 0, 0)) // an empty list is not a missing one
 	_, subscriptions := v.Interface().([]Request)
 	for _, c := range n.Content {
 		before := len(f.faults)

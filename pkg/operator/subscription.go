@@ -161,7 +161,11 @@ func (c *cli) subscriptionSet(ctx context.Context, args []string) error {
 	for _, arg := range args[1:] {
 		name, value, ok := strings.Cut(arg, "=")
 		name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
-		if _, twice := fields[name]; !ok || name == "" || twice {
+		before, twice := fields[name]
+		switch {
+		case ok && twice && name == fieldURL:
+			value = before + " " + value // further servers
+		case !ok || name == "" || twice:
 			return usage("%q: FIELD=VALUE is needed, each field once", arg)
 		}
 		if slices.Contains(fileFields, name) {
