@@ -2,7 +2,11 @@ package engine
 
 import (
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-ldap/ldap/v3"
@@ -18,8 +22,69 @@ func (w *world) keepCookie(cookie string) {
 	must(w.t, w.e.do(w.t.Context(), func() {
 		cl := w.e.claims["s"]
 		cl.cookie = []byte(cookie)
-		must(w.t, w.e.commit(&store.Batch{Cookies: []store.Claim{{ID: cl.number, Cookie: cl.cookie, Server: cl.server}}}))
+		must(w.t, w.e.commit(&store.Batch{Cookies: []store.Claim{{ID: cl.number, Cookie: cl.cookie, Server: cl.taken.with(cl.server)}}}))
 	}))
+}
+
+// R12, R35: what decides what there is to be had decides whose the cookie is: when it is
+// changed, none is sent, and what was served stays until all is there; else it is sent.
+func TestCookieOfAnotherSearch(t *testing.T) {
+	const account = "cn=reader,o=Source"
+	o := ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF + "\n" + subtree("cn=top,ou=a,"+suffix, "top", 3), Accounts: map[string]string{account: "secret"}}
+	s, second := serve(t, o), serve(t, o)
+	secret := filepath.Join(t.TempDir(), "secret")
+	must(t, os.WriteFile(secret, []byte("secret\n"), 0o600))
+	host, port, err := net.SplitHostPort(second.Addr())
+	must(t, err)
+	w := newWorld(t)
+	var mu sync.Mutex
+	var sent []string
+	for _, server := range []*ldaptest.Server{s, second} {
+		script(server, func(q ldaptest.Search, p *syncrepl.Provider) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			sent = append(sent, string(q.Sync.Cookie))
+			return false, nil
+		})
+	}
+	w.add("s", "cn=Here", w.source(s, suffix))
+	w.awaitLive(name)
+	for _, test := range []struct {
+		fields map[string]string
+		keeps  bool
+	}{
+		{fields: map[string]string{"filter": "(!(cn=2))"}},
+		{fields: map[string]string{"attributes": "cn,ou"}},
+		{fields: map[string]string{"bind-dn": account, "password-file": secret}},
+		{fields: map[string]string{"newcookie-ends-refresh": "true"}, keeps: true},
+		{fields: map[string]string{"scope": "subordinate"}},
+		{fields: map[string]string{"scope": "sub", "filter": "", "attributes": ""}},
+		{fields: map[string]string{"host": host, "port": port}},
+		{fields: map[string]string{"newcookie-ends-refresh": "false"}, keeps: true},
+		{fields: map[string]string{"base": "ou=a," + suffix}},
+	} {
+		held := w.cookie()
+		mu.Lock()
+		sent = nil
+		mu.Unlock()
+		stays := "ou=a," + name
+		if test.fields["base"] != "" {
+			stays = name
+		}
+		release := w.holds(stays)
+		w.set("s", test.fields)
+		await(t, fmt.Sprint("a session after ", test.fields), func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(sent) > 0
+		})
+		w.awaitLive(name)
+		release()
+		if want := map[bool]string{true: held}[test.keeps]; sent[0] != want {
+			t.Errorf("after %v the cookie %q was sent, not %q", test.fields, sent[0], want)
+		}
+		w.check()
+	}
 }
 
 // R12, R35: to a cookie that it cannot read slapd sends everything, and says of what it
