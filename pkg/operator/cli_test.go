@@ -5,14 +5,18 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"shaft/pkg/engine"
 	"shaft/pkg/upstream"
@@ -42,6 +46,15 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// many is what a list finds of n entries, each of which gets a name.
+func many(n int) (found []engine.Found) {
+	for i := range n {
+		found = append(found, engine.Found{Entry: fmt.Sprint(i), DN: fmt.Sprintf("cn=%d,o=x", i),
+			Names: []engine.FoundName{{Name: fmt.Sprintf("cn=name %d", i), Outcome: "appears"}}})
+	}
+	return found
+}
+
 // What people see, command by command.
 func TestTables(t *testing.T) {
 	listers := ",ou=Package Listers"
@@ -65,6 +78,23 @@ func TestTables(t *testing.T) {
 			f.added = &engine.Added{Claim: "x", Name: "cn=x" + listers, Position: 2, Warnings: []string{"it clashes"},
 				Check: []upstream.Step{{Name: "resolve", Detail: "no such host", Millis: 1200}}}
 		}},
+		{"subscription_show_list", []string{"subscription", "show", "dpkg"}, nil},
+		{"subscription_add_list_dry", []string{"subscription", "add", "--list", "--dry-run", "dpkg", "--url", "ldap://h/o=x", "--name", "cn=%(attr.distro)s"}, func(f *fake) {
+			f.added = &engine.Added{Subscription: f.subs[2], Check: f.check.Steps, Found: append(many(60), f.found...)}
+		}},
+		{"subscription_add_list", []string{"subscription", "add", "--list", "dpkg", "--url", "ldap://h/o=x", "--name", "cn=%(attr.distro)s"}, func(f *fake) {
+			f.added = &engine.Added{Subscription: f.subs[2], Check: f.check.Steps, Found: f.found, Warnings: []string{"one name clashes"}}
+		}},
+		{"subscription_set", []string{"subscription", "set", "redhat", "filter=(cn=*)", "port="}, nil},
+		{"subscription_set_dry", []string{"subscription", "set", "redhat", "filter=(cn=*)", "--dry-run"}, nil},
+		{"name_resync", []string{"name", "resync", "cn=SuSe" + listers}, nil},
+		{"name_resync_dry", []string{"name", "resync", "cn=SuSe" + listers, "--dry-run"}, nil},
+		{"name_history", []string{"name", "history", "cn=SuSe" + listers}, nil},
+		{"name_remove", []string{"name", "remove", "cn=SuSe" + listers}, nil},
+		{"task_list", []string{"task", "list"}, nil},
+		{"task_show", []string{"task", "show", "11"}, nil},
+		{"task_show_running", []string{"task", "show", "12"}, nil},
+		{"export", []string{"export"}, nil},
 		{"subscription_remove", []string{"subscription", "remove", "suse"}, nil},
 		{"subscription_remove_dry", []string{"subscription", "remove", "suse", "--dry-run"}, nil},
 		{"subscription_check", []string{"subscription", "check", "suse"}, nil},
@@ -109,6 +139,14 @@ func TestJSON(t *testing.T) {
 		{[]string{"subscription", "remove", "suse", "--dry-run"}, "DELETE", "subscriptions/suse?dry_run=true", ""},
 		{[]string{"subscription", "check", "suse"}, "POST", "subscriptions/suse/check", ""},
 		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://h/o=x"}, "POST", "subscriptions", `{"id":"x","name":"cn=x","url":"ldap://h/o=x"}`},
+		{[]string{"subscription", "show", "dpkg"}, "GET", "subscriptions/dpkg", ""},
+		{[]string{"subscription", "set", "x", "filter="}, "PATCH", "subscriptions/x", `{"filter":""}`},
+		{[]string{"name", "resync", dn, "--dry-run"}, "POST", "names/cn=SuSe,ou=Package%20Listers/resync?dry_run=true", ""},
+		{[]string{"name", "history", dn}, "GET", "names/cn=SuSe,ou=Package%20Listers/history", ""},
+		{[]string{"name", "remove", dn}, "DELETE", "names/cn=SuSe,ou=Package%20Listers", ""},
+		{[]string{"task", "list", "--limit", "1"}, "GET", "tasks?limit=1", ""},
+		{[]string{"task", "show", "11"}, "GET", "tasks/11", ""},
+		{[]string{"export"}, "GET", "export", ""},
 		{[]string{"name", "list"}, "GET", "names", ""},
 		{[]string{"name", "show", dn}, "GET", "names/cn=SuSe,ou=Package%20Listers", ""},
 		{[]string{"queue", "show", dn}, "GET", "queues/cn=SuSe,ou=Package%20Listers", ""},
@@ -164,12 +202,32 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"subscription", "add", "x", "--name", "cn=x", "--host", "h", "--port", "many"}, 2, "port", ""},
 		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "http://a/"}, 1, "http", ""},
 		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/", "--host", "h"}, 1, "separate host", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--url", "ldap://b"}, 0, "", "add x real"},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--url", "ldap://b/o=y"}, 1, "URL number 2", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--content-filter", "(a=b)"}, 2, "are for a --list", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--content-attributes", "cn"}, 2, "are for a --list", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--poll", "-5m"}, 2, "not negative", ""},
+		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--poll", "often"}, 2, "poll", ""},
+		{[]string{"name", "resync", "cn=x"}, 0, "", "resync cn=x real"},
+		{[]string{"name", "resync", "cn=x", "--dry-run"}, 0, "", "resync cn=x dry"},
+		{[]string{"name", "remove", "--dry-run", "cn=x"}, 0, "", "remove name cn=x dry"},
+		{[]string{"name", "history"}, 2, "wrong usage: shaft name history DN", ""},
+		{[]string{"name", "history", "cn=x", "--dry-run"}, 2, "dry-run", ""},
+		{[]string{"task", "list", "--limit", "0"}, 2, "--limit is a number from 1", ""},
+		{[]string{"task", "list", "--limit", "9999999999"}, 2, "--limit is a number from 1", ""},
+		{[]string{"task", "show", "99"}, 1, "there is no 99", "task 99"},
+		{[]string{"task", "show", "first"}, 1, `a number, not "first"`, ""},
+		{[]string{"task", "show"}, 2, "wrong usage: shaft task show ID", ""},
+		{[]string{"export", "file"}, 2, "wrong usage: shaft export", ""},
+		{[]string{"apply"}, 2, "wrong usage: shaft apply FILE", ""},
+		{[]string{"apply", "no such file"}, 1, "no such file or directory", ""},
+		{[]string{"apply", "a", "b"}, 2, "wrong usage", ""},
 		// What a later version brings is not there before it works.
 		{[]string{"subscription", "add", "x", "--keep-warm"}, 2, "keep-warm", ""},
 		{[]string{"subscription", "add", "x", "--guard-percent", "5"}, 2, "guard-percent", ""},
 		{[]string{"queue", "switch", "x", "y"}, 2, "known are queue show", ""},
 		{[]string{"status", "--server", "https://h"}, 2, "server", ""},
-		{[]string{"name", "rename", "a", "b"}, 2, "known are name list, name show", ""},
+		{[]string{"name", "rename", "a", "b"}, 2, "known are name list, name show, name resync", ""},
 		{[]string{"alarm", "list"}, 2, "there is no command", ""},
 	} {
 		f := story()
@@ -225,18 +283,36 @@ func TestAddFlags(t *testing.T) {
 	f := story()
 	code, _, errs := shaft(served(t, f), "subscription", "add", "x", "--name", "cn=x", "--protocol", "ldap", "--host", "h", "--port", "3890",
 		"--base", "o=x", "--attributes", "cn, mail", "--filter", "(cn=*)", "--scope", "one", "--starttls", "--bind-dn", "cn=r", "--password-file", "pw",
-		"--ca-file", "/etc/ca.pem", "--no-dn-rewrite")
-	want := engine.Subscription{ID: "x", Kind: "tree", Name: "cn=x", NoDNRewrite: true, Source: upstream.Source{Protocol: "ldap", Host: "h", Port: 3890,
-		Base: "o=x", Attributes: []string{"cn", "mail"}, Filter: "(cn=*)", Scope: "one", StartTLS: true, BindDN: "cn=r",
-		PasswordFile: filepath.Join(dir, "pw"), CAFile: "/etc/ca.pem"}}
-	if !slices.Equal(f.got.Source.Attributes, want.Source.Attributes) {
-		t.Errorf("attributes %q", f.got.Source.Attributes)
-	}
-	f.got.Source.Attributes, want.Source.Attributes = nil, nil
-	if code != ExitDone || f.got.Source.PasswordFile != want.Source.PasswordFile || f.got.ID != want.ID || f.got.NoDNRewrite != want.NoDNRewrite ||
-		f.got.Source.CAFile != want.Source.CAFile || f.got.Source.BindDN != "cn=r" || !f.got.Source.StartTLS || f.got.Source.Scope != "one" ||
-		f.got.Source.Filter != "(cn=*)" || f.got.Source.Port != 3890 || f.got.Source.Base != "o=x" {
+		"--ca-file", "/etc/ca.pem", "--certificate", "c.pem", "--key", "k.pem", "--sasl-external", "--poll", "5m", "--newcookie-ends-refresh",
+		"--uuid-from-dn", "--no-dn-rewrite", "--list", "--content-filter", "(sn=*)", "--content-attributes", "cn,sn")
+	want := engine.Subscription{ID: "x", Kind: "list", Name: "cn=x", NoDNRewrite: true, ContentFilter: "(sn=*)", ContentAttributes: []string{"cn", "sn"},
+		Source: upstream.Source{Protocol: "ldap", Host: "h", Port: 3890, Base: "o=x", Attributes: []string{"cn", "mail"}, Filter: "(cn=*)", Scope: "one",
+			StartTLS: true, BindDN: "cn=r", PasswordFile: filepath.Join(dir, "pw"), CAFile: "/etc/ca.pem", CertFile: filepath.Join(dir, "c.pem"),
+			KeyFile: filepath.Join(dir, "k.pem"), SASLExternal: true, Poll: upstream.Interval(5 * time.Minute), NewCookieEnds: true, UUIDFromDN: true}}
+	if code != ExitDone || !reflect.DeepEqual(f.got, want) {
 		t.Errorf("exit %d %s\ngot  %+v\nwant %+v", code, errs, f.got, want)
+	}
+}
+
+// R13: --url again and again names servers in order.
+func TestAddURLs(t *testing.T) {
+	f := story()
+	code, _, errs := shaft(served(t, f), "subscription", "add", "x", "--name", "cn=x", "--url", "ldaps://a/o=x", "--url", "ldaps://b:6360", "--url", "ldaps://c")
+	if code != ExitDone || f.got.Source.Host != "a" || len(f.got.Source.Servers) != 2 || f.got.Source.Servers[0].Host != "b" || f.got.Source.Servers[0].Port != 6360 {
+		t.Errorf("exit %d %s: %+v", code, errs, f.got.Source)
+	}
+}
+
+// Fields of `subscription set` are written either way; paths become absolute; url
+// may be given again for further servers.
+func TestSetFields(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	f := story()
+	code, _, errs := shaft(served(t, f), "subscription", "set", "x", "password-file=pw", "ca_file=", "Bind-DN=cn=a,o=b", "url=ldap://a/o=x", "url=ldap://b", "--why", "new server")
+	want := map[string]string{"password-file": filepath.Join(dir, "pw"), "ca-file": "", "bind-dn": "cn=a,o=b", "url": "ldap://a/o=x ldap://b"}
+	if code != ExitDone || !maps.Equal(f.fields, want) {
+		t.Errorf("exit %d %s: %q", code, errs, f.fields)
 	}
 }
 

@@ -52,7 +52,7 @@ func (c *cli) printSomeOf(list []string, total int) {
 // outcomes of a found entry's names, in the order that they are told.
 var outcomes = []struct{ outcome, now, dry string }{
 	{"appears", "appear", "would appear"}, {"clashes", "clash", "would clash"},
-	{"suppressed", "are suppressed", "are suppressed"}, {"fails", "fail", "would fail"},
+	{"suppressed", "suppressed", "suppressed"}, {"fails", "fail", "would fail"},
 }
 
 // printFound groups what a list makes of the entries that it found (R20, R22).
@@ -79,7 +79,7 @@ func (c *cli) printFound(found []engine.Found, dry bool) {
 		if dry {
 			words = o.dry
 		}
-		c.line("%s %s:", plural(len(rows), "name", "names"), words)
+		c.line("%s: %d", words, len(rows))
 		c.table(rows[:min(len(rows), maxShown)])
 		if rest := len(rows) - maxShown; rest > 0 {
 			c.line("  … and %d more (-o json prints them)", rest)

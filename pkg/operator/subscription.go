@@ -230,7 +230,8 @@ func (c *cli) subscriptionShow(ctx context.Context, args []string) error {
 	}
 	c.printSubscription(&s, &link)
 	if s.Kind == engine.KindList {
-		c.line("\n%s", plural(len(found), "entry found", "entries found"))
+		c.line("")
+		c.line("%s", plural(len(found), "entry found", "entries found"))
 		c.printFound(found, false)
 	}
 	return nil
