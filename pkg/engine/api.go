@@ -110,27 +110,3 @@ func (e *Engine) ResyncName(ctx context.Context, dn string, dryRun bool) (*Resyn
 func (e *Engine) RemoveName(ctx context.Context, dn string, dryRun bool) (*Removed, error) {
 	return nil, errNotBuilt
 }
-
-// Members lists what a list found, by DN.
-func (e *Engine) Members(ctx context.Context, id string) ([]Found, error) { return nil, errNotBuilt }
-
-// SourceState tells how a subscription's source is doing: a tree's claim, of a
-// list its own search (whose Claim is empty).
-func (e *Engine) SourceState(ctx context.Context, id string) (out *Link, err error) {
-	doErr := e.do(ctx, func() {
-		s := e.subs[id]
-		switch {
-		case s == nil:
-			err = notFound("subscription", id)
-		case s.Kind == KindList:
-			err = errNotBuilt
-		default:
-			l := e.link(queue.ClaimID(id))
-			out = &l
-		}
-	})
-	if doErr != nil {
-		return nil, doErr
-	}
-	return out, err
-}

@@ -9,7 +9,6 @@ import (
 
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
-	"shaft/pkg/rewrite"
 	"shaft/pkg/store"
 	"shaft/pkg/upstream"
 )
@@ -64,6 +63,9 @@ func (e *Engine) addChecked(ctx context.Context, s Subscription, t *task, dryRun
 	if err != nil {
 		return nil, err
 	}
+	if s.Kind == KindList {
+		return e.addListChecked(ctx, s, warnings, t, dryRun)
+	}
 	out := &Added{Claim: queue.ClaimID(s.ID), Name: name.String(), Warnings: append([]string{}, warnings...), DryRun: dryRun}
 	ev := queue.ClaimAdded{ID: out.Claim, Subscription: s.ID, Name: name.String(), Norm: name.Norm()}
 	if err := e.try(ctx, ev); err != nil {
@@ -76,6 +78,29 @@ func (e *Engine) addChecked(ctx context.Context, s Subscription, t *task, dryRun
 	out.Check, out.Subscription = steps, s
 	out.Warnings = append(out.Warnings, checkWarnings(steps, entries)...)
 	doErr := e.do(ctx, func() { err = e.add(&s, ev, out, t) })
+	if doErr != nil {
+		return nil, doErr
+	}
+	return out, err
+}
+
+func (e *Engine) addListChecked(ctx context.Context, s Subscription, warnings []string, t *task, dryRun bool) (*Added, error) {
+	out := &Added{Name: s.Name, Warnings: append([]string{}, warnings...), DryRun: dryRun}
+	if err := e.try(ctx, queue.ListAdded{ID: s.ID}); err != nil {
+		return nil, err
+	}
+	steps, entries, err := e.check(ctx, &s, t)
+	if err != nil {
+		return nil, err
+	}
+	out.Check, out.Subscription = steps, s
+	out.Warnings = append(out.Warnings, checkWarnings(steps, entries)...)
+	if dryRun {
+		if out.Found, err = e.preview(ctx, &s); err != nil {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("what the list would find is not known: %s", err))
+		}
+	}
+	doErr := e.do(ctx, func() { err = e.addList(&s, out, t) })
 	if doErr != nil {
 		return nil, doErr
 	}
@@ -105,6 +130,10 @@ func (e *Engine) valid(s *Subscription) (warnings []string, name dit.DN, err err
 	}
 	if warnings, err = s.validate(); err != nil {
 		return nil, name, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
+	}
+	if s.Kind == KindList {
+		_, more, err := e.listTemplate(s.Name)
+		return append(warnings, more...), name, err
 	}
 	name, err = e.localName(s.Name)
 	return warnings, name, err
@@ -217,6 +246,9 @@ func (e *Engine) RemoveSubscription(ctx context.Context, id string, dryRun bool)
 }
 
 func (e *Engine) remove(id string, t *task, dryRun bool) (*Removed, error) {
+	if e.lists[id] != nil {
+		return e.removeWithNames(id, t, dryRun)
+	}
 	cl := e.claims[queue.ClaimID(id)] // a tree's claim bears its id
 	if e.subs[id] == nil || cl == nil {
 		return nil, notFound("subscription", id)
@@ -242,6 +274,29 @@ func (e *Engine) remove(id string, t *task, dryRun bool) (*Removed, error) {
 	return out, nil
 }
 
+func (e *Engine) removeWithNames(id string, t *task, dryRun bool) (*Removed, error) {
+	out := &Removed{ID: id, Names: e.listNames(id), Warnings: []string{}, DryRun: dryRun}
+	for _, cl := range e.claimsOf(id) {
+		n := e.state.Names[e.state.Claims[cl.id].Norm]
+		next := slices.IndexFunc(n.Claims, func(c queue.ClaimID) bool { return e.claims[c].sub.ID != id })
+		if n.Head() == cl.id && next > 0 {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("%s takes over %s", n.Claims[next], n.Text))
+		}
+	}
+	if dryRun {
+		return out, nil
+	}
+	var b store.Batch
+	e.end(&b, t, TaskDone, fmt.Sprintf("%d names lost a claim", len(out.Names)))
+	if err := e.removeList(id, b.Records...); err != nil {
+		return nil, err
+	}
+	e.forgetInstances(id)
+	e.dropLoads(id)
+	e.log.Info("subscription removed", "subscription", id, "names", len(out.Names))
+	return out, nil
+}
+
 // CheckSubscription runs the check of a stored subscription now.
 func (e *Engine) CheckSubscription(ctx context.Context, id string) (*Checked, error) {
 	s, err := e.Subscription(ctx, id)
@@ -257,61 +312,6 @@ func (e *Engine) CheckSubscription(ctx context.Context, id string) (*Checked, er
 		out.OK = out.OK && step.OK
 	}
 	return out, nil
-}
-
-// localName reads a name as an operator gives it, relative to the base DN or
-// absolute (R3).
-func (e *Engine) localName(text string) (dit.DN, error) {
-	base := e.o.BaseDN
-	if base.IsEmpty() {
-		return dit.DN{}, &queue.Refusal{Kind: "no-base", Reason: errNoBase.Error()}
-	}
-	if len(text) > maxName {
-		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("the name has %d bytes; at most %d are allowed", len(text), maxName)}
-	}
-	t, err := rewrite.ParseTemplate(text)
-	if err != nil {
-		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
-	}
-	if !t.IsConstant() {
-		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf("name %.200q has substitutions; a tree has one name", text)}
-	}
-	dn, err := dit.ParseDN(e.schema, text)
-	if err != nil {
-		return dit.DN{}, &queue.Refusal{Kind: "invalid", Reason: err.Error()}
-	}
-	if dn.Equal(base) {
-		return dit.DN{}, &queue.Refusal{Kind: queue.KindIsBase, Reason: fmt.Sprintf("%q is the base DN itself; give a name below it", text)}
-	}
-	if dn.IsEmpty() || base.Under(dn) {
-		return dit.DN{}, &queue.Refusal{Kind: "outside-base", Reason: fmt.Sprintf("name %q is not below the base DN %q", text, base)}
-	}
-	if dn.Under(base) {
-		return dn, nil
-	}
-	if absolute(dn, base) {
-		return dit.DN{}, &queue.Refusal{Kind: "outside-base", Reason: fmt.Sprintf(
-			"name %q does not lie below the base DN %q; if it is meant relative to it, write %q", text, base, dn.Join(base))}
-	}
-	return dn.Join(base), nil
-}
-
-// absolute tells whether a DN that is not below the base looks like a whole one
-// all the same: it ends as the base does, or, with several RDNs, in a
-// country, domain or organization.
-func absolute(dn, base dit.DN) bool {
-	last := dn.RDN(dn.Len() - 1)
-	if last.Norm == base.RDN(base.Len()-1).Norm {
-		return true
-	}
-	if dn.Len() < 2 {
-		return false
-	}
-	switch last.AVAs()[0].Type {
-	case "dc", "DC", "c", "C", "o", "O":
-		return true
-	}
-	return false
 }
 
 func notFound(what, id string) error {

@@ -16,6 +16,7 @@ func (e *Engine) act(effects []queue.Effect) {
 	for _, id := range touched(effects) {
 		e.engage(id)
 	}
+	e.engageLists(effects)
 }
 
 func (e *Engine) upstreamOptions(cl *claim) upstream.Options {
@@ -51,7 +52,7 @@ func (e *Engine) probe(cl *claim) {
 	e.notLoading(cl)
 	cl.link = upstream.Probe(cl.source, e.o.ProbeEvery, func(s upstream.Status) {
 		cl.setStatus(s)
-		e.inbox.tell(report{cl, s})
+		e.inbox.tell(report{claim: cl, status: s})
 	}, e.upstreamOptions(cl))
 }
 
@@ -90,6 +91,10 @@ func (e *Engine) bringBack(norm string) {
 // a server was last there.
 func (e *Engine) takeReports() {
 	for _, r := range e.inbox.takeReports() {
+		if r.list != nil {
+			e.tellList(r.list, r.status)
+			continue
+		}
 		qc := e.state.Claims[r.claim.id]
 		if qc == nil || e.claims[r.claim.id] != r.claim || e.failed != nil || r.status.State == upstream.Connecting {
 			continue
@@ -134,6 +139,9 @@ func (e *Engine) rememberContacts() {
 	var b store.Batch
 	for id, cl := range e.claims {
 		b.Records = append(b.Records, contactRecord(id, cl.current().LastContact)...)
+	}
+	for id, l := range e.lists {
+		b.Records = append(b.Records, contactRecord(queue.ClaimID(id), l.current().LastContact)...)
 	}
 	b.Records = append(b.Records, e.lastTasks()...)
 	if e.failed == nil && len(b.Records) > 0 {

@@ -20,6 +20,7 @@ const (
 type decisions struct {
 	events      []queue.Event
 	first, last []store.Record
+	counted     string // the list whose membership changes; "" for none
 }
 
 // enact decides events and makes true what follows from them: in as few commits as
@@ -36,6 +37,7 @@ func (e *Engine) enact(d decisions) error {
 				if len(left) == 0 {
 					s.ed.batch.Records = append(s.ed.batch.Records, d.last...)
 				}
+				s.count(d.counted)
 				err = s.commit()
 			}
 			if err != nil {
@@ -70,6 +72,7 @@ type step struct {
 	dropped   []*claim
 	misplaced []*claim // whose content is to stand elsewhere, or to come or go
 	unhide    []string // names that go and hid something
+	failed    int      // names that cannot be made
 }
 
 // decide takes events until the commit is big enough, and notes what they mean
@@ -77,12 +80,18 @@ type step struct {
 func (s *step) decide(events []queue.Event) (n int, err error) {
 	b := &s.ed.batch
 	for size := 0; n < len(events) && len(b.Records)+len(b.Journal) < maxDecided && size < maxDecidedBytes; n++ {
+		if n > 0 && s.e.isHeavy(events[n]) {
+			break
+		}
 		lines, records := len(b.Journal), len(b.Records)
 		effects, err := s.e.decide(b, events[n])
 		if err != nil {
 			return n, err
 		}
 		s.effects = append(s.effects, effects...)
+		if found, ok := events[n].(queue.EntryFound); ok {
+			s.failed += len(s.e.state.Members[found.List][found.Entry].Problems)
+		}
 		for _, line := range b.Journal[lines:] {
 			size += len(line)
 		}
@@ -100,6 +109,49 @@ func (s *step) decide(events []queue.Event) (n int, err error) {
 		s.note(s.e.claims[id], s.e.state.Claims[id])
 	}
 	return n, nil
+}
+
+// heavy is from how many names or bytes on an event goes alone: its records may fill
+// a commit.
+const (
+	heavyNames = 50
+	heavyBytes = 16 << 10
+)
+
+func (e *Engine) isHeavy(ev queue.Event) bool {
+	var list, entry string
+	names, size := 0, 0
+	switch ev := ev.(type) {
+	case queue.EntryFound:
+		list, entry, names, size = ev.List, ev.Entry, len(ev.Names), foundSize(&ev)
+	case queue.EntryLost:
+		list, entry = ev.List, ev.Entry
+	default:
+		return false
+	}
+	if m := e.state.Members[list][entry]; m != nil {
+		names += len(m.Claims)
+	}
+	return names > heavyNames || size > heavyBytes
+}
+
+// count notes in a list's task what became of its membership.
+func (s *step) count(list string) {
+	if list == "" {
+		return
+	}
+	m := membership{Went: len(s.dropped), Failed: s.failed}
+	for _, id := range touched(s.effects) {
+		if s.e.claims[id] == nil && s.e.state.Claims[id] != nil {
+			m.Appeared++
+		}
+	}
+	for _, effect := range s.effects {
+		if _, ok := effect.(queue.Move); ok {
+			m.Moved++
+		}
+	}
+	s.e.members(&s.ed.batch, list, m)
 }
 
 // note writes down what a crash before the content follows would leave unknown.

@@ -75,6 +75,7 @@ type Engine struct {
 	subs   map[string]*Subscription
 	claims map[queue.ClaimID]*claim
 	byNum  map[uint32]*claim
+	lists  map[string]*list
 	placed map[string]*claim // by the normal form of the name where its content stands
 	newest *tree.Version     // what is built on; served too, but for together
 	// together: several commits are under way that are to show as one.
@@ -87,6 +88,7 @@ type Engine struct {
 	// content is to come back, lines for entries whose UUID was taken.
 	oldOwn        map[dit.UUID]storedOwn
 	pendingUnhide []string
+	goneLists     []string // whose removal was begun
 	marked        []*claim // whose content stood elsewhere than the queues say
 	newLines      []store.PublishedAs
 
@@ -127,7 +129,7 @@ func Open(o Options) (*Engine, error) {
 		o: o, store: o.Store, schema: o.Schema, log: o.Log,
 		subs: map[string]*Subscription{}, claims: map[queue.ClaimID]*claim{}, byNum: map[uint32]*claim{},
 		shafts: map[string][]string{}, cmds: make(chan func()), done: make(chan struct{}),
-		placed: map[string]*claim{},
+		placed: map[string]*claim{}, lists: map[string]*list{},
 	}
 	e.o.Upstream.Instance = e.Instance()
 	e.inbox.wake = make(chan struct{}, 1)
@@ -145,6 +147,9 @@ func (e *Engine) Close() {
 	e.once.Do(func() {
 		e.cmds <- func() {
 			e.closing = true
+			for _, l := range e.lists {
+				l.stop()
+			}
 			for _, c := range e.claims {
 				c.stop()
 			}
@@ -305,5 +310,7 @@ const (
 	recordOwn          = "own/"
 	recordHeir         = "heir/"   // see heirs.go
 	recordUnhide       = "unhide/" // a name that went, until what it hid is back
-	recordShown        = "shown/"  // see shown.go
+	recordListCookie   = "listcookie/"
+	recordListGone     = "listgone/" // a list whose removal was begun
+	recordShown        = "shown/"    // see shown.go
 )

@@ -87,7 +87,7 @@ func (f *feed) End(error) {
 // Report implements upstream.Feed.
 func (f *feed) Report(s upstream.Status) {
 	f.claim.setStatus(s)
-	f.e.inbox.tell(report{f.claim, s})
+	f.e.inbox.tell(report{claim: f.claim, status: s})
 }
 
 // Put implements syncrepl.Sink.

@@ -72,7 +72,8 @@ type pending struct {
 }
 
 type report struct {
-	claim  *claim
+	claim  *claim // or
+	list   *list
 	status upstream.Status
 }
 
@@ -166,10 +167,17 @@ func (in *inbox) forget(cl *claim) {
 	}
 }
 
+// forgetList throws away what a list's link reported.
+func (in *inbox) forgetList(l *list) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.reports = slices.DeleteFunc(in.reports, func(r report) bool { return r.list == l })
+}
+
 // tell leaves a link's status; it never waits.
 func (in *inbox) tell(r report) {
 	in.mu.Lock()
-	in.reports = slices.DeleteFunc(in.reports, func(old report) bool { return old.claim == r.claim })
+	in.reports = slices.DeleteFunc(in.reports, func(old report) bool { return old.claim == r.claim && old.list == r.list })
 	in.reports = append(in.reports, r)
 	in.mu.Unlock()
 	in.signal()

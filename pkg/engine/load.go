@@ -28,6 +28,9 @@ func (e *Engine) load() error {
 	if err := e.loadBase(); err != nil {
 		return err
 	}
+	if err := e.loadLists(); err != nil {
+		return err
+	}
 	if err := e.loadClaims(); err != nil {
 		return err
 	}
@@ -137,10 +140,14 @@ func (e *Engine) loadClaims() error {
 		}
 	}
 	return e.store.Records(recordContact, func(name string, value []byte) error {
-		cl := e.claims[queue.ClaimID(strings.TrimPrefix(name, recordContact))]
+		id := strings.TrimPrefix(name, recordContact)
+		cl := e.claims[queue.ClaimID(id)]
 		t, err := time.Parse(time.RFC3339Nano, string(value))
 		if cl != nil && err == nil {
 			cl.contact = t
+		}
+		if l := e.lists[id]; l != nil && err == nil {
+			l.contact = t
 		}
 		return nil
 	})
@@ -195,6 +202,12 @@ func (e *Engine) loadTree() error {
 	e.pendingUnhide = nil
 	e.resettle(e.marked)
 	e.marked = nil
+	for _, id := range e.goneLists {
+		if err := e.removeList(id); err != nil {
+			return err
+		}
+	}
+	e.goneLists = nil
 	if err := e.dropHeirs(""); err != nil {
 		return err
 	}

@@ -300,7 +300,7 @@ func TestRefusedDecisionIsTakenBack(t *testing.T) {
 	stored := w.stored("")
 	var cl *claim
 	must(t, w.e.do(t.Context(), func() { cl = w.e.claims["s"] }))
-	w.e.inbox.tell(report{cl, upstream.Status{State: upstream.Down, Reason: huge}})
+	w.e.inbox.tell(report{claim: cl, status: upstream.Status{State: upstream.Down, Reason: huge}})
 	await(t, "the report is taken", func() bool {
 		w.e.inbox.mu.Lock()
 		defer w.e.inbox.mu.Unlock()

@@ -177,10 +177,11 @@ func (e *Engine) alter(a *alteration, t *task) error {
 		return err
 	}
 	e.end(&b, t, TaskDone, a.effect())
-	if a.move != nil {
-		return errNotBuilt
-	}
-	if err := e.commit(&b); err != nil {
+	if a.move == nil {
+		if err := e.commit(&b); err != nil {
+			return err
+		}
+	} else if err := e.enact(decisions{events: []queue.Event{*a.move}, last: b.Records}); err != nil {
 		return err
 	}
 	e.adopt(a)
@@ -202,6 +203,11 @@ func (e *Engine) record(b *store.Batch, s *Subscription) error {
 // begins again. A session whose content may be another finds its cookie void (see origin).
 func (e *Engine) adopt(a *alteration) {
 	e.subs[a.next.ID] = a.next
+	if l := e.lists[a.next.ID]; l != nil {
+		e.unfollowList(l)
+		l.sub = a.next
+		e.followList(l)
+	}
 	for _, cl := range e.claimsOf(a.next.ID) {
 		followed := cl.feed != nil
 		again := cl.link != nil && a.then != nothing && (len(a.fields) > 1 || a.fields[0] != "name")

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -38,7 +39,10 @@ func (s *Subscription) size() int {
 	for _, a := range src.Attributes {
 		n += len(a) + 4
 	}
-	return n + len(s.URL)
+	for _, a := range s.ContentAttributes {
+		n += len(a) + 4
+	}
+	return n + len(s.URL) + len(s.ContentFilter)
 }
 
 var idForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
@@ -51,14 +55,38 @@ func (s *Subscription) validate() (warnings []string, err error) {
 	if s.Kind == "" {
 		s.Kind = KindTree
 	}
-	if s.Kind != KindTree {
-		return nil, fmt.Errorf("subscription kind %.200q: only %q is known", s.Kind, KindTree)
+	if s.Kind != KindTree && s.Kind != KindList {
+		return nil, fmt.Errorf("subscription kind %.200q: %q and %q are known", s.Kind, KindTree, KindList)
 	}
 	warnings, err = s.Source.Validate()
 	if err != nil {
 		return warnings, err
 	}
 	s.URL = s.Source.URL()
+	more, err := s.validateContent()
+	return append(warnings, more...), err
+}
+
+// validateContent checks and repairs what is asked of a list's content, as for a
+// source (R9, R18).
+func (s *Subscription) validateContent() (warnings []string, err error) {
+	if len(s.ContentAttributes) == 0 {
+		s.ContentAttributes = nil
+	}
+	if s.ContentFilter == "" && s.ContentAttributes == nil {
+		return nil, nil
+	}
+	if s.Kind != KindList {
+		return nil, errors.New("content_filter and content_attributes are a list's; a tree's filter and attributes are its source's")
+	}
+	search := upstream.Source{Host: "localhost", Filter: s.ContentFilter, Attributes: s.ContentAttributes}
+	warnings, err = search.Validate()
+	if err != nil {
+		return nil, fmt.Errorf("content of what the list finds: %w", err)
+	}
+	if s.ContentFilter != "" {
+		s.ContentFilter = search.Filter
+	}
 	return warnings, nil
 }
 
