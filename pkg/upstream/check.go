@@ -88,7 +88,7 @@ type check struct {
 
 // readable tells whether plain searches are of use although a step failed.
 func (k *check) readable(err error) bool {
-	return errors.Is(err, syncrepl.ErrNotSync) && k.conn.wire.cause() == nil
+	return (errors.Is(err, syncrepl.ErrNotSync) || errors.Is(err, errPersist)) && k.conn.wire.cause() == nil
 }
 
 func (k *check) close() {
@@ -104,14 +104,15 @@ func (k *check) close() {
 func (k *check) resolve(ctx context.Context) (string, error) {
 	var texts []string
 	names, found := 0, 0
-	for _, at := range k.src.servers() {
+	servers := k.src.servers()
+	for i, at := range servers {
 		places, err := at.places(ctx, k.o)
 		if err != nil {
 			k.failed = append(k.failed, err)
 			texts = append(texts, err.Error())
 			continue
 		}
-		for _, p := range places[:min(len(places), maxPlaces)] {
+		for _, p := range fair(places, len(k.places), len(servers)-1-i) {
 			k.places = append(k.places, p)
 			if p.network() == "unix" {
 				texts = append(texts, p.address)
@@ -183,7 +184,7 @@ func (k *check) connect(ctx context.Context) (string, error) {
 	case len(k.failed) == 0:
 		return k.place.address, nil
 	}
-	return fmt.Sprintf("%s; before it: %v", k.place.address, errors.Join(k.failed...)), nil
+	return fmt.Sprintf("%s; before it: %s", k.place.address, k.failed.text(maxReason)), nil
 }
 
 func (k *check) secure(ctx context.Context) (_ string, err error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"shaft/internal/ldaptest"
 	"shaft/pkg/syncrepl"
 )
 
@@ -134,6 +135,93 @@ func TestCheckOfAServerThatIsAway(t *testing.T) {
 	if names(steps) != "resolve-" || fatal != nil || !strings.Contains(steps[0].Detail, "no such host") {
 		t.Errorf("%+v, %v", steps, fatal)
 	}
+}
+
+// R14: where there is no SyncRepl the step says whether and how the server can be
+// read at intervals, and the steps behind it run.
+func TestR14CheckWithoutSyncRepl(t *testing.T) {
+	noLeak(t)
+	const missing, refused = "does not offer content synchronization (RFC 4533)", "refuses refreshAndPersist (RFC 4533) here: unwilling to perform (53)"
+	for _, test := range []struct {
+		name   string
+		server ldaptest.Options
+		poll   time.Duration
+		fromDN bool
+		ok     bool
+		words  []string
+	}{
+		{"advertised, refused", ldaptest.Options{NoSync: true, SyncAdvertised: true}, 0, false, false, []string{missing, "by paged searches: give poll"}},
+		{"poll", ldaptest.Options{NoSync: true}, time.Minute, false, true, []string{missing, "it is read every 1m0s instead, by paged searches"}},
+		{"no UUIDs", ldaptest.Options{NoSync: true, NoUUID: true}, time.Minute, false, false, []string{"every 1m0s", "no entryUUID: give uuid_from_dn"}},
+		{"nothing at all", ldaptest.Options{NoSync: true, NoUUID: true}, 0, false, false, []string{"give poll; but", "give uuid_from_dn"}},
+		{"UUIDs of DNs", ldaptest.Options{NoSync: true, NoUUID: true}, time.Minute, true, true, []string{"every 1m0s"}},
+		{"refreshOnly", ldaptest.Options{NoPersist: true}, 0, false, false, []string{refused, "by refreshOnly: give poll"}},
+		{"refreshOnly, poll", ldaptest.Options{NoPersist: true, NoUUID: true}, time.Hour, false, true, []string{refused, "every 1h0m0s instead, by refreshOnly"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			src := parsed(t, shaftLike(t, test.server).URL()+suse)
+			src.Poll, src.UUIDFromDN = Interval(test.poll), test.fromDN
+			steps, n, fatal := Check(t.Context(), src, quick())
+			want := "resolve+ connect+ bind+ syncrepl- base+ entries+"
+			if test.ok {
+				want = strings.Replace(want, "-", "+", 1)
+			}
+			if names(steps) != want || n < 2 || fatal != nil {
+				t.Fatalf("%s, %d, %v\n%+v", names(steps), n, fatal, steps)
+			}
+			wantReason(t, steps[3].Detail, test.words...)
+		})
+	}
+}
+
+// R14, R13: the step resolve shows the order, connect which one it became and why
+// not those before it.
+func TestR14CheckOfSeveralServers(t *testing.T) {
+	noLeak(t)
+	good := shaftLike(t, ldaptest.Options{})
+	dead := listen(t, &server{})
+	dead.stop()
+	_, text, _ := net.SplitHostPort(strings.TrimPrefix(good.URL(), "ldap://"))
+	port, _ := strconv.Atoi(text)
+	d := dnsServer(t, "good.test", "dead.test")
+	d.set("SRV _ldap._tcp.dir.test", dnsAnswer{data: [][]byte{srv(1, 0, dead.port(), "dead.test"), srv(2, 0, 9, "gone.test"), srv(3, 0, port, "good.test")}})
+	d.set("SRV _ldap._tcp.shut.test", dnsAnswer{data: [][]byte{srv(0, 0, 0, "")}})
+	o := d.options(quick())
+	steps, n, fatal := Check(t.Context(), parsed(t, "ldap://shut.test"+suse, "ldap://dir.test", "ldap://127.0.0.1:9"), o)
+	if names(steps) != "resolve+ connect+ bind+ syncrepl+ base+ entries+" || n < 2 || fatal != nil {
+		t.Fatalf("%s, %d, %v\n%+v", names(steps), n, fatal, steps)
+	}
+	deadPort := strconv.Itoa(dead.port())
+	want := "shut.test: its SRV records say that there is no ldap service; dead.test:" + deadPort + " is 127.0.0.1; gone.test:9 is no such host; good.test:" + text + " is 127.0.0.1; 127.0.0.1:9 is 127.0.0.1"
+	if steps[0].Detail != want {
+		t.Errorf("resolve: %s\nwant     %s", steps[0].Detail, want)
+	}
+	want = "good.test:" + text + "; before it: connect to dead.test:" + deadPort + ": connection refused; gone.test:9: resolve gone.test: no such host"
+	if steps[1].Detail != want {
+		t.Errorf("connect: %s\nwant     %s", steps[1].Detail, want)
+	}
+	for _, test := range []struct {
+		src   Source
+		steps string
+		words []string
+	}{
+		{parsed(t, "ldap://shut.test"+suse), "resolve-", []string{"shut.test: its SRV records"}},
+		{parsed(t, "ldap://gone.test"+suse), "resolve-", []string{"resolve gone.test: no such host"}},
+		{parsed(t, "ldap://gone.test"+suse, "ldap://shut.test"), "resolve-", []string{"none of 2 servers", "no such host", "SRV records"}},
+		{parsed(t, "ldap://dead.test:"+deadPort+suse), "resolve+ connect-", []string{"connect to dead.test:" + deadPort + ": connection refused"}},
+		{parsed(t, "ldap://gone.test"+suse, "ldap://dead.test:"+deadPort), "resolve+ connect-", []string{"none of 2 servers", "refused"}},
+		{parsed(t, "ldapi://%2Fnone"+suse, "ldapi://%2Fneither"), "connect-", []string{"none of 2 servers is to be had: connect to /none: no such", "connect to /neither"}},
+	} {
+		steps, n, fatal := Check(t.Context(), test.src, o)
+		if names(steps) != test.steps || n != -1 || fatal != nil {
+			t.Errorf("%s: %s, %d, %v", test.src.URL(), names(steps), n, fatal)
+			continue
+		}
+		wantReason(t, steps[len(steps)-1].Detail, test.words...)
+	}
+	d.set("SRV _ldap._tcp.dead.test", dnsAnswer{code: 2})
+	steps, _, _ = Check(t.Context(), parsed(t, "ldap://dead.test"+suse, "ldap://127.0.0.1:9"), o)
+	wantReason(t, steps[0].Detail, "dead.test:389 is 127.0.0.1 (SRV records: ")
 }
 
 // Only what can never work is fatal.

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,21 +12,31 @@ import (
 	"shaft/pkg/syncrepl"
 )
 
+// errPersist: the server answers a sync search, but not one that stays.
+var errPersist = errors.New("the server refuses refreshAndPersist (RFC 4533) here")
+
 // syncrepl tries the search, and says what can be done where there is none.
 func (k *check) syncrepl(ctx context.Context) (string, error) {
-	mode, err := k.trySync(ctx)
-	if err == nil || !k.readable(err) {
-		return mode, err
+	err := k.trySync(ctx, syncrepl.RefreshAndPersist)
+	if err == nil {
+		return "refreshAndPersist", nil
+	}
+	if !k.readable(err) {
+		return "", err
+	}
+	way, lacks := "by refreshOnly", false
+	if k.trySync(ctx, syncrepl.RefreshOnly) != nil {
+		way, lacks = "by paged searches", !k.src.UUIDFromDN && k.lacksUUID(ctx)
 	}
 	every := time.Duration(k.src.Poll)
-	what := "it can be read at intervals instead: give poll"
+	what := "it can be read at intervals instead, " + way + ": give poll"
 	if every > 0 {
-		what = fmt.Sprintf("it is read every %v instead", every)
+		what = fmt.Sprintf("it is read every %v instead, %s", every, way)
 	}
-	if !k.src.UUIDFromDN && k.lacksUUID(ctx) {
+	switch {
+	case lacks:
 		return "", fmt.Errorf("%w; %s; but its entries have no entryUUID: give uuid_from_dn", err, what)
-	}
-	if every > 0 {
+	case every > 0:
 		return fmt.Sprintf("%v; %s", err, what), nil
 	}
 	return "", fmt.Errorf("%w; %s", err, what)
@@ -34,13 +45,13 @@ func (k *check) syncrepl(ctx context.Context) (string, error) {
 // lacksUUID tells whether the base entry comes without an entryUUID (RFC 4530);
 // where it does not come at all, the next step says so.
 func (k *check) lacksUUID(ctx context.Context) bool {
-	request := baseSearch(k.src, ldap.ScopeBaseObject, AllEntries)
-	request.Attributes = []string{"entryUUID"}
+	q := plain{base: k.src.Base, attributes: []string{"entryUUID"}, filter: dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"}}
 	lacks := false
 	err := k.conn.within(k.o.DialTimeout, func() error {
-		found, err := k.conn.ldap.Search(request)
-		lacks = err == nil && len(found.Entries) == 1 && found.Entries[0].GetEqualFoldAttributeValue("entryUUID") == ""
-		return err
+		return k.conn.entries(ctx, k.o, q, func(m *syncrepl.Message) error {
+			lacks = lacks || len(values(m.Attrs, "entryUUID")) == 0
+			return nil
+		})
 	})
 	return err == nil && lacks
 }
@@ -49,31 +60,33 @@ func (k *check) lacksUUID(ctx context.Context) bool {
 // one that is.
 const maxForeign = 16
 
-func (k *check) trySync(ctx context.Context) (string, error) {
+// trySync begins a sync search of the base alone, and abandons it at its first
+// message.
+func (k *check) trySync(ctx context.Context, mode syncrepl.Mode) error {
 	request, err := syncRequest(k.src, nil)
 	if err != nil {
-		return "", err
+		return err
 	}
-	request.Scope, request.Attributes = 0, []string{"1.1"}
+	request.Mode, request.Scope, request.Attributes = mode, 0, []string{"1.1"}
 	request.Filter = dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"}
 	search, err := k.conn.wire.begin(true, func(id int32) []byte { return syncrepl.AppendSearch(nil, id, request) })
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer search.end()
 	frames := &frames{ctx: ctx, search: search, patience: k.o.Patience}
 	for range maxForeign {
 		frame, err := frames.Next()
 		if err != nil {
-			return "", err
+			return err
 		}
 		if spoken, err := k.answer(frame); err != nil {
-			return "", err
+			return err
 		} else if spoken {
-			return "refreshAndPersist", nil
+			return nil
 		}
 	}
-	return "", syncrepl.ErrNotSync
+	return syncrepl.ErrNotSync
 }
 
 // answer judges a message that the sync search got; spoken tells that it is one
@@ -99,6 +112,8 @@ func (k *check) answer(frame []byte) (spoken bool, err error) {
 			return false, errNoStep
 		case m.Code == ldap.LDAPResultUnavailableCriticalExtension, m.Code == 0 && !m.HasSyncDone:
 			return false, fmt.Errorf("%w: %s", syncrepl.ErrNotSync, resultText(m.Code, m.Diagnostic))
+		case m.Code == ldap.LDAPResultUnwillingToPerform:
+			return false, fmt.Errorf("%w: %s", errPersist, resultText(m.Code, m.Diagnostic))
 		}
 		return false, searchError(k.src, end)
 	}

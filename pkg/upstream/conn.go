@@ -14,6 +14,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"shaft/pkg/ber"
+	"shaft/pkg/syncrepl"
 )
 
 // conn is a connection to a server that is ready for requests.
@@ -36,15 +37,14 @@ type conn struct {
 // why it was not to be had.
 func open(ctx context.Context, src Source, o Options, contact func()) (*conn, error) {
 	var failed tries
-	servers, left := src.servers(), maxPlaces
+	servers, tried := src.servers(), 0
 	for i, at := range servers {
 		places, err := at.places(ctx, o)
 		if err != nil {
 			failed = append(failed, err)
 		}
-		places = places[:min(len(places), left-(len(servers)-1-i))] // one at least for each server
-		left -= len(places)
-		for _, p := range places {
+		for _, p := range fair(places, tried, len(servers)-1-i) {
+			tried++
 			c, err := p.open(ctx, src, o, contact)
 			if err == nil {
 				return c, nil
@@ -73,7 +73,7 @@ func (p *place) open(ctx context.Context, src Source, o Options, contact func())
 	c.server = p.address
 	err = c.bind(src, o)
 	if err == nil {
-		err = c.learn(o)
+		err = c.learn(ctx, o)
 	}
 	if err != nil {
 		err = p.hint(src, c.wire.cause() != nil, err)
@@ -197,10 +197,11 @@ func (c *conn) within(d time.Duration, request func() error) error {
 	return err
 }
 
-// answered tells whether an error of go-ldap's is a result that the server sent.
+// answered tells whether an error is a result that the server sent.
 func answered(err error) bool {
 	var answer *ldap.Error
-	return errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork
+	var end *syncrepl.ResultError
+	return errors.As(err, &answer) && answer.ResultCode < ldap.ErrorNetwork || errors.As(err, &end)
 }
 
 // close ends the session politely where the socket takes it, and waits for

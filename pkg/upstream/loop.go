@@ -8,6 +8,10 @@ import (
 	"strings"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"shaft/pkg/ber"
+	"shaft/pkg/dit"
+	"shaft/pkg/syncrepl"
 )
 
 // Attributes of a Shaft's root DSE (RFC 4512 section 5.1): its own id, and the
@@ -18,8 +22,9 @@ const (
 )
 
 const (
-	maxInstances  = 1000 // more than anyone chains; others are not passed on
-	maxInstanceID = 128  // bytes; ids are UUIDs
+	maxInstances  = 1000              // more than anyone chains; others are not passed on
+	maxInstanceID = 128               // bytes; ids are UUIDs
+	maxValues     = 10 * maxInstances // are looked at, since a message may hold millions
 )
 
 // errLoop is the reason of whoever would follow itself (R17).
@@ -28,29 +33,49 @@ var errLoop = errors.New("this is a loop")
 // learn asks the server which Shaft it is and whom it follows, and refuses it
 // where we are among them. A server that has no such attributes, or shows nothing
 // of its root DSE, is no Shaft. Without an id of our own nothing is asked.
-func (c *conn) learn(o Options) error {
+func (c *conn) learn(ctx context.Context, o Options) error {
 	if o.Instance == "" {
 		return nil
 	}
-	request := ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 0, false,
-		AllEntries, []string{attrInstance, attrUpstream}, nil)
-	var found *ldap.SearchResult
-	err := c.within(o.DialTimeout, func() (err error) {
-		found, err = c.ldap.Search(request)
-		return err
-	})
-	if answered(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read the root DSE: %w", requestError(err))
-	}
+	q := plain{scope: ldap.ScopeBaseObject, attributes: []string{attrInstance, attrUpstream},
+		filter: dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"}}
 	var own, followed []string
-	for _, entry := range found.Entries {
-		own = append(own, entry.GetEqualFoldAttributeValues(attrInstance)...)
-		followed = append(followed, entry.GetEqualFoldAttributeValues(attrUpstream)...)
+	entries := 0
+	err := c.within(o.DialTimeout, func() error {
+		return c.entries(ctx, o, q, func(m *syncrepl.Message) error {
+			if entries++; entries > 1 {
+				return errors.New("the server sent more than one")
+			}
+			own = values(m.Attrs, attrInstance)
+			followed = values(m.Attrs, attrUpstream)
+			return nil
+		})
+	})
+	if err != nil && !answered(err) {
+		return fmt.Errorf("read the root DSE: %w", err)
 	}
 	return c.judge(own, followed, o.Instance)
+}
+
+// values are the first of those of an attribute, whose name may be in either case.
+func values(attrs dit.Run, name string) (out []string) {
+	for {
+		desc, set, rest, ok := attrs.Next()
+		if !ok {
+			return out
+		}
+		attrs = rest
+		if !strings.EqualFold(string(desc), name) {
+			continue
+		}
+		for r := ber.NewReader(set); r.More() && len(out) < maxValues; {
+			value, err := r.Read(ber.OctetString)
+			if err != nil {
+				return out
+			}
+			out = append(out, string(value))
+		}
+	}
 }
 
 // judge looks for our own id among those that the server is, and follows.
@@ -81,11 +106,11 @@ func known(ids []string) []string {
 }
 
 // loop is the step of a check.
-func (k *check) loop(context.Context) (string, error) {
+func (k *check) loop(ctx context.Context) (string, error) {
 	if k.o.Instance == "" {
 		return "", errNoStep
 	}
-	if err := k.conn.learn(k.o); err != nil {
+	if err := k.conn.learn(ctx, k.o); err != nil {
 		return "", err
 	}
 	switch ids := k.conn.instances; len(ids) {

@@ -70,11 +70,16 @@ func (t tries) err() error {
 		return t[0]
 	}
 	room := max(minReason, maxReason/len(t)-2)
+	return inWords(errors.Join(t...), "none of %d servers is to be had: %s", len(t), t.text(room))
+}
+
+// text is all of them, each with at most room characters.
+func (t tries) text(room int) string {
 	var texts []string
 	for _, err := range t {
 		texts = append(texts, printable(err.Error(), room))
 	}
-	return inWords(errors.Join(t...), "none of %d servers is to be had: %s", len(t), strings.Join(texts, "; "))
+	return strings.Join(texts, "; ")
 }
 
 // connectError says why there is no socket.

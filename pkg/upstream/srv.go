@@ -65,6 +65,12 @@ func (at Server) places(ctx context.Context, o Options) ([]place, error) {
 	return found, nil
 }
 
+// fair cuts places to what is left of a try, when so many were tried and so many
+// servers wait behind: one is left for each of these.
+func fair(places []place, tried, behind int) []place {
+	return places[:min(len(places), maxPlaces-tried-behind)]
+}
+
 // errNoService is the word of an SRV record whose target is the root.
 var errNoService = errors.New("decidedly not available (RFC 2782)")
 
