@@ -412,6 +412,11 @@ func TestPrintable(t *testing.T) {
 			t.Errorf("%q becomes %q the second time", c.text, again)
 		}
 	}
+	for _, c := range []struct{ text, want string }{{"", ""}, {"漢字", "漢字"}, {"漢字x", "漢…"}, {"abc", "a…"}} {
+		if got := shorten(c.text, 2); got != c.want {
+			t.Errorf("%q shortened is %q", c.text, got)
+		}
+	}
 	if got := printableLines("a\nb\x1b"); got != "a\nb\\1b" {
 		t.Errorf("got %q", got)
 	}

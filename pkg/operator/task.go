@@ -4,9 +4,13 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"strings"
 
 	"shaft/pkg/engine"
 )
+
+// outcomeShown is how many characters of an outcome a list has room for.
+const outcomeShown = 48
 
 // tasksShown is how many tasks a list has unless it is told.
 const tasksShown = 50
@@ -30,7 +34,8 @@ func (c *cli) taskList(ctx context.Context, _ []string) error {
 			if t.State == engine.TaskRunning {
 				outcome = progress(&t)
 			}
-			rows = append(rows, []string{fmt.Sprint(t.ID), stamp(t.Began), t.What, t.Target, t.Who, t.State, orDash(outcome)})
+			who, _, _ := strings.Cut(t.Who, " over ") // the door is told by `task show`
+			rows = append(rows, []string{fmt.Sprint(t.ID), stamp(t.Began), t.What, t.Target, who, t.State, orDash(shorten(outcome, outcomeShown))})
 		}
 		c.table(rows)
 	})

@@ -35,3 +35,12 @@ func escape(text string, prints func(rune) bool) string {
 	}
 	return b.String()
 }
+
+// shorten cuts a text to n characters, and shows that it did.
+func shorten(text string, n int) string {
+	runes := []rune(text)
+	if len(runes) <= n {
+		return text
+	}
+	return string(runes[:n-1]) + "…"
+}
