@@ -37,7 +37,7 @@ func (c *conn) search(m request) error {
 		return fail(invalidDNSyntax, "invalid DN")
 	}
 	for _, ctl := range m.controls {
-		known := ctl.oid == syncrepl.OIDManageDsaIT || ctl.oid == oidPaged || ctl.oid == syncrepl.OIDSyncRequest && !c.server.o.NoSync
+		known := ctl.oid == syncrepl.OIDManageDsaIT || ctl.oid == oidPaged && !c.server.o.NoPaging || ctl.oid == syncrepl.OIDSyncRequest && !c.server.o.NoSync
 		if ctl.critical && !known {
 			return fail(unavailableCritical, "critical extension is not recognized")
 		}

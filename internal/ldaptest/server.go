@@ -47,6 +47,8 @@ type Options struct {
 	// them it ends with 4, a refresh too. PageLimit is how many a page holds at
 	// most, however many were asked for. 0 is no limit.
 	SizeLimit, PageLimit int
+	// NoPaging answers 12 to a critical control of pages.
+	NoPaging bool
 	// RootDSE are more operational attributes of the root DSE; SetRootDSE changes them.
 	RootDSE map[string][]string
 	Now     func() time.Time // time.Now when nil

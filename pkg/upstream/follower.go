@@ -1,13 +1,38 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 
+	"github.com/go-ldap/ldap/v3"
+
+	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
 )
 
-// follower is the sink of a sync search on its way to the feed's: it counts, and
-// tells the link when the refresh is over.
+// Knower is what a sink may be besides: it tells whether an entry is part of the
+// content already. It is asked before Put, and only about entries that may have
+// others below them. "No" is always right, and costs a search.
+type Knower interface {
+	Knows(id dit.UUID) bool
+}
+
+// maxNewcomers bounds the subtrees that are fetched at the end of one refresh. More
+// of them are a reason for a full load.
+const maxNewcomers = 1000
+
+// follower is the sink of a sync search on its way to the feed's: it counts,
+// tells the link when the refresh is over, and fetches what the server leaves
+// out. slapd, and others, send of a subtree that is moved into the scope its top
+// alone: the entries below have not changed. So where an entry comes that is not
+// known and that has subordinates, what is below it is read by a plain search, and put
+// before the cookie that covers it; in a refresh, before its end.
+//
+// The sign is hasSubordinates: a server that has it says FALSE of each new leaf,
+// and TRUE of a new container only when something was added below it before the
+// message was written.
 type follower struct {
 	syncrepl.Sink
 	link     *linkImpl
@@ -17,6 +42,8 @@ type follower struct {
 	delta    bool // a cookie was sent
 	persists bool // the search goes on behind the refresh
 	live     bool // the refresh is over
+
+	newcomers []string // tops whose subtrees are to be fetched at the end of the refresh
 }
 
 // Put implements syncrepl.Sink.
@@ -24,11 +51,53 @@ func (f *follower) Put(e syncrepl.Entry) error {
 	if !f.live {
 		f.link.entries.Add(1)
 	}
-	return f.Sink.Put(e)
+	if !f.partial(e) {
+		return f.Sink.Put(e)
+	}
+	top := string(e.DN)
+	if err := f.Sink.Put(e); err != nil {
+		return err
+	}
+	if f.live {
+		return f.fetch(top)
+	}
+	if len(f.newcomers) == maxNewcomers {
+		return fmt.Errorf("more than %d new subtrees: %w", maxNewcomers, syncrepl.ErrReload)
+	}
+	f.newcomers = append(f.newcomers, top)
+	return nil
 }
+
+// partial tells whether e may be the top of a subtree of which it alone is sent.
+func (f *follower) partial(e syncrepl.Entry) bool {
+	if !f.live && !f.delta || !f.link.src.deep() {
+		return false
+	}
+	knower, ok := f.Sink.(Knower)
+	if !ok {
+		return false
+	}
+	has, there := firstValue(e.Attrs, "hasSubordinates")
+	if there && bytes.EqualFold(has, []byte("FALSE")) {
+		return false
+	}
+	if n, counted := firstValue(e.Attrs, "numSubordinates"); !there && counted && string(n) == "0" {
+		return false
+	}
+	return !knower.Knows(e.UUID)
+}
+
+// deep tells whether the scope takes subtrees.
+func (s *Source) deep() bool { return s.Scope != "base" && s.Scope != "one" }
 
 // RefreshDone implements syncrepl.Sink.
 func (f *follower) RefreshDone(end syncrepl.End) error {
+	for _, top := range f.newcomers {
+		if err := f.fetch(top); err != nil {
+			return err
+		}
+	}
+	f.newcomers = nil
 	if err := f.Sink.RefreshDone(end); err != nil {
 		return err
 	}
@@ -40,4 +109,31 @@ func (f *follower) RefreshDone(end syncrepl.End) error {
 		f.link.set(Live, "")
 	}
 	return nil
+}
+
+// fetch puts what is below top, while the sync search's messages wait.
+func (f *follower) fetch(top string) error {
+	f.frames.search.fallBehind(true)
+	defer f.frames.search.fallBehind(false)
+	request, err := syncRequest(f.link.src, nil)
+	if err != nil {
+		return err
+	}
+	q := plain{base: top, scope: ldap.ScopeWholeSubtree, filter: request.Filter, attributes: request.Attributes}
+	f.link.fetches.Add(1)
+	err = f.conn.entries(f.ctx, f.link.o, q, func(m *syncrepl.Message) error {
+		id, err := f.link.src.uuidOf(m)
+		if err != nil {
+			return err
+		}
+		return f.Sink.Put(syncrepl.Entry{UUID: id, DN: m.DN, Attrs: m.Attrs})
+	})
+	var end *syncrepl.ResultError
+	switch {
+	case !errors.As(err, &end):
+		return err
+	case end.Code == ldap.LDAPResultNoSuchObject:
+		return nil // gone again: a message says so
+	}
+	return fmt.Errorf("fetch what was moved to %.100q: %w: %w", top, end, syncrepl.ErrReload)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Link follows one source until closed.
-type Link struct{ impl linkImpl }
+type Link struct{ impl *linkImpl }
 
 type linkImpl struct {
 	src    Source
@@ -26,6 +26,8 @@ type linkImpl struct {
 	entries atomic.Int64 // Status.Entries
 	reached atomic.Pointer[reached]
 
+	fetches atomic.Int64 // subtrees fetched so far
+
 	alone bool // no shared connection any more; the goroutine's own
 }
 
@@ -38,19 +40,21 @@ type reached struct {
 
 var errLinkClosed = errors.New("the link was closed")
 
+func newLink(src Source, o Options, report func(Status)) *linkImpl {
+	o = o.withDefaults()
+	l := &linkImpl{src: src, o: o, report: report, done: make(chan struct{}), log: o.Log.With("source", src.URL())}
+	l.status.Store(&Status{State: Connecting, Since: o.Now()})
+	return l
+}
+
 // start begins a link's goroutine with what it does until its context ends.
 func start(src Source, o Options, report func(Status), run func(*linkImpl, context.Context)) *Link {
-	o = o.withDefaults()
-	l := &Link{linkImpl{
-		src: src, o: o, report: report, done: make(chan struct{}),
-		log: o.Log.With("source", src.URL()),
-	}}
-	l.impl.status.Store(&Status{State: Connecting, Since: o.Now()})
+	l := &Link{newLink(src, o, report)}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	l.impl.cancel = func() { cancel(errLinkClosed) }
 	go func() {
 		defer close(l.impl.done)
-		run(&l.impl, ctx)
+		run(l.impl, ctx)
 	}()
 	return l
 }
@@ -165,6 +169,11 @@ func (l *linkImpl) follow(ctx context.Context, feed Feed) {
 		case errors.Is(err, syncrepl.ErrReload):
 			reloads++
 			pause = l.reload(ctx, feed, err, reloads, &pauses)
+		case l.pollable(err):
+			if !l.polls(ctx, feed, &pauses) {
+				return
+			}
+			continue
 		case errors.Is(err, syncrepl.ErrNotSync):
 			l.set(Unsupported, err.Error())
 			pause = pauses.jitter(l.o.MaxBackoff)

@@ -26,7 +26,7 @@ type plain struct {
 
 const oidPaged = "1.2.840.113556.1.4.319"
 
-// append encodes the request, with ManageDsaIT (critical), and with a page's control
+// append encodes the request, with ManageDsaIT, and with the control of a page
 // (critical) where there are pages.
 func (q *plain) append(dst []byte, id int32) []byte {
 	dst, msg := ber.Begin(dst, ber.Sequence)
@@ -45,20 +45,22 @@ func (q *plain) append(dst []byte, id int32) []byte {
 	}
 	dst = ber.End(ber.End(dst, attrs), op)
 	dst, controls := ber.Begin(dst, ber.Context(0))
-	dst = appendControl(dst, syncrepl.OIDManageDsaIT, nil)
+	dst = appendControl(dst, syncrepl.OIDManageDsaIT, false, nil)
 	if q.page > 0 {
 		value, seq := ber.Begin(nil, ber.Sequence)
 		value = ber.AppendInt(value, ber.Integer, int64(q.page))
 		value = ber.AppendBytes(value, ber.OctetString, q.cookie)
-		dst = appendControl(dst, oidPaged, ber.End(value, seq))
+		dst = appendControl(dst, oidPaged, true, ber.End(value, seq))
 	}
 	return ber.End(ber.End(dst, controls), msg)
 }
 
-func appendControl(dst []byte, oid string, value []byte) []byte {
+func appendControl(dst []byte, oid string, critical bool, value []byte) []byte {
 	dst, mark := ber.Begin(dst, ber.Sequence)
 	dst = ber.AppendString(dst, ber.OctetString, oid)
-	dst = ber.AppendBool(dst, ber.Boolean, true)
+	if critical {
+		dst = ber.AppendBool(dst, ber.Boolean, true)
+	}
 	if value != nil {
 		dst = ber.AppendBytes(dst, ber.OctetString, value)
 	}
@@ -76,7 +78,7 @@ func (c *conn) entries(ctx context.Context, o Options, q plain, put func(*syncre
 	}
 }
 
-// maxPages bounds the cookie of a page: servers send numbers, DNs or small states.
+// maxPageCookie bounds the cookie of a page: servers send numbers, DNs or small states.
 const maxPageCookie = 64 << 10
 
 // onePage runs one search; more tells that q now asks for the next page.

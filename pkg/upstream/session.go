@@ -47,7 +47,7 @@ func (l *linkImpl) consume(ctx context.Context, c *lease, mode syncrepl.Mode, co
 		return false, err
 	}
 	defer s.end()
-	if mode == syncrepl.RefreshAndPersist {
+	if mode == syncrepl.RefreshAndPersist && l.status.Load().State != Polling {
 		l.set(Refreshing, "")
 	}
 	f := &frames{ctx: ctx, search: s, patience: l.o.Patience}

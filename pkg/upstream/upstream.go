@@ -21,7 +21,6 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"shaft/pkg/syncrepl"
@@ -72,8 +71,15 @@ type Feed interface {
 }
 
 // Collect runs one refresh of the source and ends: by SyncRepl's refreshOnly
-// where the server has it, else by a paged search. For dry runs and audits. Begin's
-// cookie is not sent: it is always a full load.
+// where the server has it, else by a paged search. For dry runs and audits. No
+// cookie is sent: it is always a full load. Begin is called for each of the two, and
+// once more for a server that has no pages; the feed's Forget before each. Ending ctx
+// ends it, with ctx's cause. The source has passed Validate.
 func Collect(ctx context.Context, src Source, feed Feed, o Options) error {
-	return errors.New("not built")
+	l := newLink(src, o, feed.Report)
+	err := l.readOnce(ctx, feed, true)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
