@@ -70,10 +70,10 @@ var errUsage = errors.New("wrong usage")
 func usage(w io.Writer) {
 	fmt.Fprint(w, `shaft copies subtrees of LDAP servers under one base DN and serves the merged tree.
 
-    shaft serve --config FILE                                        run the daemon
-    shaft check --config FILE                                        validate the file
-    shaft demo [--once]                                              try it with built-in sources
-    shaft passwd                                                     hash a password for the file
+    shaft serve --config FILE                        run the daemon
+    shaft check --config FILE                        validate the file
+    shaft demo [--once]                              try it with built-in sources
+    shaft passwd                                     hash a password for the file
     shaft version
 
 Commands to a running daemon (--socket PATH or $SHAFT_SOCKET, default `+operator.DefaultSocket+`; -o json):

@@ -207,7 +207,20 @@ func TestPathValues(t *testing.T) {
 		if r, _, err := c.Check(ctx, dn); err != nil || r.ID != dn {
 			t.Errorf("check %.40q: %v", dn, err)
 		}
-		want := []string{"name " + dn, "name " + dn, "subscription " + dn, "remove " + dn + " dry", "check " + dn}
+		if r, _, err := c.Resync(ctx, dn, true); err != nil || r.DN != dn {
+			t.Errorf("resync %.40q: %v", dn, err)
+		}
+		if _, _, err := c.History(ctx, dn); err != nil {
+			t.Errorf("history %.40q: %v", dn, err)
+		}
+		if r, _, err := c.RemoveName(ctx, dn, true); err != nil || r.Names[0] != dn {
+			t.Errorf("remove name %.40q: %v", dn, err)
+		}
+		if _, _, err := c.Members(ctx, dn); err != nil {
+			t.Errorf("members %.40q: %v", dn, err)
+		}
+		want := []string{"name " + dn, "name " + dn, "subscription " + dn, "remove " + dn + " dry", "check " + dn,
+			"resync " + dn + " dry", "history " + dn, "remove name " + dn + " dry", "members " + dn}
 		if !slices.Equal(f.calls, want) {
 			t.Errorf("%.40q: asked %.200q", dn, f.calls)
 		}
@@ -348,6 +361,31 @@ func FuzzDecode(f *testing.F) {
 		}
 		if third, _ := json.Marshal(r2); string(third) != string(again) {
 			t.Errorf("%q becomes %q, then %q", text, again, third)
+		}
+	})
+}
+
+// FuzzFields: fields are texts, or refused with a place; what is taken survives
+// being printed.
+func FuzzFields(f *testing.F) {
+	f.Add([]byte(`{"port":636,"starttls":true,"attributes":["cn","mail"],"filter":null,"url":["ldap://a","ldap://b"]}`))
+	f.Add([]byte(`{"port":1e2}`))
+	f.Add([]byte(`{"a":{"b":[]}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var fields, again Fields
+		if err := decode(strings.NewReader(string(text)), &fields); err != nil {
+			var refusal *queue.Refusal
+			if !errors.As(err, &refusal) || !strings.HasPrefix(refusal.Reason, "request body") {
+				t.Errorf("%q: %v", text, err)
+			}
+			return
+		}
+		printed, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := decode(strings.NewReader(string(printed)), &again); err != nil || !maps.Equal(fields, again) {
+			t.Errorf("%q becomes %q: %v", text, printed, err)
 		}
 	})
 }
