@@ -39,6 +39,10 @@ func (s *Subscription) size() int {
 	for _, a := range src.Attributes {
 		n += len(a) + 4
 	}
+	n += len(src.Socket) + len(src.CertFile) + len(src.KeyFile)
+	for _, at := range src.Servers {
+		n += len(at.Protocol) + len(at.Host) + len(at.Socket) + 64
+	}
 	for _, a := range s.ContentAttributes {
 		n += len(a) + 4
 	}
