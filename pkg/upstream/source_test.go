@@ -145,6 +145,7 @@ func TestURLPrints(t *testing.T) {
 	}
 }
 
+// R56: what is wrong in a URL is refused with the part and the column.
 func TestParseURLRefuses(t *testing.T) {
 	for _, test := range []struct{ url, part, column, words string }{
 		{"", "protocol", "1", "does not begin"},
@@ -223,6 +224,7 @@ func TestParseURLIgnoresUnknownExtensionsAloud(t *testing.T) {
 	}
 }
 
+// R56: each field, wrong in turn, is refused by its name.
 func TestValidateRefuses(t *testing.T) {
 	password, missing := write(t, "s3cret\n"), filepath.Join(t.TempDir(), "none")
 	pipe := filepath.Join(t.TempDir(), "pipe")
