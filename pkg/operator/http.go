@@ -75,7 +75,7 @@ func (a *api) serve(r *route, w http.ResponseWriter, req *http.Request) {
 		a.refuse(w, err)
 		return
 	}
-	writeJSON(w, r.success(c), "application/json", v)
+	writeJSON(w, r.success(c), "application/json", filled(v))
 }
 
 // actor marks the request with who sends it, and why, for the record (R47).
@@ -127,7 +127,7 @@ func (a *api) status(c *call) (any, error) {
 	return s, err
 }
 
-func (a *api) subscriptions(c *call) (any, error) { return orNone(a.engine.Subscriptions(c.Context())) }
+func (a *api) subscriptions(c *call) (any, error) { return a.engine.Subscriptions(c.Context()) }
 
 func (a *api) subscription(c *call) (any, error) {
 	return a.engine.Subscription(c.Context(), c.PathValue("id"))
@@ -175,10 +175,10 @@ func (a *api) sourceState(c *call) (any, error) {
 }
 
 func (a *api) members(c *call) (any, error) {
-	return orNone(a.engine.Members(c.Context(), c.PathValue("id")))
+	return a.engine.Members(c.Context(), c.PathValue("id"))
 }
 
-func (a *api) names(c *call) (any, error) { return orNone(a.engine.Names(c.Context())) }
+func (a *api) names(c *call) (any, error) { return a.engine.Names(c.Context()) }
 
 func (a *api) name(c *call) (any, error) { return a.engine.Name(c.Context(), c.PathValue("dn")) }
 
@@ -191,7 +191,7 @@ func (a *api) resync(c *call) (any, error) {
 }
 
 func (a *api) history(c *call) (any, error) {
-	return orNone(a.engine.History(c.Context(), c.PathValue("dn")))
+	return a.engine.History(c.Context(), c.PathValue("dn"))
 }
 
 func (a *api) queue(c *call) (any, error) {
@@ -203,7 +203,7 @@ func (a *api) queue(c *call) (any, error) {
 }
 
 func (a *api) tasks(c *call) (any, error) {
-	list, err := orNone(a.engine.Tasks(c.Context()))
+	list, err := a.engine.Tasks(c.Context())
 	if c.limit > 0 && len(list) > c.limit {
 		list = list[:c.limit]
 	}
@@ -266,11 +266,3 @@ func (a *api) allFaults(c *call, doc *Document, rest engine.Document, faults eng
 }
 
 func (a *api) openAPI(*call) (any, error) { return a.document, nil }
-
-// orNone keeps an empty list from becoming null.
-func orNone[T any](list []T, err error) ([]T, error) {
-	if list == nil {
-		list = []T{}
-	}
-	return list, err
-}
