@@ -83,7 +83,7 @@ func (s *Subscription) validateContent() (warnings []string, err error) {
 	if s.Kind != KindList {
 		return nil, errors.New("content_filter and content_attributes are a list's; a tree's filter and attributes are its source's")
 	}
-	search := upstream.Source{Host: "localhost", Filter: s.ContentFilter, Attributes: s.ContentAttributes}
+	search := upstream.Source{Host: "localhost", Base: "cn=found", Filter: s.ContentFilter, Attributes: s.ContentAttributes}
 	warnings, err = search.Validate()
 	if err != nil {
 		return nil, fmt.Errorf("content of what the list finds: %w", err)
