@@ -150,6 +150,14 @@ func TestApplyPaths(t *testing.T) {
 	}
 }
 
+// Without a standard input it is empty.
+func TestApplyNothing(t *testing.T) {
+	f := story()
+	if code, _, errs := shaft(served(t, f), "apply", "-"); code != ExitRefused || !strings.Contains(errs, "standard input: it is empty") || len(f.calls) > 0 {
+		t.Errorf("exit %d %s", code, errs)
+	}
+}
+
 // A daemon's refusal of the whole document is its own words.
 func TestApplyRefused(t *testing.T) {
 	code, _, errs := applied(t, &fake{err: missing("store")}, "subscriptions: []\n")

@@ -26,7 +26,7 @@ const DefaultSocket = "/var/lib/shaft/control.sock"
 
 // Streams are what a command line reads and writes.
 type Streams struct {
-	In       io.Reader // for a file "-"
+	In       io.Reader // for a file "-"; nil is empty
 	Out, Err io.Writer
 	Terminal bool // Out is a terminal: progress may be shown there
 }
@@ -138,6 +138,9 @@ func find(args []string) (*command, []string, error) {
 func execute(ctx context.Context, cmd *command, args []string, streams Streams) error {
 	stdout := streams.Out
 	c := &cli{in: streams.In, out: stdout, terminal: streams.Terminal}
+	if c.in == nil {
+		c.in = strings.NewReader("")
+	}
 	fs := flag.NewFlagSet("shaft "+cmd.verb, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors come back, and are told once
 	socket := os.Getenv("SHAFT_SOCKET")

@@ -55,7 +55,7 @@ func (d *Document) records() (out engine.Document, warnings []string, faults eng
 			continue
 		}
 		for _, w := range repaired {
-			warnings = append(warnings, fmt.Sprintf("subscription %s: %s", r.ID, w))
+			warnings = append(warnings, fmt.Sprintf("%s: %s", r.ID, w))
 		}
 		out.Subscriptions = append(out.Subscriptions, s)
 	}

@@ -95,7 +95,7 @@ func TestAllFaults(t *testing.T) {
 // R9: what was repaired in a document is said with its subscription.
 func TestApplyWarnings(t *testing.T) {
 	_, _, text := raw(t, served(t, story()), "POST", "/api/v1/apply", `{"subscriptions":[{"id":"a","name":"cn=a","url":"ldap://h/o=x???((a=b)(c=d))"}]}`)
-	if !strings.Contains(text, "subscription a: filter ((a=b)(c=d)) lacks an operator") {
+	if !strings.Contains(text, "a: filter ((a=b)(c=d)) lacks an operator") {
 		t.Error(text)
 	}
 }
