@@ -299,6 +299,9 @@ func sameMember(m *queue.Member, found *queue.EntryFound) bool {
 // cookie that covers them with the last; nil: none came.
 func (e *Engine) listChanged(l *list, events []queue.Event, cookie []byte, server string) error {
 	events = e.ofMembers(l.id, events)
+	if err := e.movedAlong(l.id, events); err != nil {
+		return err
+	}
 	d := decisions{events: events, counted: l.id}
 	was := *l.memory()
 	if cookie != nil {
@@ -316,6 +319,44 @@ func (e *Engine) listChanged(l *list, events []queue.Event, cookie []byte, serve
 }
 
 func (l *list) memory() *listCookie { return &listCookie{l.cookie, l.server, l.search} }
+
+// movedAlong demands a full search where a found entry has another DN and others below
+// it are not spoken of: servers send an entry that moved, not what moved with it.
+func (e *Engine) movedAlong(list string, events []queue.Event) error {
+	members := e.state.Members[list]
+	told := map[string]bool{}
+	var from []dit.DN
+	for _, ev := range events {
+		switch ev := ev.(type) {
+		case queue.EntryLost:
+			told[ev.Entry] = true
+		case queue.EntryFound:
+			told[ev.Entry] = true
+			if m := members[ev.Entry]; m != nil && m.DN != ev.DN {
+				dn, err := dit.ParseDN(e.schema, m.DN)
+				if err != nil {
+					return err
+				}
+				from = append(from, dn)
+			}
+		}
+	}
+	if len(from) == 0 {
+		return nil
+	}
+	for _, m := range members {
+		dn, err := dit.ParseDN(e.schema, m.DN)
+		if err != nil {
+			return err
+		}
+		for _, above := range from {
+			if !told[m.Entry] && dn.Under(above) {
+				return fmt.Errorf("a found entry moved with %q, which is above it: %w", above, syncrepl.ErrReload)
+			}
+		}
+	}
+	return nil
+}
 
 // ofMembers leaves out what is said to be gone and is not known.
 func (e *Engine) ofMembers(list string, events []queue.Event) []queue.Event {

@@ -162,12 +162,26 @@ func (w *world) wantScene(entries map[int]string) {
 	}
 }
 
-// checkLog holds the change log after a CSN against the tree.
+// checkLog holds the change log after a CSN against the tree, and the order of what
+// was added.
 func (w *world) checkLog(from dit.CSN) {
+	w.t.Helper()
+	added := w.checkChanges(from)
+	for dn, csn := range added {
+		_, parent, _ := strings.Cut(dn, ",")
+		if above, ok := added[parent]; ok && above > csn {
+			w.t.Errorf("%s was added at %d, its parent at %d", dn, csn, above)
+		}
+	}
+}
+
+// checkChanges holds the change log after a CSN against the tree, and gives when
+// what is there was added. An entry that took glue's place came after those below it.
+func (w *world) checkChanges(from dit.CSN) (added map[string]dit.CSN) {
 	w.t.Helper()
 	v := w.e.Version()
 	last := map[dit.UUID]store.Change{}
-	added := map[string]dit.CSN{}
+	added = map[string]dit.CSN{}
 	csn := from
 	for _, c := range w.changes(from) {
 		if c.CSN <= csn {
@@ -199,12 +213,7 @@ func (w *world) checkLog(from dit.CSN) {
 			w.t.Errorf("%s is not there, its last change is of kind %d", id, c.Kind)
 		}
 	}
-	for dn, csn := range added {
-		_, parent, _ := strings.Cut(dn, ",")
-		if above, ok := added[parent]; ok && above > csn {
-			w.t.Errorf("%s was added at %d, its parent at %d", dn, csn, above)
-		}
-	}
+	return added
 }
 
 // R40, R44, invariants 10 and 13: the change log leads from any state there ever
