@@ -26,10 +26,11 @@ type claim struct {
 	taken   origin   // of what is stored
 	inner   []string // names inside this one that hide content of it
 	hidden  map[dit.UUID]hiddenEntry
-	nesting int     // counts how often rows were hidden, or came back
-	refused error   // why the next session is not to begin at once
-	damaged bool    // stored content is not sound: the next refresh is committed whatever it brings
-	changed dit.CSN // newest change of its content
+	held    map[dit.UUID]bool // entries that were served and wait in the store with the claim
+	nesting int               // counts how often rows were hidden, or came back
+	refused error             // why the next session is not to begin at once
+	damaged bool              // stored content is not sound: the next refresh is committed whatever it brings
+	changed dit.CSN           // newest change of its content
 	entries int
 	feed    *feed
 }

@@ -30,6 +30,8 @@ type edit struct {
 	bumped  map[dit.UUID]dit.CSN // staged entries that moved, when last
 	ahead   bool                 // own entries are written before it
 	hides   []func()             // done when published
+	aside   map[dit.UUID]bool    // UUIDs of what this edit hides
+	asides  []*claim             // with entries that were served and come back; nil: not looked up
 	undo    []func()             // done in reverse order when the edit is abandoned
 	err     error                // what makes the edit impossible
 }
@@ -85,6 +87,10 @@ func (ed *edit) settleDeleted(ch tree.Change) {
 			if dn, err := dit.ParseDN(ed.e.schema, ch.OldDN); err == nil {
 				h.norm = dn.Norm()
 			}
+			if ed.aside == nil {
+				ed.aside = map[dit.UUID]bool{}
+			}
+			ed.aside[row.UUID] = true
 			ed.hides = append(ed.hides, func() {
 				owner.nesting++
 				owner.hide(id, h)
@@ -214,34 +220,6 @@ func relativeText(dn []byte, name dit.DN) []byte {
 		return nil
 	}
 	return bytes.Clone(dn[:n])
-}
-
-// publishAs gives the UUID to serve an upstream entry under, and its row if it
-// is served already. An entry whose own UUID another one bears gets its replacement,
-// for good (R41).
-func (ed *edit) publishAs(cl *claim, id dit.UUID) (dit.UUID, tree.ID) {
-	served := ed.e.pub.of(cl.number, id)
-	before := served
-	at := ed.b.ByUUID(served)
-	if at == 0 {
-		return served, 0
-	}
-	if ed.b.Row(at).Claim == cl.number && ed.e.pub.upstream(cl.number, served) == id {
-		return served, at
-	}
-	served = ed.e.unborne(ed.b, replacement(cl.id, id))
-	ed.e.pub.set(cl.number, id, served)
-	ed.undo = append(ed.undo, func() { ed.e.pub.restore(cl.number, id, before) })
-	ed.batch.Published = append(ed.batch.Published, store.PublishedAs{Claim: cl.number, Upstream: id, Published: served})
-	return served, 0
-}
-
-// unborne gives u, or one made of it that no entry bears.
-func (e *Engine) unborne(b *tree.Builder, u dit.UUID) dit.UUID {
-	for b.ByUUID(u) != 0 {
-		u = dit.NewUUIDv5(replacementSpace, u[:])
-	}
-	return u
 }
 
 // finishBatch puts the batch together: changes in the order of their CSNs.

@@ -321,37 +321,54 @@ func (e *Engine) listChanged(l *list, events []queue.Event, cookie []byte, serve
 func (l *list) memory() *listCookie { return &listCookie{l.cookie, l.server, l.search} }
 
 // movedAlong demands a full search where a found entry has another DN and others below
-// it are not spoken of: servers send an entry that moved, not what moved with it.
+// it are not spoken of: servers send an entry that moved, not what moved with it. In
+// the persist stage they are to be spoken of later; a refresh has no order.
 func (e *Engine) movedAlong(list string, events []queue.Event) error {
-	members := e.state.Members[list]
-	told := map[string]bool{}
-	var from []dit.DN
-	for _, ev := range events {
+	last := -1
+	if n := len(events) - 1; n >= 0 {
+		if _, refreshed := events[n].(queue.ListRefreshed); refreshed {
+			last = n
+		}
+	}
+	told := map[string]int{} // the event that spoke of an entry last
+	dns := map[string]string{}
+	for entry, m := range e.state.Members[list] {
+		dns[entry] = m.DN
+	}
+	type move struct {
+		from dit.DN
+		when int
+	}
+	var moves []move
+	for i, ev := range events {
+		when := max(i, last)
 		switch ev := ev.(type) {
 		case queue.EntryLost:
-			told[ev.Entry] = true
+			told[ev.Entry] = when
+			delete(dns, ev.Entry)
 		case queue.EntryFound:
-			told[ev.Entry] = true
-			if m := members[ev.Entry]; m != nil && m.DN != ev.DN {
-				dn, err := dit.ParseDN(e.schema, m.DN)
+			if old, known := dns[ev.Entry]; known && old != ev.DN {
+				dn, err := dit.ParseDN(e.schema, old)
 				if err != nil {
 					return err
 				}
-				from = append(from, dn)
+				moves = append(moves, move{dn, when})
 			}
+			told[ev.Entry], dns[ev.Entry] = when, ev.DN
 		}
 	}
-	if len(from) == 0 {
+	if len(moves) == 0 {
 		return nil
 	}
-	for _, m := range members {
-		dn, err := dit.ParseDN(e.schema, m.DN)
+	for entry, text := range dns {
+		dn, err := dit.ParseDN(e.schema, text)
 		if err != nil {
 			return err
 		}
-		for _, above := range from {
-			if !told[m.Entry] && dn.Under(above) {
-				return fmt.Errorf("a found entry moved with %q, which is above it: %w", above, syncrepl.ErrReload)
+		when, spoken := told[entry]
+		for _, m := range moves {
+			if (!spoken || when < m.when) && dn.Under(m.from) {
+				return fmt.Errorf("a found entry moved with %q, which is above it: %w", m.from, syncrepl.ErrReload)
 			}
 		}
 	}

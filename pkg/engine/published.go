@@ -6,6 +6,7 @@ import (
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
 	"shaft/pkg/store"
+	"shaft/pkg/tree"
 )
 
 // published maps (claim, upstream UUID) to the UUID under which the entry is
@@ -86,6 +87,60 @@ func (p *published) drop(claim uint32) {
 			delete(p.back, u)
 		}
 	}
+}
+
+// publishAs gives the UUID to serve an upstream entry under, and its row if it
+// is served already. An entry whose own UUID another one bears gets its replacement,
+// for good (R41).
+func (ed *edit) publishAs(cl *claim, id dit.UUID) (dit.UUID, tree.ID) {
+	served := ed.e.pub.of(cl.number, id)
+	before := served
+	at := ed.b.ByUUID(served)
+	if at == 0 && !ed.isAside(cl, served) {
+		return served, 0
+	}
+	if at != 0 && ed.b.Row(at).Claim == cl.number && ed.e.pub.upstream(cl.number, served) == id {
+		return served, at
+	}
+	served = replacement(cl.id, id)
+	for ed.b.ByUUID(served) != 0 || ed.isAside(cl, served) {
+		served = dit.NewUUIDv5(replacementSpace, served[:])
+	}
+	ed.e.pub.set(cl.number, id, served)
+	ed.undo = append(ed.undo, func() { ed.e.pub.restore(cl.number, id, before) })
+	ed.batch.Published = append(ed.batch.Published, store.PublishedAs{Claim: cl.number, Upstream: id, Published: served})
+	return served, 0
+}
+
+// isAside tells whether another claim's entry was served under a UUID and will be
+// again: another name hides it now, or its claim waits.
+func (ed *edit) isAside(cl *claim, served dit.UUID) bool {
+	if ed.aside[served] {
+		return true
+	}
+	if ed.asides == nil {
+		ed.asides = []*claim{}
+		for _, other := range ed.e.claims {
+			if len(other.hidden)+len(other.held) > 0 {
+				ed.asides = append(ed.asides, other)
+			}
+		}
+	}
+	for _, other := range ed.asides {
+		id := ed.e.pub.upstream(other.number, served)
+		if _, hidden := other.hidden[id]; other != cl && (hidden || other.held[id]) && ed.e.pub.of(other.number, id) == served {
+			return true
+		}
+	}
+	return false
+}
+
+// unborne gives u, or one made of it that no entry bears.
+func (e *Engine) unborne(b *tree.Builder, u dit.UUID) dit.UUID {
+	for b.ByUUID(u) != 0 {
+		u = dit.NewUUIDv5(replacementSpace, u[:])
+	}
+	return u
 }
 
 // replacementSpace is the namespace of UUIDs made for entries whose own is taken.

@@ -86,6 +86,13 @@ func (e *Engine) loadShown() error {
 		}
 		e.placed[cl.name.Norm()] = cl
 	}
+	for _, cl := range e.claims {
+		if cl.gen > 0 && !e.isShown(cl) {
+			if err := e.hold(cl); err != nil {
+				return err
+			}
+		}
+	}
 	return e.writeRecords(stale)
 }
 
@@ -138,15 +145,15 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 	unhide := shown && e.hides(from.Norm())
 	ed.takeOutClaim(cl)
 	ed.claim = cl
-	hidden, inner, damaged := cl.hidden, cl.inner, cl.damaged
+	hidden, inner, damaged, held := cl.hidden, cl.inner, cl.damaged, cl.held
 	if shown {
 		delete(e.placed, from.Norm())
 	}
-	cl.name, cl.hidden = to, nil
+	cl.name, cl.hidden, cl.held = to, nil, nil
 	defer func() {
 		if err != nil {
 			ed.abandon()
-			cl.name, cl.hidden, cl.inner = from, hidden, inner
+			cl.name, cl.hidden, cl.inner, cl.held = from, hidden, inner, held
 			if shown {
 				e.placed[from.Norm()] = cl
 			}
@@ -170,6 +177,8 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 	}
 	if wanted {
 		e.placed[to.Norm()] = cl
+	} else if err := e.hold(cl); err != nil {
+		return err
 	}
 	cl.nesting++
 	e.renestAt(from.Norm())
@@ -178,6 +187,15 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 		e.bringBack(from.Norm())
 	}
 	return nil
+}
+
+// hold notes the entries of a claim that waits, whose UUIDs stay theirs.
+func (e *Engine) hold(cl *claim) error {
+	cl.held = map[dit.UUID]bool{}
+	return e.store.Entries(cl.number, func(it store.Item) error {
+		cl.held[it.UUID] = true
+		return nil
+	})
 }
 
 // takeOutClaim takes a claim's content out of the tree; it stays in the store.
