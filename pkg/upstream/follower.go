@@ -129,11 +129,9 @@ func (f *follower) fetch(top string) error {
 		return f.Sink.Put(syncrepl.Entry{UUID: id, DN: m.DN, Attrs: m.Attrs})
 	})
 	var end *syncrepl.ResultError
-	switch {
-	case !errors.As(err, &end):
+	if !errors.As(err, &end) {
 		return err
-	case end.Code == ldap.LDAPResultNoSuchObject:
-		return nil // gone again: a message says so
 	}
+	// With 32 it has moved on, or something above it has, of which no message names it.
 	return fmt.Errorf("fetch what was moved to %.100q: %w: %w", top, end, syncrepl.ErrReload)
 }
