@@ -1,7 +1,8 @@
-// Package demo plays the story of the package listers on this machine: three
+// Package demo plays the story of the package listers on this machine: four
 // upstreams in this process, a daemon that follows them, and the command line
-// that tells it to. All ports are free ones on loopback, all files lie in a
-// directory that goes when the demo ends.
+// that tells it to, up to the first clash of two sources over one name. All ports
+// are free ones on loopback, all files lie in a directory that goes when the demo
+// ends.
 //
 //	err := demo.Run(ctx, demo.Options{Program: "shaft", Out: os.Stdout, Err: os.Stderr})
 //
@@ -15,8 +16,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,9 +29,6 @@ import (
 	"shaft/pkg/ldif"
 	"shaft/pkg/operator"
 )
-
-// baseDN is where the story's tree hangs.
-const baseDN = "ou=Package Listers"
 
 const (
 	// patience bounds the wait for the sources, which takes some milliseconds.
@@ -48,45 +48,14 @@ type Options struct {
 	Out, Err io.Writer
 }
 
-// source is one upstream of the story and where it goes.
-type source struct {
-	id, suffix, ldif string
-	base             string // what is taken of it
-	name             string // local, relative to baseDN
-	fields           bool   // added by separate fields, not by URL
-	server           *ldaptest.Server
-}
-
-func story() []*source {
-	return []*source{
-		{id: "redhat", suffix: ldaptest.RedHatSuffix, ldif: ldaptest.RedHatLDIF, base: ldaptest.RedHatSuffix, name: "cn=RedHat RHEL"},
-		{id: "suse", suffix: ldaptest.SuSeSuffix, ldif: ldaptest.SuSeLDIF, base: ldaptest.SuSeSuffix, name: "cn=SuSe"},
-		{id: "debian-wheezy", suffix: ldaptest.DebianSuffix, ldif: ldaptest.DebianLDIF, base: "cn=Wheezy," + ldaptest.DebianSuffix,
-			name: "cn=Debian Wheezy", fields: true},
-	}
-}
-
-// local is where the source's base goes.
-func (s *source) local() string { return s.name + "," + baseDN }
-
-// add is the command that subscribes to the source.
-func (s *source) add() []string {
-	args := []string{"subscription", "add", s.id}
-	if host, port, ok := strings.Cut(s.server.Addr(), ":"); s.fields && ok {
-		args = append(args, "--protocol", "ldap", "--host", host, "--port", port, "--base", s.base)
-	} else {
-		args = append(args, "--url", s.server.URL()+"/"+s.base)
-	}
-	return append(args, "--name", s.name)
-}
-
 // stage is one run.
 type stage struct {
 	o       Options
 	say     io.Writer
-	sources []*source
+	sources map[string]*source
 	daemon  *daemon.Daemon
 	socket  string
+	names   []engine.Name // as they were after the latest step
 }
 
 // Run plays the story. Nothing of it is left when it returns.
@@ -96,7 +65,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &stage{o: o, say: o.Out, sources: story(), socket: filepath.Join(dir, "control.sock")}
+	s := &stage{o: o, say: o.Out, sources: sources(), socket: filepath.Join(dir, "control.sock")}
 	if o.Once {
 		s.say = o.Err
 	}
@@ -104,11 +73,14 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := s.start(dir); err != nil {
 		return err
 	}
-	if err := s.subscribe(ctx); err != nil {
-		return err
+	story := s.story()
+	for i, st := range story {
+		if err := s.play(ctx, i+1, st); err != nil {
+			return fmt.Errorf("%s: %w", strings.ToLower(st.title), err)
+		}
 	}
 	if o.Once {
-		return s.print(ctx)
+		return s.print(ctx, story[len(story)-1].names)
 	}
 	s.invite()
 	select {
@@ -133,13 +105,14 @@ func (s *stage) close() {
 // start brings up the upstreams and the daemon, from a file as an operator
 // would write it.
 func (s *stage) start(dir string) error {
-	for _, src := range s.sources {
+	for _, id := range slices.Sorted(maps.Keys(s.sources)) {
+		src := s.sources[id]
 		server, err := ldaptest.Start(ldaptest.Options{Suffix: src.suffix, LDIF: src.ldif})
 		if err != nil {
-			return fmt.Errorf("upstream %s: %w", src.id, err)
+			return fmt.Errorf("upstream %s: %w", id, err)
 		}
 		src.server = server
-		fmt.Fprintf(s.say, "an upstream serves %d entries at %s/%s\n", server.Len(), server.URL(), src.suffix)
+		fmt.Fprintf(s.say, "%s serves %d entries at %s/%s\n", id, server.Len(), server.URL(), src.suffix)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "story.schema"), []byte(ldaptest.StorySchema), 0o600); err != nil {
 		return err
@@ -156,48 +129,66 @@ func (s *stage) start(dir string) error {
 		return err
 	}
 	s.daemon = d
-	fmt.Fprintf(s.say, "shaft serves %s at %s\n", baseDN, s.url())
+	fmt.Fprintf(s.say, "Shaft serves %s at %s\n", baseDN, s.url())
 	return nil
 }
 
 func (s *stage) url() string { return s.daemon.Addresses()[0] }
 
-// subscribe adds the sources and waits until all of them are followed.
-func (s *stage) subscribe(ctx context.Context) error {
-	for _, src := range s.sources {
-		if err := s.run(ctx, src.add()...); err != nil {
+// play runs a step's commands, waits until what is to be served is, and says
+// how to look at it.
+func (s *stage) play(ctx context.Context, number int, st step) error {
+	fmt.Fprintf(s.say, "\n== %d. %s\n\n%s\n", number, st.title, st.words)
+	for _, args := range st.commands {
+		if err := s.run(ctx, args[1:]...); err != nil {
 			return err
 		}
 	}
-	if err := s.settle(ctx); err != nil {
+	if err := s.settle(ctx, st.names); err != nil {
 		return err
 	}
-	return s.run(ctx, "name", "list")
+	fmt.Fprintf(s.say, "\nServed now: %s", baseDN)
+	for _, n := range s.names {
+		fmt.Fprintf(s.say, "\n            %s", n.DN)
+		if len(n.Alarms) > 0 {
+			fmt.Fprintf(s.say, "  (%s)", strings.Join(n.Alarms, ", "))
+		}
+	}
+	fmt.Fprint(s.say, "\nLook at it:\n")
+	for _, args := range st.look {
+		fmt.Fprintf(s.say, "    %s\n", s.line(args))
+	}
+	return nil
 }
 
 // run shows a command of the command line and runs it.
 func (s *stage) run(ctx context.Context, args ...string) error {
-	fmt.Fprintf(s.say, "\n$ %s\n", s.command(args...))
-	if code := operator.Main(ctx, append(args, "--socket", s.socket), operator.Streams{Out: s.say, Err: s.o.Err}); code != operator.ExitDone {
+	fmt.Fprintf(s.say, "\n$ %s\n", s.line(append([]string{"shaft"}, args...)))
+	streams := operator.Streams{In: strings.NewReader(""), Out: s.say, Err: s.o.Err}
+	if code := operator.Main(ctx, append(args, "--socket", s.socket), streams); code != operator.ExitDone {
 		return fmt.Errorf("shaft %s: exit %d", strings.Join(args, " "), code)
 	}
 	return nil
 }
 
-// command is a command as a shell takes it.
-func (s *stage) command(args ...string) string {
-	line := s.o.Program
-	for _, a := range append(args, "--socket", s.socket) {
-		if strings.ContainsAny(a, " ()*?&'\"") {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-		line += " " + a
+// line is a command as a shell takes it; shaft stands for the program and its
+// socket.
+func (s *stage) line(args []string) string {
+	if args[0] == "shaft" {
+		args = append(append([]string{s.o.Program}, args[1:]...), "--socket", s.socket)
 	}
-	return line
+	quoted := make([]string, len(args))
+	for i, a := range args {
+		quoted[i] = a
+		if a == "" || strings.ContainsAny(a, " ()*?&'\"") {
+			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }
 
-// settle waits until every name is live.
-func (s *stage) settle(ctx context.Context) error {
+// settle waits until the names are those wanted, and all of them live.
+func (s *stage) settle(ctx context.Context, want []subtree) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	client := operator.NewClient(s.socket)
@@ -205,7 +196,7 @@ func (s *stage) settle(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		names, _, err := client.Names(ctx)
-		if err == nil && allLive(names, len(s.sources)) {
+		if s.names = names; err == nil && allLive(names, want) {
 			return nil
 		}
 		select {
@@ -216,13 +207,14 @@ func (s *stage) settle(ctx context.Context) error {
 	}
 }
 
-func allLive(names []engine.Name, want int) bool {
+func allLive(names []engine.Name, want []subtree) bool {
 	for _, n := range names {
-		if n.Head.State != "live" || !n.LastKnownGood {
+		known := slices.ContainsFunc(want, func(w subtree) bool { return w.local() == n.DN })
+		if !known || n.Head.State != "live" || !n.LastKnownGood {
 			return false
 		}
 	}
-	return len(names) == want
+	return len(names) == len(want)
 }
 
 func states(names []engine.Name) string {
@@ -234,7 +226,7 @@ func states(names []engine.Name) string {
 }
 
 // print is what Once asks for.
-func (s *stage) print(ctx context.Context) error {
+func (s *stage) print(ctx context.Context, names []subtree) error {
 	tree, err := search(ctx, s.url(), baseDN)
 	if err != nil {
 		return fmt.Errorf("search %s: %w", s.url(), err)
@@ -245,24 +237,27 @@ func (s *stage) print(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.check(tree); err != nil {
+	if err := check(tree, s.sources, names); err != nil {
 		return fmt.Errorf("the merged tree is not what the upstreams hold: %w", err)
+	}
+	if err := checkQueue(s.names); err != nil {
+		return fmt.Errorf("the clash is not as it should be: %w", err)
 	}
 	fmt.Fprintf(s.say, "the merged tree of %d entries is what the upstreams hold\n", len(tree))
 	return nil
 }
 
-// invite says what to try.
+// invite says what else to try.
 func (s *stage) invite() {
-	fmt.Fprintf(s.say, `
-Try, in another terminal:
-
-    ldapsearch -x -LLL -H %[1]s -b '%[2]s' dn
-    ldapsearch -x -LLL -H %[1]s -b 'cn=Debian Wheezy,%[2]s' '(pkgName=slapd)' '*' '+'
-    %[3]s
-    %[4]s
-    %[5]s
-
-Ctrl-C ends the demo and removes its files.
-`, s.url(), baseDN, s.command("status"), s.command("name", "list"), s.command("subscription", "remove", "suse"))
+	fmt.Fprint(s.say, "\nAll of it still runs. Try, in another terminal, what stands above, or:\n\n")
+	for _, args := range [][]string{
+		{"ldapsearch", "-x", "-LLL", "-H", s.url(), "-b", baseDN, "(pkgName=slapd)", "pkgVersion"},
+		{"shaft", "status"},
+		{"shaft", "name", "list"},
+		{"shaft", "subscription", "check", "dpkg"},
+		{"shaft", "subscription", "remove", "suse"},
+	} {
+		fmt.Fprintf(s.say, "    %s\n", s.line(args))
+	}
+	fmt.Fprint(s.say, "\nCtrl-C ends the demo and removes its files.\n")
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"shaft/pkg/engine"
 	"shaft/pkg/ldif"
 )
 
@@ -27,42 +29,50 @@ func playOnce(t *testing.T) (tree, said string) {
 	return out.String(), errs.String()
 }
 
-// R5, R6, R24: the story's sources come out under the base DN, and what is
-// printed is LDIF of nothing else.
+// R5, R6, R18, R19, R22, R24, R26: the story's sources come out under the base DN,
+// and what is printed is LDIF of nothing else; each step says what was done.
 func TestOnce(t *testing.T) {
 	tree, said := playOnce(t)
 	records, err := ldif.Parse([]byte(tree), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(records) != 14 || records[0].DN != baseDN {
+	if len(records) != 18 || records[0].DN != baseDN {
 		t.Errorf("%d entries:\n%s", len(records), tree)
 	}
-	for _, want := range []string{
-		"$ shaft subscription add redhat --url ldap://127.0.0.1:",
+	at := 0
+	for _, want := range []string{ // in this order
+		"== 1. Start empty", "ldapsearch -x -LLL -H ldap://127.0.0.1:",
+		"== 2. Three sources", "$ shaft subscription add redhat --url ldap://127.0.0.1:",
 		"--base cn=Wheezy,dc=debian,dc=org --name 'cn=Debian Wheezy'",
 		"debian-wheezy added: it publishes cn=Debian Wheezy,ou=Package Listers\n",
-		"$ shaft name list --socket ",
-		"the merged tree of 14 entries is what the upstreams hold\n",
+		"== 3. Make room", "$ shaft name remove 'cn=RedHat RHEL'",
+		"== 4. A list", "--dry-run", "cn=RedHat Fedora,ou=Package Listers", "Served now: ", "cn=RedHat RHEL,ou=Package Listers",
+		"== 5. A second list, and a clash", "--filter '((objectClass=LinuxDistribution)(cn=*))'", "taken as (&(objectClass=LinuxDistribution)(cn=*))",
+		"$ shaft queue show 'cn=Debian Wheezy'", "dpkg/", "cn=Debian Wheezy,ou=Package Listers  (clash)",
+		"the merged tree of 18 entries is what the upstreams hold\n",
 	} {
-		if !strings.Contains(said, want) {
-			t.Errorf("%q is not in\n%s", want, said)
+		i := strings.Index(said[at:], want)
+		if i < 0 {
+			t.Fatalf("%q is not in what follows\n%s\nin\n%s", want, said[:at], said[at:])
 		}
+		at += i
 	}
 }
 
 // A tree that is not as it should be is told apart, with the reason.
 func TestCheckFindsFaults(t *testing.T) {
 	text, _ := playOnce(t)
-	s := &stage{sources: story()}
+	names := []subtree{suse, wheezy, rhel, fedora, squeeze, kylin}
 	tests := []struct{ name, old, new, words string }{
 		{"as it is", "", "", ""},
 		{"missing", "dn: cn=SuSe,ou=Package Listers", "dn: cn=SuSE,ou=Package Listers", `no entry "cn=SuSe,ou=Package Listers"`},
 		{"too many", "dn: cn=SuSe,ou=Package Listers", "dn: cn=More,ou=Package Listers\ncn: More\n\ndn: cn=SuSe,ou=Package Listers",
 			`an entry "cn=More,ou=Package Listers" too many`},
 		{"a value", "pkgVersion: 5.4.3~dfsg-2.8", "pkgVersion: 5.4", `"pkgName=snmpd,cn=Debian Wheezy,ou=Package Listers" lacks pkgVersion: 5.4.3~dfsg-2.8`},
-		{"a DN value not moved", "seeAlso: pkgName=ldap-utils,cn=Debian Wheezy,ou=Package Listers",
-			"seeAlso: pkgName=ldap-utils,cn=Wheezy,dc=debian,dc=org", "lacks seeAlso: pkgName=ldap-utils,cn=Debian Wheezy,ou=Package Listers"},
+		{"another's value", "pkgVersion: 2.4.31-2+deb7u3", "pkgVersion: 2.4.31-2", `cn=Debian Wheezy,ou=Package Listers" lacks pkgVersion: 2.4.31-2+deb7u3`},
+		{"a DN value not moved", "seeAlso: pkgName=slapd,cn=Debian Squeeze,ou=Package Listers",
+			"seeAlso: pkgName=slapd,cn=Squeeze,cn=Debian,dc=all,dc=dpkg,dc=org", "lacks seeAlso: pkgName=slapd,cn=Debian Squeeze,ou=Package Listers"},
 	}
 	for _, test := range tests {
 		changed := strings.Replace(text, test.old, test.new, 1)
@@ -71,7 +81,7 @@ func TestCheckFindsFaults(t *testing.T) {
 			t.Fatalf("%s: %v", test.name, err)
 		}
 		got := ""
-		if err := s.check(records); err != nil {
+		if err := check(records, sources(), names); err != nil {
 			got = err.Error()
 		}
 		if (got == "") != (test.words == "") || !strings.Contains(got, test.words) {
@@ -80,8 +90,38 @@ func TestCheckFindsFaults(t *testing.T) {
 	}
 }
 
+// A queue that is not the story's is told apart too.
+func TestCheckQueue(t *testing.T) {
+	byHand, found := engine.Link{Claim: "debian-wheezy", Subscription: "debian-wheezy"}, engine.Link{Claim: "dpkg/1", Subscription: "dpkg"}
+	right := engine.Name{DN: wheezy.local(), Head: byHand, Queue: []engine.Link{found}, Alarms: []string{"clash"}}
+	other := engine.Name{DN: suse.local(), Head: engine.Link{Subscription: "suse"}}
+	for _, c := range []struct {
+		name  string
+		spoil func(contested, other *engine.Name)
+		words string
+	}{
+		{"as it is", func(_, _ *engine.Name) {}, ""},
+		{"no alarm", func(n, _ *engine.Name) { n.Alarms = nil }, "with a queue of 1 and the alarms []"},
+		{"nobody waits", func(n, _ *engine.Name) { n.Queue = nil }, "with a queue of 0"},
+		{"the other way round", func(n, _ *engine.Name) { n.Head, n.Queue[0] = n.Queue[0], n.Head }, "cn=Debian Wheezy,ou=Package Listers is dpkg's"},
+		{"another clash", func(_, n *engine.Name) { n.Alarms = []string{"clash"} }, `cn=SuSe,ou=Package Listers has a queue of 0 and the alarms ["clash"]`},
+		{"another queue", func(_, n *engine.Name) { n.Queue = []engine.Link{found} }, "cn=SuSe,ou=Package Listers has a queue of 1"},
+	} {
+		a, b := right, other
+		a.Queue = slices.Clone(right.Queue)
+		c.spoil(&a, &b)
+		got := ""
+		if err := checkQueue([]engine.Name{a, b}); err != nil {
+			got = err.Error()
+		}
+		if (got == "") != (c.words == "") || !strings.Contains(got, c.words) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.words)
+		}
+	}
+}
+
 func TestMove(t *testing.T) {
-	s := &source{base: "o=A,c=DE", name: "cn=B"}
+	n := subtree{base: "o=A,c=DE", name: "cn=B"}
 	for dn, want := range map[string]string{
 		"o=A,c=DE":      "cn=B,ou=Package Listers",
 		"cn=x,o=A,c=DE": "cn=x,cn=B,ou=Package Listers",
@@ -89,17 +129,21 @@ func TestMove(t *testing.T) {
 		"c=DE":          "c=DE",
 		"some text":     "some text",
 	} {
-		if got := s.move(dn); got != want {
+		if got := n.move(dn); got != want {
 			t.Errorf("%q goes to %q, want %q", dn, got, want)
 		}
 	}
 }
 
 func TestCommandIsQuoted(t *testing.T) {
-	s := &stage{o: Options{Program: "shaft"}, socket: "/tmp/it's here/sock"}
-	want := `shaft name show 'cn=RedHat RHEL' --socket '/tmp/it'\''s here/sock'`
-	if got := s.command("name", "show", "cn=RedHat RHEL"); got != want {
-		t.Errorf("%s, want %s", got, want)
+	s := &stage{o: Options{Program: "bin/shaft"}, socket: "/tmp/it's here/sock"}
+	for want, args := range map[string][]string{
+		`bin/shaft name show 'cn=RedHat RHEL' --socket '/tmp/it'\''s here/sock'`: {"shaft", "name", "show", "cn=RedHat RHEL"},
+		`ldapsearch -b '' '(a=*)' dn`:                                            {"ldapsearch", "-b", "", "(a=*)", "dn"},
+	} {
+		if got := s.line(args); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }
 
