@@ -176,6 +176,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"listen:\n  - http://x\n  - 'ldap://h:port'", []string{`2:5 unknown scheme "http"`, `3:5 port "port"`}},
 		{"listen: [ 'ldaps://127.0.0.1' ]", []string{`1:11 ldaps is not served by this version`}},
 		{"listen: [ ldapi://run/ldapi ]", []string{`1:11 %2F`}},
+		{"listen: [ 'ldapi://%2F" + strings.Repeat("x", 107) + "' ]", []string{`1:11 has 108 bytes`}},
 		{"listen: [ 389 ]", []string{`1:11 a text`}},
 		{"listen: [ [ a ] ]", []string{`1:11 a text`}},
 		{"listen: [ ldap://h, ldap://h ]", []string{`1:21 twice`}},

@@ -19,6 +19,10 @@ const DefaultPort = "389"
 // see is decided by bind and access rules, not by the socket's permissions.
 const socketMode = 0o666
 
+// maxSocketPath is how many bytes Linux takes for a unix socket's path: its
+// sockaddr_un has 108 with a NUL.
+const maxSocketPath = 107
+
 // Listen opens what an LDAP URL names: ldap://host:port (an empty host is
 // every address, the default port 389) or ldapi://%2Fpath%2Fto%2Fsocket, where
 // a socket that a dead process left behind is replaced.
@@ -67,6 +71,9 @@ func parseListen(rawURL string) (network, address string, err error) {
 		}
 		if !strings.HasPrefix(path, "/") {
 			return "", "", fmt.Errorf("listen on %q: the socket's path must be absolute, with each / written as %%2F", rawURL)
+		}
+		if len(path) > maxSocketPath {
+			return "", "", fmt.Errorf("listen on %q: the socket's path has %d bytes; the system takes %d at most", rawURL, len(path), maxSocketPath)
 		}
 		return "unix", path, nil
 	case "ldaps":

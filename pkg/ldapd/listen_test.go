@@ -65,16 +65,17 @@ func TestListenURLs(t *testing.T) {
 		l.Close()
 	}
 	for bad, want := range map[string]string{
-		"127.0.0.1:389":                 "not a URL",
-		"http://127.0.0.1:80":           "unknown scheme",
-		"ldaps://127.0.0.1:0":           "ldaps is not served",
-		"ldap://127.0.0.1:0/dc=x":       "nothing may follow",
-		"ldap://127.0.0.1:notport":      "127.0.0.1:notport",
-		"ldap://256.0.0.1:0":            "256.0.0.1",
-		"ldapi://relative":              "must be absolute",
-		"ldapi://":                      "must be absolute",
-		"ldapi://%zz":                   "invalid URL escape",
-		"ldapi://%2Fnowhere%2Fat%2Fall": "no such file",
+		"127.0.0.1:389":                       "not a URL",
+		"http://127.0.0.1:80":                 "unknown scheme",
+		"ldaps://127.0.0.1:0":                 "ldaps is not served",
+		"ldap://127.0.0.1:0/dc=x":             "nothing may follow",
+		"ldap://127.0.0.1:notport":            "127.0.0.1:notport",
+		"ldap://256.0.0.1:0":                  "256.0.0.1",
+		"ldapi://relative":                    "must be absolute",
+		"ldapi://":                            "must be absolute",
+		"ldapi://%zz":                         "invalid URL escape",
+		ldapi("/" + strings.Repeat("x", 107)): "has 108 bytes; the system takes 107 at most",
+		"ldapi://%2Fnowhere%2Fat%2Fall":       "no such file",
 	} {
 		l, err := Listen(bad)
 		if err == nil {
