@@ -29,8 +29,8 @@ func TestR17TwoShafts(t *testing.T) {
 	first.run("subscription", "add", "suse", "--url", up.URL()+"/"+ldaptest.SuSeSuffix, "--name", "cn=SuSe")
 	eventually(t, 20*time.Second, "the first serves its source", func() bool { return len(first.dns("o=First")) == 4 })
 
-	follow := func(s, from *shaft, base string) (stdout, stderr string, code int) {
-		return s.try("subscription", "add", "shaft", "--poll", "1s", "--url", "ldap://"+from.address+"/"+base, "--name", "cn=Copy")
+	follow := func(s, from *shaft, id, base string) (stdout, stderr string, code int) {
+		return s.try("subscription", "add", id, "--poll", "1s", "--url", "ldap://"+from.address+"/"+base, "--name", "cn="+id)
 	}
 	for _, link := range []struct {
 		s, from  *shaft
@@ -42,7 +42,7 @@ func TestR17TwoShafts(t *testing.T) {
 		{second, first, "o=First", "o=Second", 5, []*shaft{first}},
 		{third, second, "o=Second", "o=Third", 6, []*shaft{first, second}},
 	} {
-		if out, errs, code := follow(link.s, link.from, link.base); code != 0 {
+		if out, errs, code := follow(link.s, link.from, "copy", link.base); code != 0 {
 			t.Fatalf("%s follows %s: exit %d\n%s%s", link.own, link.base, code, out, errs)
 		}
 		eventually(t, 20*time.Second, link.own+" has a copy of "+link.base, func() bool { return len(link.s.dns(link.own)) == link.entries })
@@ -61,7 +61,7 @@ func TestR17TwoShafts(t *testing.T) {
 		s, from *shaft
 		base    string
 	}{{first, first, "o=First"}, {first, second, "o=Second"}, {first, third, "o=Third"}, {second, third, "o=Third"}} {
-		out, errs, code := follow(loop.s, loop.from, loop.base)
+		out, errs, code := follow(loop.s, loop.from, "back", loop.base)
 		if code != 1 || !strings.Contains(errs, "loop") {
 			t.Errorf("following %s: exit %d\n%s%s", loop.base, code, out, errs)
 		}
@@ -69,6 +69,18 @@ func TestR17TwoShafts(t *testing.T) {
 	if got := first.dns("o=First"); len(got) != 4 {
 		t.Errorf("after loops that were refused %q is served", got)
 	}
+
+	// What could not be seen when it was entered is refused when it is seen.
+	second.kill()
+	if out, errs, code := follow(first, second, "late", "o=Second"); code != 0 || !strings.Contains(out, "FAILED") {
+		t.Fatalf("following a Shaft that is away: exit %d\n%s%s", code, out, errs)
+	}
+	second.start()
+	eventually(t, 20*time.Second, "the loop is seen", func() bool { return strings.Contains(first.run("name", "show", "cn=late"), "this is a loop") })
+	if got := first.dns("o=First"); len(got) != 4 {
+		t.Errorf("a loop brought %q", got)
+	}
+	first.run("subscription", "remove", "late")
 
 	// A change travels the whole chain; an identity outlives a restart.
 	up.Apply("dn: pkgName=openldap2,distro=openSUSE,o=SuSe,c=DE\nchangetype: modify\nreplace: pkgVersion\npkgVersion: 3\n")

@@ -307,6 +307,7 @@ const (
 	recordQueue        = "queue/"
 	recordSubscription = "subscription/"
 	recordContact      = "contact/"
+	recordInstances    = "instances/" // of the Shafts that a subscription's server is and follows, a line each
 	recordOwn          = "own/"
 	recordHeir         = "heir/"   // see heirs.go
 	recordUnhide       = "unhide/" // a name that went, until what it hid is back

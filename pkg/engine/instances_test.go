@@ -66,10 +66,18 @@ func TestR17Upstreams(t *testing.T) {
 			t.Errorf("%s reports %+v: followed are %q, want %q", c.sub, c.status, got, c.want)
 		}
 	}
+	s.Down() // so that nothing is learned anew
+	w.restart()
+	if got := w.e.Upstreams(); !slices.Equal(got, []string{"one", "three"}) {
+		t.Errorf("after a restart %q are followed", got)
+	}
 	if _, err := w.e.RemoveSubscription(context.Background(), "b", false); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.e.Upstreams(); len(got) > 0 {
-		t.Errorf("after the removal %q are followed", got)
+	for range 2 {
+		if got := w.e.Upstreams(); len(got) > 0 {
+			t.Errorf("after the removal %q are followed", got)
+		}
+		w.restart()
 	}
 }

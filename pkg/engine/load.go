@@ -34,6 +34,9 @@ func (e *Engine) load() error {
 	if err := e.loadClaims(); err != nil {
 		return err
 	}
+	if err := e.loadInstances(); err != nil {
+		return err
+	}
 	if err := e.loadTasks(); err != nil {
 		return err
 	}
