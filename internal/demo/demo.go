@@ -144,7 +144,7 @@ func (s *stage) play(ctx context.Context, number int, st step) error {
 			return err
 		}
 	}
-	if err := s.settle(ctx, st.names); err != nil {
+	if err := s.settle(ctx, st); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.say, "\nServed now: %s", baseDN)
@@ -187,8 +187,9 @@ func (s *stage) line(args []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// settle waits until the names are those wanted, and all of them live.
-func (s *stage) settle(ctx context.Context, want []subtree) error {
+// settle waits until the names are those wanted, all of them live, and what is
+// to wait stands in their queues.
+func (s *stage) settle(ctx context.Context, st step) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	client := operator.NewClient(s.socket)
@@ -196,7 +197,7 @@ func (s *stage) settle(ctx context.Context, want []subtree) error {
 	defer tick.Stop()
 	for {
 		names, _, err := client.Names(ctx)
-		if s.names = names; err == nil && allLive(names, want) {
+		if s.names = names; err == nil && settled(names, st) {
 			return nil
 		}
 		select {
@@ -207,14 +208,16 @@ func (s *stage) settle(ctx context.Context, want []subtree) error {
 	}
 }
 
-func allLive(names []engine.Name, want []subtree) bool {
+func settled(names []engine.Name, st step) bool {
+	waiting := 0
 	for _, n := range names {
-		known := slices.ContainsFunc(want, func(w subtree) bool { return w.local() == n.DN })
+		known := slices.ContainsFunc(st.names, func(w subtree) bool { return w.local() == n.DN })
 		if !known || n.Head.State != "live" || !n.LastKnownGood {
 			return false
 		}
+		waiting += len(n.Queue)
 	}
-	return len(names) == len(want)
+	return len(names) == len(st.names) && waiting == st.waiting
 }
 
 func states(names []engine.Name) string {

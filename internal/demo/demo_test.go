@@ -46,10 +46,10 @@ func TestOnce(t *testing.T) {
 		"== 2. Three sources", "$ shaft subscription add redhat --url ldap://127.0.0.1:",
 		"--base cn=Wheezy,dc=debian,dc=org --name 'cn=Debian Wheezy'",
 		"debian-wheezy added: it publishes cn=Debian Wheezy,ou=Package Listers\n",
-		"== 3. Make room", "$ shaft name remove 'cn=RedHat RHEL'",
+		"== 3. Make room", "$ shaft subscription remove redhat",
 		"== 4. A list", "--dry-run", "cn=RedHat Fedora,ou=Package Listers", "Served now: ", "cn=RedHat RHEL,ou=Package Listers",
-		"== 5. A second list, and a clash", "--filter '((objectClass=LinuxDistribution)(cn=*))'", "taken as (&(objectClass=LinuxDistribution)(cn=*))",
-		"$ shaft queue show 'cn=Debian Wheezy'", "dpkg/", "cn=Debian Wheezy,ou=Package Listers  (clash)",
+		"== 5. A second list\n", "--filter '((objectClass=LinuxDistribution)(cn=*))'", "taken as (&(objectClass=LinuxDistribution)(cn=*))",
+		"== 6. The first clash", "$ shaft queue show 'cn=Debian Wheezy'", "debian-wheezy", "dpkg/", "cn=Debian Wheezy,ou=Package Listers  (clash)",
 		"the merged tree of 18 entries is what the upstreams hold\n",
 	} {
 		i := strings.Index(said[at:], want)

@@ -41,6 +41,7 @@ type step struct {
 	title, words string
 	commands     [][]string
 	names        []subtree
+	waiting      int        // claims that wait in queues then
 	look         [][]string // command lines, "shaft" or "ldapsearch" first
 }
 
@@ -89,7 +90,7 @@ func (s *stage) story() []step {
 		}, {
 			title:    "Make room",
 			words:    "RedHat's subtree turns out to hold RHEL and Fedora, which are to be names of their own: it goes.",
-			commands: [][]string{{"shaft", "name", "remove", redHat.name}},
+			commands: [][]string{{"shaft", "subscription", "remove", "redhat"}},
 			names:    []subtree{suse, wheezy},
 			look:     [][]string{{"shaft", "task", "list"}},
 		}, {
@@ -99,13 +100,21 @@ func (s *stage) story() []step {
 			names:    []subtree{suse, wheezy, rhel, fedora},
 			look:     [][]string{search(fedora.name + "," + baseDN), {"shaft", "subscription", "show", "redhat"}},
 		}, {
-			title: "A second list, and a clash",
-			words: "dpkg.org lists what uses dpkg: each release becomes a name of its own RDN and its parent's. The filter lacks its &, and Shaft\n" +
-				"says how it reads it. One of the names is there already: it stays as it is, and the newcomer waits in its queue.",
-			commands: [][]string{dpkg, {"shaft", "queue", "show", wheezy.name}},
+			title: "A second list",
+			words: "dpkg.org lists what uses dpkg: each release becomes a name made of its own RDN and its parent's. The filter lacks its &,\n" +
+				"and Shaft says how it reads it.",
+			commands: [][]string{dpkg},
 			names:    []subtree{suse, wheezy, rhel, fedora, squeeze, kylin},
-			look: [][]string{search(squeeze.name + "," + baseDN), search(wheezy.name+","+baseDN, "(pkgName=slapd)", "*", "+"),
-				{"shaft", "queue", "show", wheezy.name}, {"shaft", "name", "show", wheezy.name}},
+			waiting:  1,
+			look:     [][]string{search(squeeze.name + "," + baseDN), {"shaft", "subscription", "show", "dpkg"}},
+		}, {
+			title: "The first clash",
+			words: "One of the names was there already: Debian Wheezy, entered by hand. It stays as it is. What the list found waits in the\n" +
+				"name's queue, of which nothing shows over LDAP, and an alarm tells of it.",
+			commands: [][]string{{"shaft", "queue", "show", wheezy.name}},
+			names:    []subtree{suse, wheezy, rhel, fedora, squeeze, kylin},
+			waiting:  1,
+			look:     [][]string{search(wheezy.name+","+baseDN, "(pkgName=slapd)", "*", "+"), {"shaft", "name", "show", wheezy.name}},
 		},
 	}
 }
