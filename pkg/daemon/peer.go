@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/user"
@@ -17,26 +18,36 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return operator.WithPeer(ctx, peer(c))
 }
 
-func peer(c net.Conn) string {
-	const nobody = "someone over the control socket"
+// peer looks at the connection at once. The user's name is looked up when it is
+// asked for: that may take long, and must not keep others from connecting.
+func peer(c net.Conn) (who func() string) {
+	uid, err := peerUID(c)
+	if err != nil {
+		return func() string { return "someone over the control socket" }
+	}
+	return func() string {
+		if u, err := user.LookupId(uid); err == nil {
+			return fmt.Sprintf("uid %s (%s) over the control socket", uid, u.Username)
+		}
+		return fmt.Sprintf("uid %s over the control socket", uid)
+	}
+}
+
+func peerUID(c net.Conn) (string, error) {
 	conn, ok := c.(*net.UnixConn)
 	if !ok {
-		return nobody
+		return "", errors.New("no unix socket")
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return nobody
+		return "", err
 	}
 	var cred *syscall.Ucred
 	ctlErr := raw.Control(func(fd uintptr) {
 		cred, err = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	})
-	if err != nil || ctlErr != nil {
-		return nobody
+	if err := errors.Join(ctlErr, err); err != nil {
+		return "", err
 	}
-	uid := strconv.FormatUint(uint64(cred.Uid), 10)
-	if u, err := user.LookupId(uid); err == nil {
-		return fmt.Sprintf("uid %s (%s) over the control socket", uid, u.Username)
-	}
-	return fmt.Sprintf("uid %s over the control socket", uid)
+	return strconv.FormatUint(uint64(cred.Uid), 10), nil
 }

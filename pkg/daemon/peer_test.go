@@ -29,17 +29,17 @@ func TestPeer(t *testing.T) {
 	if u, err := user.Current(); err == nil {
 		want = fmt.Sprintf("uid %d (%s) over the control socket", os.Getuid(), u.Username)
 	}
-	if got := peer(server); got != want {
+	if got := peer(server)(); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	server.Close()
-	if got := peer(server); got != "someone over the control socket" {
+	if got := peer(server)(); got != "someone over the control socket" {
 		t.Errorf("of a closed connection: %q", got)
 	}
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	if got := peer(a); got != "someone over the control socket" {
+	if got := peer(a)(); got != "someone over the control socket" {
 		t.Errorf("of no socket: %q", got)
 	}
 }

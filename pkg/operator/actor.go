@@ -16,14 +16,18 @@ const maxReason = 1 << 10
 type peerKey struct{}
 
 // WithPeer marks a connection's context with who is at its other end, in words:
-// "root (uid 0)".
-func WithPeer(ctx context.Context, who string) context.Context {
+// "uid 0 (root) over the control socket". who is called for requests that change
+// something, on their goroutines.
+func WithPeer(ctx context.Context, who func() string) context.Context {
 	return context.WithValue(ctx, peerKey{}, who)
 }
 
+// peerOf names the other end.
 func peerOf(ctx context.Context) string {
-	who, _ := ctx.Value(peerKey{}).(string)
-	return who
+	if who, ok := ctx.Value(peerKey{}).(func() string); ok {
+		return who()
+	}
+	return "someone unknown"
 }
 
 func checkReason(text string) error {

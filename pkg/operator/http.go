@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -84,8 +83,9 @@ func (c *call) actor() error {
 	if err := checkReason(reason); err != nil {
 		return err
 	}
-	who := cmp.Or(peerOf(c.Context()), "someone unknown")
-	c.Request = c.WithContext(engine.WithActor(c.Context(), engine.Actor{Who: who, Why: reason}))
+	if c.Method != http.MethodGet {
+		c.Request = c.WithContext(engine.WithActor(c.Context(), engine.Actor{Who: peerOf(c.Context()), Why: reason}))
+	}
 	return nil
 }
 

@@ -140,7 +140,11 @@ func TestActor(t *testing.T) {
 		req := httptest.NewRequest("DELETE", "/api/v1/subscriptions/x", nil)
 		req.Header.Set(ReasonHeader, c.reason)
 		w := httptest.NewRecorder()
-		Handler(f, "", slog.New(slog.DiscardHandler)).ServeHTTP(w, req.WithContext(WithPeer(req.Context(), c.peer)))
+		ctx := req.Context()
+		if c.peer != "" {
+			ctx = WithPeer(ctx, func() string { return c.peer })
+		}
+		Handler(f, "", slog.New(slog.DiscardHandler)).ServeHTTP(w, req.WithContext(ctx))
 		code, actor := w.Code, f.actor
 		want := engine.Actor{Who: c.peer, Why: c.reason}
 		if c.peer == "" {
