@@ -33,6 +33,7 @@ type claim struct {
 	changed dit.CSN           // newest change of its content
 	entries int
 	feed    *feed
+	load    *load // that its session is part of, nil for none
 }
 
 // hiddenEntry is content that another name's subtree hides (R7): stored, not served.

@@ -26,15 +26,6 @@ type Added struct {
 	DryRun       bool            `json:"dry_run,omitempty"`
 }
 
-// Removed is the outcome of removing one.
-type Removed struct {
-	ID       string   `json:"id"`
-	Names    []string `json:"names"` // that lost a claim
-	Warnings []string `json:"warnings"`
-	Task     uint64   `json:"task,omitempty"`
-	DryRun   bool     `json:"dry_run,omitempty"`
-}
-
 // Checked is the outcome of a check (R14).
 type Checked struct {
 	ID      string          `json:"id"`
@@ -228,73 +219,6 @@ func (e *Engine) clashWarnings(norm string, id queue.ClaimID) []string {
 	return []string{fmt.Sprintf("%s is already claimed by %s, whose content it shows: this claim waits at position %d of its queue; "+
 		"look at it with `shaft queue show %q`; it is its turn when those before it are removed (`shaft subscription remove`)",
 		n.Text, n.Claims[0], len(n.Claims), n.Text)}
-}
-
-// RemoveSubscription removes a subscription with its claims, and nothing else (R16).
-func (e *Engine) RemoveSubscription(ctx context.Context, id string, dryRun bool) (out *Removed, err error) {
-	number, err := e.command(ctx, "subscription remove", id, dryRun, func(t *task) error {
-		if doErr := e.do(ctx, func() { out, err = e.remove(id, t, dryRun) }); doErr != nil {
-			return doErr
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	out.Task = number
-	return out, nil
-}
-
-func (e *Engine) remove(id string, t *task, dryRun bool) (*Removed, error) {
-	if e.lists[id] != nil {
-		return e.removeWithNames(id, t, dryRun)
-	}
-	cl := e.claims[queue.ClaimID(id)] // a tree's claim bears its id
-	if e.subs[id] == nil || cl == nil {
-		return nil, notFound("subscription", id)
-	}
-	n := e.state.Names[cl.name.Norm()]
-	out := &Removed{ID: id, Names: []string{cl.name.String()}, Warnings: []string{}, DryRun: dryRun}
-	if n.Claims[0] == cl.id && len(n.Claims) > 1 {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("%s takes over %s", n.Claims[1], n.Text))
-	}
-	if dryRun {
-		return out, nil
-	}
-	var b store.Batch
-	b.Records = []store.Record{{Name: recordSubscription + id}}
-	e.end(&b, t, TaskDone, fmt.Sprintf("%s lost its claim %s", cl.name, cl.id))
-	if err := e.enact(decisions{events: []queue.Event{queue.ClaimRemoved{ID: cl.id}}, last: b.Records}); err != nil {
-		return nil, err
-	}
-	delete(e.subs, id)
-	e.forgetInstances(id)
-	e.dropLoads(id)
-	e.log.Info("subscription removed", "subscription", id, "name", out.Names[0])
-	return out, nil
-}
-
-func (e *Engine) removeWithNames(id string, t *task, dryRun bool) (*Removed, error) {
-	out := &Removed{ID: id, Names: e.listNames(id), Warnings: []string{}, DryRun: dryRun}
-	for _, cl := range e.claimsOf(id) {
-		n := e.state.Names[e.state.Claims[cl.id].Norm]
-		next := slices.IndexFunc(n.Claims, func(c queue.ClaimID) bool { return e.claims[c].sub.ID != id })
-		if n.Head() == cl.id && next > 0 {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("%s takes over %s", n.Claims[next], n.Text))
-		}
-	}
-	if dryRun {
-		return out, nil
-	}
-	var b store.Batch
-	e.end(&b, t, TaskDone, fmt.Sprintf("%d names lost a claim", len(out.Names)))
-	if err := e.removeList(id, b.Records...); err != nil {
-		return nil, err
-	}
-	e.forgetInstances(id)
-	e.dropLoads(id)
-	e.log.Info("subscription removed", "subscription", id, "names", len(out.Names))
-	return out, nil
 }
 
 // CheckSubscription runs the check of a stored subscription now.

@@ -136,6 +136,9 @@ func Open(o Options) (*Engine, error) {
 	if err := e.load(); err != nil {
 		return nil, err
 	}
+	if err := e.resumePlan(); err != nil {
+		return nil, err
+	}
 	e.act(queue.Resume(e.state))
 	go e.loop()
 	return e, nil

@@ -61,7 +61,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		f.refresh = f.e.newRefresh(f)
 		f.refresh.sent = len(cookie) > 0
 		if !f.refresh.sent {
-			f.e.loading(f.claim, nil)
+			f.e.loading(f.claim)
 		}
 	})
 	if err = cmp.Or(doErr, err); err != nil {

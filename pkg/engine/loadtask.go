@@ -12,8 +12,8 @@ import (
 // content, and changes of a list's membership. They are gathered, so that a
 // list with hundreds of found entries is one task and not hundreds.
 
-// load is the task of the full loads of one subscription's claims that are under
-// way at one time, or followed each other within gather.
+// load is the full loads of one subscription's claims that are one task: those that
+// are under way at one time, or followed each other within gather.
 type load struct {
 	task    *task
 	pending map[*claim]bool
@@ -26,54 +26,52 @@ type load struct {
 // still belongs to it.
 const gather = 10 * time.Second
 
-// loading notes that a session begins that fetches all of a claim's content. task is
-// the command that wanted it, nil for none.
-func (e *Engine) loading(cl *claim, t *task) {
-	l := e.tasks.loads[cl.sub.ID]
-	if l != nil && t != nil && l.task != t {
-		e.notLoading(cl) // the command's own task takes over
-		l = nil
-	}
-	if l != nil && len(l.pending) == 0 && e.o.Now().Sub(*l.task.Ended) > gather {
-		l = nil
+// loading notes that a session begins that fetches all of a claim's content.
+func (e *Engine) loading(cl *claim) {
+	l := cl.load
+	if l == nil {
+		l = e.tasks.loads[cl.sub.ID]
+		if l != nil && len(l.pending) == 0 && e.o.Now().Sub(*l.task.Ended) > gather {
+			l = nil
+		}
 	}
 	if l == nil {
-		if t == nil {
-			what := "full load"
-			if cl.gen == 0 {
-				what = "first load"
-			}
-			t = e.newTask(Actor{Who: ownActor}, what, cl.sub.ID)
+		what := "full load"
+		if cl.gen == 0 {
+			what = "first load"
 		}
-		l = &load{task: t, pending: map[*claim]bool{}, failing: map[*claim]bool{}}
+		l = newLoad(e.newTask(Actor{Who: ownActor}, what, cl.sub.ID))
 		e.tasks.loads[cl.sub.ID] = l
 	}
-	l.task.State, l.task.Ended = TaskRunning, nil
-	l.pending[cl] = true
+	l.join(cl)
 	if l.failing[cl] {
 		delete(l.failing, cl)
 		l.task.step(e.o.Now(), "load", true, fmt.Sprintf("%s: begun again", cl.id))
 	}
 }
 
-// loadOf gives the load that a claim is in, nil for none.
-func (e *Engine) loadOf(cl *claim) *load {
-	if l := e.tasks.loads[cl.sub.ID]; l != nil && l.pending[cl] {
-		return l
-	}
-	return nil
+// newLoad makes a task one of loading. A command's own is joined by no other load.
+func newLoad(t *task) *load {
+	t.load = &load{task: t, pending: map[*claim]bool{}, failing: map[*claim]bool{}}
+	return t.load
+}
+
+func (l *load) join(cl *claim) {
+	l.task.State, l.task.Ended = TaskRunning, nil
+	l.pending[cl], cl.load = true, l
 }
 
 // loaded prepares the end of a claim's load: where it is the last of its task, the
 // record is added to b. revert takes that back where b's commit failed.
 func (e *Engine) loaded(b *store.Batch, cl *claim) (revert func()) {
-	l := e.loadOf(cl)
+	l := cl.load
 	if l == nil {
 		return func() {}
 	}
 	was := l.task.Task
 	entries := cl.current().Entries
 	delete(l.pending, cl)
+	cl.load = nil
 	l.done++
 	l.entries += entries
 	l.task.Entries = l.entries
@@ -83,7 +81,7 @@ func (e *Engine) loaded(b *store.Batch, cl *claim) (revert func()) {
 	}
 	return func() {
 		l.task.Task = was
-		l.pending[cl] = true
+		l.join(cl)
 		l.done--
 		l.entries -= entries
 	}
@@ -107,7 +105,7 @@ func (e *Engine) endLoad(b *store.Batch, l *load) {
 // loadFailed notes that a session ended before its load was complete; the link
 // tries again, and the task goes on.
 func (e *Engine) loadFailed(cl *claim, reason string) {
-	l := e.loadOf(cl)
+	l := cl.load
 	if l == nil || l.failing[cl] {
 		return
 	}
@@ -117,11 +115,12 @@ func (e *Engine) loadFailed(cl *claim, reason string) {
 
 // notLoading takes a claim out of its load: it went, or only waits now.
 func (e *Engine) notLoading(cl *claim) {
-	l := e.loadOf(cl)
+	l := cl.load
 	if l == nil {
 		return
 	}
 	delete(l.pending, cl)
+	cl.load = nil
 	if len(l.pending) == 0 {
 		e.endLoad(&store.Batch{}, l)
 		e.later(l.task)
@@ -129,18 +128,13 @@ func (e *Engine) notLoading(cl *claim) {
 }
 
 // progress fills in how far a running task's loads are.
-func (e *Engine) progress(t *Task) {
-	for _, l := range e.tasks.loads {
-		if l.task.ID != t.ID {
-			continue
-		}
-		t.Entries = l.entries
-		for cl := range l.pending {
-			if s := cl.current(); s.State == upstream.Refreshing {
-				n, rate := e.pace(s)
-				t.Entries += n
-				t.Rate += rate
-			}
+func (l *load) progress(e *Engine, t *Task) {
+	t.Entries = l.entries
+	for cl := range l.pending {
+		if s := cl.current(); s.State == upstream.Refreshing {
+			n, rate := e.pace(s)
+			t.Entries += n
+			t.Rate += rate
 		}
 	}
 }

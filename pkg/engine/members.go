@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -127,8 +126,7 @@ func (e *Engine) preview(ctx context.Context, s *Subscription) ([]Found, error) 
 		return nil, fmt.Errorf("the search of the list %s ended without an end of its refresh", s.ID)
 	}
 	var copied *queue.State
-	doErr := e.do(ctx, func() { copied, err = queue.Load(queue.Records(e.state)) })
-	if err = cmp.Or(doErr, err); err != nil {
+	if err := e.do(ctx, func() { copied = e.state.Clone() }); err != nil {
 		return nil, err
 	}
 	return decideFound(copied, s.ID, p.done)

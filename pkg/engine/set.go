@@ -26,10 +26,10 @@ type Changed struct {
 
 // alteration is a subscription's change, validated and ready to be carried out.
 type alteration struct {
-	old, next *Subscription
-	fields    []string
-	then      consequence
-	move      *queue.ClaimMoved // of a tree whose name is another now
+	next   *Subscription
+	fields []string
+	then   consequence
+	move   *queue.ClaimMoved // of a tree whose name is another now
 }
 
 // SetSubscription changes fields of a subscription: by their names on the command
@@ -86,12 +86,18 @@ func (e *Engine) set(ctx context.Context, id string, fields map[string]string, t
 		out.Check = steps
 		out.Warnings = append(out.Warnings, checkWarnings(steps, entries)...)
 	}
+	if dryRun && next.Kind == KindList && (a.then == replace || a.searches()) {
+		if out.Found, err = e.preview(ctx, &next); err != nil {
+			out.Warnings = append(out.Warnings, fmt.Sprintf("what the list would find is not known: %s", err))
+		}
+	}
+	err = nil
 	doErr := e.do(ctx, func() {
 		if a.move != nil {
 			out.Warnings = append(out.Warnings, e.clashWarnings(a.move.Norm, queue.ClaimID(id))...)
 		}
 		if !dryRun {
-			err = e.alter(a, t)
+			err = e.alter(a, old, t)
 		}
 	})
 	if doErr != nil {
@@ -102,26 +108,36 @@ func (e *Engine) set(ctx context.Context, id string, fields map[string]string, t
 
 // alteration validates what a subscription is to become, outside the engine's goroutine.
 func (e *Engine) alteration(old, next *Subscription) (a *alteration, warnings []string, err error) {
-	warnings, name, err := e.valid(next)
+	warnings, _, err = e.valid(next)
 	if err != nil {
 		return nil, nil, err
 	}
+	a, err = e.altered(old, next)
+	return a, warnings, err
+}
+
+// altered compares two valid subscriptions of one id.
+func (e *Engine) altered(old, next *Subscription) (*alteration, error) {
 	if next.Kind != old.Kind {
-		return nil, nil, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf(
+		return nil, &queue.Refusal{Kind: "invalid", Reason: fmt.Sprintf(
 			"%s is a %s and cannot become a %s: remove it and add it anew", old.ID, old.Kind, next.Kind)}
 	}
-	a = &alteration{old: old, next: next}
+	a := &alteration{next: next}
 	a.fields, a.then = fieldsChanged(old, next)
 	if next.Kind == KindTree && slices.Contains(a.fields, "name") {
 		was, err := e.localName(old.Name)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
+		}
+		name, err := e.localName(next.Name)
+		if err != nil {
+			return nil, err
 		}
 		if was.String() != name.String() {
 			a.move = &queue.ClaimMoved{ID: queue.ClaimID(next.ID), Name: name.String(), Norm: name.Norm()}
 		}
 	}
-	return a, warnings, nil
+	return a, nil
 }
 
 // asks tells whether the source is worth a check before the change: it is
@@ -167,21 +183,22 @@ func (a *alteration) contents() bool {
 }
 
 // alter carries a change out, on the engine's goroutine: one commit, then the
-// sessions that it concerns begin again.
-func (e *Engine) alter(a *alteration, t *task) error {
-	if now := e.subs[a.old.ID]; now == nil || !sameSubscription(now, a.old) {
-		return &queue.Refusal{Kind: queue.KindExists, Reason: fmt.Sprintf("%s was changed meanwhile by somebody else: look at it and try again", a.old.ID)}
+// sessions that it concerns begin again. was is what the change was made of, nil
+// where that is what there is now.
+func (e *Engine) alter(a *alteration, was *Subscription, t *task) error {
+	if now := e.subs[a.next.ID]; was != nil && (now == nil || !sameSubscription(now, was)) {
+		return &queue.Refusal{Kind: queue.KindExists, Reason: fmt.Sprintf("%s was changed meanwhile by somebody else: look at it and try again", a.next.ID)}
 	}
 	var b store.Batch
 	if err := e.record(&b, a.next); err != nil {
 		return err
 	}
 	e.end(&b, t, TaskDone, a.effect())
-	if a.move == nil {
-		if err := e.commit(&b); err != nil {
-			return err
-		}
-	} else if err := e.enact(decisions{events: []queue.Event{*a.move}, last: b.Records}); err != nil {
+	var events []queue.Event
+	if a.move != nil {
+		events = append(events, *a.move)
+	}
+	if err := e.enact(decisions{events: events, first: b.Records}); err != nil {
 		return err
 	}
 	e.adopt(a)

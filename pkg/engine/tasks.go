@@ -98,6 +98,7 @@ type task struct {
 	Task
 	stored bool // the batch that says how it ended was given its record
 	void   bool // it turned out that nothing was to be done: no record is kept
+	load   *load
 }
 
 // taskLog is what is known of tasks; the engine goroutine's.
@@ -233,9 +234,10 @@ func (e *Engine) command(ctx context.Context, what, target string, dryRun bool, 
 // settle writes how a command ended, unless its commit did.
 func (e *Engine) settle(t *task, err error) {
 	var refusal *queue.Refusal
+	var faults Faults
 	state, outcome := TaskDone, cmp.Or(t.Outcome, "done")
 	switch {
-	case err == nil && t.stored:
+	case err == nil && (t.stored || t.load != nil): // or it goes on until its load is complete
 		return
 	case err == nil && t.void:
 		e.tasks.all = slices.DeleteFunc(e.tasks.all, func(o *task) bool { return o == t })
@@ -243,6 +245,12 @@ func (e *Engine) settle(t *task, err error) {
 	case errors.As(err, &refusal):
 		state, outcome = TaskRefused, err.Error()
 		t.Advice = refusalAdvice[refusal.Kind]
+	case errors.As(err, &faults):
+		state, outcome = TaskRefused, fmt.Sprintf("%d faults in the document; nothing has changed", len(faults))
+		t.Advice = "correct what the steps name, and try again"
+		for _, f := range faults[:min(len(faults), maxTaskSteps)] {
+			t.step(e.o.Now(), "validate", false, f.String())
+		}
 	case err != nil:
 		state, outcome = TaskFailed, err.Error()
 		t.Advice = e.failureAdvice(err)
@@ -333,8 +341,8 @@ func (e *Engine) Task(ctx context.Context, id uint64) (out *Task, err error) {
 func (e *Engine) shown(t *task) Task {
 	out := t.Task
 	out.Steps = slices.Clone(t.Steps)
-	if t.State == TaskRunning {
-		e.progress(&out)
+	if t.State == TaskRunning && t.load != nil {
+		t.load.progress(e, &out)
 	}
 	return out
 }

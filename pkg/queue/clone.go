@@ -1,0 +1,16 @@
+package queue
+
+import "maps"
+
+// Clone gives a state that goes its own way from here: what is applied to one
+// is not seen in the other.
+func (s *State) Clone() *State {
+	c := *s
+	c.changed = nil
+	c.Claims, c.Names, c.Lists = maps.Clone(s.Claims), maps.Clone(s.Names), maps.Clone(s.Lists)
+	c.Members = make(map[string]map[string]*Member, len(s.Members))
+	for id, members := range s.Members {
+		c.Members[id] = maps.Clone(members)
+	}
+	return &c
+}
