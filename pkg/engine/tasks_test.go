@@ -59,7 +59,7 @@ func TestTasksOfCommands(t *testing.T) {
 		steps                     bool
 	}{
 		{"subscription remove", "anna", TaskRefused, "there is no subscription", false},
-		{"subscription remove", "anna", TaskDone, "lost its claim s", false},
+		{"subscription remove", "anna", TaskDone, "its claim is gone", false},
 		{"subscription add", "anna", TaskRefused, "exists already", false},
 		{"first load", "shaft", TaskDone, "complete", true},
 		{"subscription add", "anna", TaskDone, "as soon as it is here", true},
