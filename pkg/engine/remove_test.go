@@ -80,6 +80,7 @@ func TestRemoveNameOfTree(t *testing.T) {
 	w.add("s", "cn=Here", w.source(s, suffix))
 	w.add("next", "cn=Here", w.source(s, suffix))
 	w.awaitLive(name)
+	await(t, "the probe is recorded", func() bool { return strings.Contains(w.stored(recordQueue)["claim/next"], `"online":true`) })
 	stored := w.stored("")
 	dry, err := w.e.RemoveName(t.Context(), "cn=Here", true)
 	must(t, err)
