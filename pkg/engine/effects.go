@@ -90,41 +90,52 @@ func (e *Engine) bringBack(norm string) {
 // takeReports turns link reports into facts for the queues, and remembers when
 // a server was last there.
 func (e *Engine) takeReports() {
+	var d decisions
+	var contacts []store.Record
 	for _, r := range e.inbox.takeReports() {
+		if e.failed != nil || r.status.State == upstream.Connecting {
+			continue
+		}
 		if r.list != nil {
-			e.tellList(r.list, r.status)
-			continue
+			contacts = append(contacts, e.tellList(&d, r.list, r.status)...)
+		} else {
+			contacts = append(contacts, e.tellClaim(&d, r.claim, r.status)...)
 		}
-		qc := e.state.Claims[r.claim.id]
-		if qc == nil || e.claims[r.claim.id] != r.claim || e.failed != nil || r.status.State == upstream.Connecting {
-			continue
-		}
-		e.learnInstances(r.claim.sub, r.status)
-		online, reason := r.status.Online(), r.status.Reason
-		if !online {
-			e.loadFailed(r.claim, reason)
-		}
-		if online {
-			reason = ""
-		}
-		if qc.Online == online && qc.Reason == reason {
-			continue
-		}
-		var b store.Batch
-		if !online {
-			b.Records = contactRecord(r.claim.id, r.status.LastContact)
-		}
-		effects, err := e.decide(&b, queue.LinkChanged{ID: r.claim.id, Online: online, Reason: reason})
-		if err == nil {
-			err = e.commit(&b)
-		}
-		if err != nil {
-			e.log.Error("link state not recorded", "claim", r.claim.id, "error", err)
-			e.restate()
-			continue
-		}
-		e.act(effects)
 	}
+	if len(d.events) == 0 {
+		return
+	}
+	err := e.writeRecords(contacts)
+	if err == nil {
+		err = e.enact(d)
+	}
+	if err != nil {
+		e.log.Error("link states not recorded", "error", err)
+	}
+}
+
+// tellClaim adds what a claim's link reported to the facts, and gives what is to be
+// remembered of it.
+func (e *Engine) tellClaim(d *decisions, cl *claim, s upstream.Status) []store.Record {
+	qc := e.state.Claims[cl.id]
+	if qc == nil || e.claims[cl.id] != cl {
+		return nil
+	}
+	e.learnInstances(cl.sub, s)
+	online, reason := s.Online(), s.Reason
+	if online {
+		reason = ""
+	} else {
+		e.loadFailed(cl, reason)
+	}
+	if qc.Online == online && qc.Reason == reason {
+		return nil
+	}
+	d.events = append(d.events, queue.LinkChanged{ID: cl.id, Online: online, Reason: reason})
+	if online {
+		return nil
+	}
+	return contactRecord(cl.id, s.LastContact)
 }
 
 func contactRecord(id queue.ClaimID, t time.Time) []store.Record {

@@ -181,11 +181,11 @@ func (e *Engine) listNames(id string) (names []string) {
 	return slices.Compact(names)
 }
 
-// tellList takes a report of a list's link.
-func (e *Engine) tellList(l *list, s upstream.Status) {
+// tellList does the same for a list's.
+func (e *Engine) tellList(d *decisions, l *list, s upstream.Status) []store.Record {
 	ql := e.state.Lists[l.id]
-	if ql == nil || e.lists[l.id] != l || e.failed != nil || s.State == upstream.Connecting {
-		return
+	if ql == nil || e.lists[l.id] != l {
+		return nil
 	}
 	e.learnInstances(l.sub, s)
 	online, reason := s.Online(), s.Reason
@@ -193,15 +193,13 @@ func (e *Engine) tellList(l *list, s upstream.Status) {
 		reason = ""
 	}
 	if ql.Online == online && ql.Reason == reason {
-		return
+		return nil
 	}
-	d := decisions{events: []queue.Event{queue.ListLinkChanged{ID: l.id, Online: online, Reason: reason}}}
-	if !online {
-		d.last = contactRecord(queue.ClaimID(l.id), s.LastContact)
+	d.events = append(d.events, queue.ListLinkChanged{ID: l.id, Online: online, Reason: reason})
+	if online {
+		return nil
 	}
-	if err := e.enact(d); err != nil {
-		e.log.Error("link state not recorded", "list", l.id, "error", err)
-	}
+	return contactRecord(queue.ClaimID(l.id), s.LastContact)
 }
 
 // memberID is the text form in which the queues know a found entry.
