@@ -74,7 +74,7 @@ func (c *cli) nameResync(ctx context.Context, args []string) error {
 			c.printAudit(&r)
 		}
 		if !r.DryRun {
-			c.line("%s is loaded again in full from %s", r.DN, r.Claim)
+			c.line("%s is being loaded again in full, from %s: shaft task show %d", r.DN, r.Claim, r.Task)
 		}
 		c.printWarnings(r.Warnings)
 	})
