@@ -202,7 +202,7 @@ func TestListFollows(t *testing.T) {
 			t.Errorf("%s was served as %s and is as %s", rel, ids[rel+at("A")], now[rel+at("Other")])
 		}
 	}
-	if again := s.Stats().RefreshEntries; again != loads {
+	if again := s.Stats().RefreshEntries; again > loads+1 { // the found entry itself is content that changed
 		t.Errorf("%d entries were fetched for a rename", again-loads)
 	}
 	w.checkLog(from)
