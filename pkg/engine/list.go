@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -154,6 +155,9 @@ func (e *Engine) removeList(id string, last ...store.Record) error {
 	}
 	d.events = append(d.events, queue.ListRemoved{ID: id})
 	if err := e.enact(d); err != nil {
+		// What went before comes back, by a search in full.
+		l.cookie = nil
+		err = errors.Join(err, e.writeRecords([]store.Record{{Name: recordListGone + id}, {Name: recordListCookie + id}}))
 		e.followList(l)
 		return err
 	}
