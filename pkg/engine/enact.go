@@ -41,8 +41,7 @@ func (e *Engine) enact(d decisions) error {
 				err = s.commit()
 			}
 			if err != nil {
-				s.ed.abandon()
-				e.restate()
+				s.takeBack()
 				return err
 			}
 			if err := s.carryOut(); err != nil || len(left) == 0 {
@@ -50,6 +49,17 @@ func (e *Engine) enact(d decisions) error {
 			}
 		}
 	})
+}
+
+// takeBack undoes what a step did whose commit was refused.
+func (s *step) takeBack() {
+	s.ed.abandon()
+	s.e.restate()
+	for _, norm := range s.handed {
+		if err := s.e.dropHeirs(norm); err != nil {
+			s.e.log.Error("UUIDs that were not handed over are still stored", "name", norm, "error", err)
+		}
+	}
 }
 
 // asOne has readers see what fn does as one version.
@@ -72,6 +82,7 @@ type step struct {
 	dropped   []*claim
 	misplaced []*claim // whose content is to stand elsewhere, or to come or go
 	unhide    []string // names that go and hid something
+	handed    []string // names whose entries' UUIDs are handed down
 	failed    int      // names that cannot be made
 }
 
@@ -248,6 +259,7 @@ func (s *step) handDown(cl *claim) error {
 	if next == nil || next.gen > 0 {
 		return nil
 	}
+	s.handed = append(s.handed, cl.name.Norm())
 	return s.e.writeRecords(s.e.heirRecords(cl))
 }
 
