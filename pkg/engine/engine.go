@@ -41,7 +41,8 @@ type Options struct {
 	Index []string
 	// ServerID is the SID in the CSNs that are served, 1 to 4095.
 	ServerID int
-	// Upstream is how servers are reached.
+	// Upstream is how servers are reached; links share connections, in a pool of
+	// the engine's own where it names none.
 	Upstream upstream.Options
 	// ProbeEvery is how often a waiting claim's server is asked; 0: a minute.
 	ProbeEvery time.Duration
@@ -124,6 +125,9 @@ func Open(o Options) (*Engine, error) {
 	}
 	if o.ProbeEvery == 0 {
 		o.ProbeEvery = time.Minute
+	}
+	if o.Upstream.Pool == nil {
+		o.Upstream.Pool = upstream.NewPool()
 	}
 	e := &Engine{
 		o: o, store: o.Store, schema: o.Schema, log: o.Log,

@@ -46,7 +46,7 @@ func (r *recorder) Begin(ctx context.Context, server string) ([]byte, syncrepl.S
 			return nil, nil, err
 		}
 	}
-	r.events <- "begin " + server + " " + string(r.cookie)
+	r.note("begin " + server + " " + string(r.cookie))
 	return r.cookie, r, nil
 }
 
@@ -54,7 +54,7 @@ func (r *recorder) Forget(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cookie = nil
-	r.events <- "forget"
+	r.note("forget")
 	return r.forget
 }
 
@@ -62,10 +62,24 @@ func (r *recorder) End(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ends = append(r.ends, err)
-	r.events <- "end"
+	r.note("end")
 }
 
-func (r *recorder) Report(s Status) { r.statuses <- s }
+func (r *recorder) Report(s Status) {
+	select {
+	case r.statuses <- s:
+	default:
+	}
+}
+
+// note keeps an event, unless nobody has looked at ten thousand: a link that comes
+// and goes is not to wait for the test.
+func (r *recorder) note(event string) {
+	select {
+	case r.events <- event:
+	default:
+	}
+}
 
 func (r *recorder) Put(syncrepl.Entry) error {
 	r.mu.Lock()
@@ -91,7 +105,7 @@ func (r *recorder) RefreshDone(end syncrepl.End) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cookie = end.Cookie
-	r.events <- "refreshed " + string(end.Cookie)
+	r.note("refreshed " + string(end.Cookie))
 	return nil
 }
 
@@ -99,7 +113,7 @@ func (r *recorder) Cookie(c []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.cookie = append([]byte(nil), c...)
-	r.events <- "cookie " + string(c)
+	r.note("cookie " + string(c))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -31,7 +32,24 @@ func (l *linkImpl) session(ctx context.Context, feed Feed) (lived bool, err erro
 		l.alone = true
 	}
 	feed.End(err)
+	if errors.Is(err, syncrepl.ErrReload) {
+		linger(ctx)
+	}
 	return lived, err
+}
+
+// parting is how long a connection is kept when the server wants a full reload.
+// slapd (2.5) locks up for good when a connection closes while it ends a search
+// there whose base was renamed.
+const parting = 100 * time.Millisecond
+
+func linger(ctx context.Context) {
+	timer := time.NewTimer(parting)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // consume sends the sync search and hands on what comes. In the mode refreshOnly

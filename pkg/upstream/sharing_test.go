@@ -55,15 +55,15 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// Links to one server share a connection; one that leaves abandons its search,
-// and the last closes the connection.
-func TestLinksShareAConnection(t *testing.T) {
+// R18: hundreds of links to one server share a connection; one that leaves
+// abandons its search, and the last closes the connection.
+func TestR18LinksShareAConnection(t *testing.T) {
 	noLeak(t)
-	abandoned := make(chan int64, 10)
+	abandoned := make(chan int64, hundreds)
 	s := listen(t, &server{unbound: make(chan struct{}, 10), abandoned: abandoned,
 		sync: func(s *session, r request) { s.refresh(10, "c") }})
 	o, dials := pooled()
-	links, recorders := make([]*Link, 20), make([]*recorder, 20)
+	links, recorders := make([]*Link, hundreds), make([]*recorder, hundreds)
 	for i := range links {
 		recorders[i] = newRecorder()
 		links[i] = follow(t, below(s.source(), i), recorders[i], o)
@@ -342,11 +342,43 @@ func TestHungUpForBeingTooMany(t *testing.T) {
 	}})
 	o, _ := pooled()
 	links := make([]*Link, 12)
-	recorders := make([]*recorder, len(links))
 	for i := range links {
-		recorders[i] = newRecorder()
-		links[i] = follow(t, below(s.source(), i), recorders[i], o)
+		links[i] = follow(t, below(s.source(), i), newRecorder(), o)
 	}
+	allLive(t, links)
+}
+
+// A server that falls silent on too many searches, as slapd does, is given fewer,
+// and is not taken for dead.
+func TestSilentForBeingTooMany(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{
+		sync: func(s *session, r request) {
+			if s.count++; s.count <= 4 {
+				s.refresh(1, "c")
+			}
+		},
+		whoAmI: func(s *session, r request) {
+			if s.count < 4 {
+				s.send(response(r.id, tagExtendedResponse, 0, ""))
+			}
+		},
+	})
+	o, dials := pooled()
+	o.trial = 100 * time.Millisecond
+	links := make([]*Link, 12)
+	for i := range links {
+		links[i] = follow(t, below(s.source(), i), newRecorder(), o)
+	}
+	allLive(t, links)
+	if n := dials.Load(); n > 10 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+// allLive waits until they are.
+func allLive(t *testing.T, links []*Link) {
+	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

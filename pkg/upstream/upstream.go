@@ -14,9 +14,23 @@
 // order of the wire. A server that is away, refuses or falls silent is tried
 // again, with a growing pause, for ever; the link's Status says how it stands.
 //
-// One connection carries it all. go-ldap speaks for us in binds, plain searches
-// and who-am-I; the messages of the sync search are cut out of the stream
-// before go-ldap sees them (wire.go) and read by package syncrepl.
+// A connection carries any number of searches (wire.go). go-ldap speaks for us in
+// binds, and in the plain searches of checks and probes; the messages of searches of
+// ours are cut out of the stream before go-ldap sees them, each search has a buffer of
+// its own (search.go), and package syncrepl reads them. Links that reach one server
+// with one identity share connections (pool.go) where Options name a Pool.
+//
+// Goroutines, and who waits for them: a link has one, and its Close waits; it
+// consumes, so a sink that is slow costs its own link. A connection has go-ldap's two,
+// of which the reader calls wire.Read, and a keeper (keep.go), which asks who am I and
+// sends abandons, so that no link waits for a socket; conn.close waits for the
+// keeper. A shared connection has one that dials it, and ends with that. Who leaves a
+// shared connection last closes it, and nobody else waits for that.
+//
+// Locks, none of which is held while another is taken: a pool's, for who is on which
+// connection; a wire's, for which search has which message ID; a search's, for its
+// buffer. Nothing is written to a socket, read from it or waited for under any
+// of them. The reader waits in one place, search.await, for room in a buffer.
 package upstream
 
 import (
