@@ -42,14 +42,15 @@ func (k *check) syncrepl(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("%w; %s", err, what)
 }
 
-// lacksUUID tells whether the base entry comes without an entryUUID (RFC 4530);
+// lacksUUID tells whether the base entry comes without a UUID of any kind (uuid.go);
 // where it does not come at all, the next step says so.
 func (k *check) lacksUUID(ctx context.Context) bool {
-	q := plain{base: k.src.Base, attributes: []string{"entryUUID"}, filter: dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"}}
+	q := plain{base: k.src.Base, attributes: []string{attrEntryUUID, attrUniqueID, attrObjectGUID}, filter: dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"}}
 	lacks := false
 	err := k.conn.within(k.o.DialTimeout, func() error {
 		return k.conn.entries(ctx, k.o, q, func(m *syncrepl.Message) error {
-			lacks = lacks || len(values(m.Attrs, "entryUUID")) == 0
+			_, err := k.src.uuidOf(m)
+			lacks = lacks || err != nil
 			return nil
 		})
 	})
