@@ -378,9 +378,11 @@ func TestPrintable(t *testing.T) {
 func TestSilentPeerIsFound(t *testing.T) {
 	noLeak(t)
 	asked := make(chan int64)
+	abandoned := make(chan int64, 10)
 	s := listen(t, &server{
-		sync:   func(s *session, r request) { s.refresh(1, "c") },
-		whoAmI: func(s *session, r request) { asked <- r.id },
+		sync:      func(s *session, r request) { s.refresh(1, "c") },
+		whoAmI:    func(s *session, r request) { asked <- r.id },
+		abandoned: abandoned,
 	})
 	r := newRecorder()
 	o := quick()
@@ -397,6 +399,9 @@ func TestSilentPeerIsFound(t *testing.T) {
 	answer(0)
 	<-asked
 	wantReason(t, r.await(t, Down).Reason, "silent for 320ms", "does not answer")
+	if n := len(abandoned); n > 0 {
+		t.Errorf("%d answers were abandoned", n)
+	}
 }
 
 // In the refresh each message must come in time.

@@ -163,7 +163,7 @@ func (w *wire) sort(frame []byte) (*search, error) {
 			return nil, errors.New("the server answered a search before it was sent")
 		}
 		s := w.searches[int32(id)]
-		if s != nil && op.Peek() == tagSearchDone {
+		if final := op.Peek(); s != nil && (final == tagSearchDone || final == tagExtendedResponse) {
 			delete(w.searches, s.id)
 		}
 		return s, nil
