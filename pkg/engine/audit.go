@@ -44,7 +44,7 @@ func (e *Engine) newAudit(cl *claim, out *Resynced) (*audit, error) {
 	} else if cl.load != nil || cl.taken != cl.origin() {
 		out.Warnings = append(out.Warnings, "a full load is under way: what it brings may show as missing, or otherwise")
 	}
-	likeness := &claim{id: cl.id, sub: cl.sub, name: cl.name, source: cl.source}
+	likeness := &claim{id: cl.id, sub: cl.sub, name: cl.name, source: cl.source, raw: cl.raw}
 	return &audit{e: e, claim: likeness, number: cl.number, out: out}, nil
 }
 

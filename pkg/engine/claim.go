@@ -15,11 +15,12 @@ type claim struct {
 	id     queue.ClaimID
 	number uint32
 
-	// Owned by the engine goroutine; sub, name and source change only while no
-	// session runs.
+	// Owned by the engine goroutine; name, source and raw, which sessions read,
+	// change only while none runs.
 	sub     *Subscription
 	name    dit.DN          // local, absolute: where the content is, or is to be
 	source  upstream.Source // of the content
+	raw     bool            // DN values stay as they are (R6)
 	gen     uint32          // committed generation
 	cookie  []byte
 	server  string   // that gave the cookie

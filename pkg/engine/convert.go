@@ -61,7 +61,7 @@ var attrKinds = map[string]attrKind{
 
 // newConverter converts what comes from the claim's source.
 func newConverter(s *schema.Schema, cl *claim) (*converter, error) {
-	return converterFor(s, cl, cl.source.Base, cl.sub.NoDNRewrite)
+	return converterFor(s, cl, cl.source.Base, cl.raw)
 }
 
 func converterFor(s *schema.Schema, cl *claim, remote string, raw bool) (*converter, error) {

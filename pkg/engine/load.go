@@ -161,7 +161,7 @@ func (e *Engine) addClaim(qc *queue.Claim, sub *Subscription) error {
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", qc.ID, err)
 	}
-	cl := &claim{id: qc.ID, number: qc.Number, sub: sub, name: name, source: contentSource(sub, qc)}
+	cl := &claim{id: qc.ID, number: qc.Number, sub: sub, name: name, source: contentSource(sub, qc), raw: sub.NoDNRewrite}
 	e.claims[cl.id], e.byNum[cl.number] = cl, cl
 	return nil
 }

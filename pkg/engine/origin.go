@@ -23,7 +23,7 @@ type origin struct {
 
 // origin is that of what the claim's next session brings.
 func (c *claim) origin() origin {
-	return originOf(&c.source, c.sub.NoDNRewrite)
+	return originOf(&c.source, c.raw)
 }
 
 func originOf(src *upstream.Source, raw bool) origin {

@@ -231,7 +231,10 @@ func (e *Engine) adopt(a *alteration) {
 		if again {
 			e.unfollow(cl)
 		}
-		cl.sub, cl.source = a.next, contentSource(a.next, e.state.Claims[cl.id])
+		cl.sub = a.next
+		if cl.link == nil { // else only the name is another
+			cl.source, cl.raw = contentSource(a.next, e.state.Claims[cl.id]), a.next.NoDNRewrite
+		}
 		switch {
 		case again && followed:
 			e.follow(cl)
