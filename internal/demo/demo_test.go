@@ -46,7 +46,7 @@ func TestOnce(t *testing.T) {
 		"== 2. Three sources", "$ shaft subscription add redhat --url ldap://127.0.0.1:",
 		"--base cn=Wheezy,dc=debian,dc=org --name 'cn=Debian Wheezy'",
 		"debian-wheezy added: it publishes cn=Debian Wheezy,ou=Package Listers\n",
-		"== 3. Make room", "$ shaft subscription remove redhat",
+		"== 3. Make room", "$ shaft name remove 'cn=RedHat RHEL'", "redhat removed",
 		"== 4. A list", "--dry-run", "cn=RedHat Fedora,ou=Package Listers", "Served now: ", "cn=RedHat RHEL,ou=Package Listers",
 		"== 5. A second list\n", "--filter '((objectClass=LinuxDistribution)(cn=*))'", "taken as (&(objectClass=LinuxDistribution)(cn=*))",
 		"== 6. The first clash", "$ shaft queue show 'cn=Debian Wheezy'", "debian-wheezy", "dpkg/", "cn=Debian Wheezy,ou=Package Listers  (clash)",

@@ -90,7 +90,7 @@ func (s *stage) story() []step {
 		}, {
 			title:    "Make room",
 			words:    "RedHat's subtree turns out to hold RHEL and Fedora, which are to be names of their own: it goes.",
-			commands: [][]string{{"shaft", "subscription", "remove", "redhat"}},
+			commands: [][]string{{"shaft", "name", "remove", redHat.name}},
 			names:    []subtree{suse, wheezy},
 			look:     [][]string{{"shaft", "task", "list"}},
 		}, {
