@@ -30,9 +30,10 @@ const maxNewcomers = 1000
 // known and that has subordinates, what is below it is read by a plain search, and put
 // before the cookie that covers it; in a refresh, before its end.
 //
-// The sign is hasSubordinates: a server that has it says FALSE of each new leaf,
-// and TRUE of a new container only when something was added below it before the
-// message was written.
+// The sign is hasSubordinates, or numSubordinates: a server that has it says TRUE
+// of a new container only when something was added below it before the message was
+// written. Where a server has neither, nothing is fetched: some answer no other search
+// beside a sync search.
 type follower struct {
 	syncrepl.Sink
 	link     *linkImpl
@@ -77,11 +78,9 @@ func (f *follower) partial(e syncrepl.Entry) bool {
 	if !ok {
 		return false
 	}
-	has, there := firstValue(e.Attrs, "hasSubordinates")
-	if there && bytes.EqualFold(has, []byte("FALSE")) {
-		return false
-	}
-	if n, counted := firstValue(e.Attrs, "numSubordinates"); !there && counted && string(n) == "0" {
+	has, _ := firstValue(e.Attrs, "hasSubordinates")
+	count, counted := firstValue(e.Attrs, "numSubordinates")
+	if !bytes.EqualFold(has, []byte("TRUE")) && (!counted || string(count) == "0") {
 		return false
 	}
 	return !knower.Knows(e.UUID)
