@@ -157,6 +157,12 @@ func (c *consumer) take(m *Message) error {
 	case KindRefreshDelete, KindRefreshPresent:
 		return c.refresh(m)
 	case KindDone:
+		if c.persist && c.gathered { // what was said before the end holds
+			c.gathered = false
+			if err := c.sink.Flush(); err != nil {
+				return err
+			}
+		}
 		return c.done(m)
 	}
 	return nil

@@ -391,6 +391,18 @@ func TestFlushWhenNothingWaits(t *testing.T) {
 	}
 }
 
+// What came before the end of a search holds, though both came at once; of a
+// refresh nothing does.
+func TestFlushBeforeTheEnd(t *testing.T) {
+	s := stream(endDelete(), entry(StateDelete, 1), Message{Kind: KindDone, Code: ResultRefreshRequired})
+	s.burst = 3
+	sink := &record{}
+	err := Consume(context.Background(), s, Options{Mode: RefreshAndPersist}, sink)
+	if n := len(sink.log); !errors.Is(err, ErrReload) || n < 2 || sink.log[n-1] != "flush" || sink.log[n-2] != "delete 1" {
+		t.Errorf("%v, %q", err, sink.log)
+	}
+}
+
 func TestSinkErrorsEndTheSession(t *testing.T) {
 	failure := errors.New("disk full")
 	for _, call := range []string{"put", "present", "delete", "done", "cookie", "flush"} {
