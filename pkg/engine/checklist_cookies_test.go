@@ -155,9 +155,13 @@ func TestSlapdRestoredAndWrittenTo(t *testing.T) {
 				w.awaitValues("cn=1,ou=b,"+name, "description", "new")
 				w.awaitLive(name)
 				w.awaitValues("cn=1,ou=a,"+name, "description", "lost too")
-				w.keepCookie("")
-				s.Stop() // the next session loads in full
-				s.Start()
+				audit, err := w.e.ResyncName(t.Context(), name, true)
+				must(t, err)
+				if audit.Counts != [3]int{1, 1, 1} { // missing, surplus, other than there
+					t.Errorf("%+v", audit)
+				}
+				_, err = w.e.ResyncName(t.Context(), name, false)
+				must(t, err)
 			}
 			w.awaitEqual(s, slapdBase, name)
 			release()
