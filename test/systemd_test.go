@@ -93,7 +93,10 @@ func TestR55UnderServiceManager(t *testing.T) {
 	}
 	until := func(begin string) string {
 		t.Helper()
-		for {
+		for deadline := time.Now().Add(30 * time.Second); ; {
+			if time.Now().After(deadline) {
+				t.Fatalf("in vain: %s", begin)
+			}
 			if got := next(); strings.HasPrefix(got, begin) {
 				return got
 			} else if got != "WATCHDOG=1" && !strings.HasPrefix(got, "STATUS=reading the store") {

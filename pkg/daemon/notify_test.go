@@ -122,7 +122,7 @@ func TestR55Notify(t *testing.T) {
 		closed := make(chan struct{})
 		go func() { defer close(closed); d.Close() }()
 		got := m.next()
-		for got == "WATCHDOG=1" {
+		for deadline := time.Now().Add(20 * time.Second); got == "WATCHDOG=1" && time.Now().Before(deadline); {
 			got = m.next()
 		}
 		if got != "STOPPING=1\nSTATUS=finishing what is being answered" {
