@@ -22,6 +22,9 @@ type plain struct {
 	attributes []string
 	page       int    // entries of a page (RFC 2696); 0: not in pages
 	cookie     []byte // of the page before
+
+	pages, empty int    // that came, and how many of these in a row had no entry
+	mark         string // the first entry of one of them
 }
 
 const oidPaged = "1.2.840.113556.1.4.319"
@@ -90,6 +93,7 @@ func (c *conn) onePage(ctx context.Context, o Options, q *plain, put func(*syncr
 	defer s.end()
 	f := &frames{ctx: ctx, search: s, patience: o.Patience}
 	var m syncrepl.Message
+	first, n := "", 0
 	for {
 		frame, err := f.Next()
 		if err != nil {
@@ -100,6 +104,9 @@ func (c *conn) onePage(ctx context.Context, o Options, q *plain, put func(*syncr
 		}
 		switch m.Kind {
 		case syncrepl.KindEntry:
+			if n++; n == 1 {
+				first = string(m.DN)
+			}
 			if err := put(&m); err != nil {
 				return false, err
 			}
@@ -111,13 +118,48 @@ func (c *conn) onePage(ctx context.Context, o Options, q *plain, put func(*syncr
 			if err != nil {
 				return false, fmt.Errorf("malformed result: %w", err)
 			}
-			if len(cookie) > maxPageCookie {
-				return false, fmt.Errorf("the server sent a page cookie of %d bytes; at most %d are taken", len(cookie), maxPageCookie)
-			}
-			q.cookie = slices.Clone(cookie)
-			return q.page > 0 && len(cookie) > 0, nil
+			return q.turn(cookie, first, n)
 		}
 	}
+}
+
+// errPageLost ends a search in pages where a result does not say whether more
+// follow: the server, or what is between us, does not know of pages.
+var errPageLost = errors.New("the result of a page lacks the control of pages (RFC 2696)")
+
+// maxEmptyPages bounds those in a row; some servers send one where a page took
+// them too long.
+const maxEmptyPages = 1000
+
+// turn goes on to the page that cookie stands for, nil when no control came, behind one
+// with n entries. Pages that never end are an error: one that begins as an
+// earlier one did, in whatever cycle, meets the mark, which moves at powers of two.
+func (q *plain) turn(cookie []byte, first string, n int) (more bool, err error) {
+	switch {
+	case q.page == 0:
+		return false, nil
+	case cookie == nil && (len(q.cookie) > 0 || n >= q.page):
+		return false, errPageLost
+	case len(cookie) == 0:
+		return false, nil
+	case len(cookie) > maxPageCookie:
+		return false, fmt.Errorf("the server sent a page cookie of %d bytes; at most %d are taken", len(cookie), maxPageCookie)
+	}
+	q.cookie = slices.Clone(cookie)
+	if n == 0 {
+		if q.empty++; q.empty > maxEmptyPages {
+			return false, fmt.Errorf("the server sent more than %d pages in a row without an entry", maxEmptyPages)
+		}
+		return true, nil
+	}
+	q.empty = 0
+	if q.pages++; q.pages > 1 && first == q.mark {
+		return false, fmt.Errorf("the server gives the page again that begins with %.100q", first)
+	}
+	if q.pages&(q.pages-1) == 0 {
+		q.mark = first
+	}
+	return true, nil
 }
 
 // pageCookie finds the cookie in the control of a page's result, nil when there

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"shaft/internal/ldaptest"
@@ -47,7 +49,7 @@ func TestPages(t *testing.T) {
 		want    string
 	}{
 		"three pages": {func(s *session, r request, page int) {
-			s.send(searchEntry(r.id, "dc=x"))
+			s.send(searchEntry(r.id, fmt.Sprintf("dc=x%d", page)))
 			s.send(pageDone(r.id, 0, pageValue(strings.Repeat("c", 2-page))))
 		}, nil, 3, ""},
 		"no control": {func(s *session, r request, page int) { s.send(response(r.id, 0x65, 0, "")) }, nil, 0, ""},
@@ -77,6 +79,94 @@ func TestPages(t *testing.T) {
 			err = c.entries(context.Background(), o, plain{base: "dc=x", scope: 2, filter: everything, page: 10}, func(*syncrepl.Message) error { n++; return test.put })
 			if n != test.entries || test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("%d entries, %v", n, err)
+			}
+		})
+	}
+}
+
+// found is entry i of a plain search, with the UUID that it has.
+func found(id int64, i int) []byte {
+	m := entry(i)
+	m.MessageID, m.HasState = id, false
+	m.Attrs = dit.AppendAttr(m.Attrs, "entryUUID", m.UUID.String())
+	return m.Append(nil)
+}
+
+// R35: a page whose result lacks the control of pages is not taken for the last
+// one: something between us and the server may have dropped it.
+func TestR35PageWithoutItsControl(t *testing.T) {
+	for name, lost := range map[string]int{"the first": 1, "the second": 2} {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			const all = 3 * pageSize
+			s := listen(t, &server{plain: func(s *session, r request) {
+				from, to := 0, all
+				paged := strings.Contains(string(r.frame), oidPaged)
+				if paged {
+					s.count++
+					from, to = (s.count-1)*pageSize, s.count*pageSize
+				}
+				for i := from; i < to; i++ {
+					s.send(found(r.id, i))
+				}
+				if !paged || s.count == lost {
+					s.send(response(r.id, 0x65, 0, ""))
+					return
+				}
+				s.send(pageDone(r.id, 0, pageValue(fmt.Sprint("after ", to))))
+			}})
+			m := newMirror()
+			if err := Collect(t.Context(), s.source(), m, quick()); err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(m.dns(), "; ") + 1; n != all {
+				t.Errorf("%d of %d entries", n, all)
+			}
+		})
+	}
+}
+
+// A server that ignores the control and gives all has given all.
+func TestPagesIgnored(t *testing.T) {
+	noLeak(t)
+	var searches atomic.Int32
+	s := listen(t, &server{plain: func(s *session, r request) {
+		searches.Add(1)
+		for i := range 3 {
+			s.send(found(r.id, i))
+		}
+		s.send(response(r.id, 0x65, 0, ""))
+	}})
+	m := newMirror()
+	if err := Collect(t.Context(), s.source(), m, quick()); err != nil || searches.Load() != 1 || strings.Count(m.dns(), ";") != 2 {
+		t.Errorf("%v, %d searches, %s", err, searches.Load(), m.dns())
+	}
+}
+
+// R15: pages that never end are an error, not a poll for ever: the same page again
+// and again, all of them from the first on, or pages with nothing on them.
+func TestR15EndlessPages(t *testing.T) {
+	for name, first := range map[string]func(page int) int{
+		"one again": func(int) int { return 7 },
+		"around":    func(page int) int { return 10 * (page % 3) },
+		"empty":     func(int) int { return -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			noLeak(t)
+			s := listen(t, &server{plain: func(s *session, r request) {
+				if i := first(s.count); i >= 0 {
+					s.send(found(r.id, i))
+					s.send(found(r.id, i+1))
+				}
+				s.count++
+				s.send(pageDone(r.id, 0, pageValue("1")))
+			}})
+			m := newMirror()
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			err := Collect(ctx, s.source(), m, quick())
+			if err == nil || !strings.Contains(err.Error(), "page") || len(m.loads) > 0 {
+				t.Errorf("%v", err)
 			}
 		})
 	}

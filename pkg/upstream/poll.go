@@ -117,7 +117,7 @@ func (l *linkImpl) refreshOnce(ctx context.Context, c *lease, feed Feed, whole b
 func (l *linkImpl) readPlain(ctx context.Context, c *lease, feed Feed) error {
 	err := l.loadPlain(ctx, c, feed, pageSize)
 	var end *syncrepl.ResultError
-	if errors.As(err, &end) && (end.Code == ldap.LDAPResultUnavailableCriticalExtension || end.Code == ldap.LDAPResultUnwillingToPerform) {
+	if errors.Is(err, errPageLost) || errors.As(err, &end) && (end.Code == ldap.LDAPResultUnavailableCriticalExtension || end.Code == ldap.LDAPResultUnwillingToPerform) {
 		err = l.loadPlain(ctx, c, feed, 0)
 	}
 	return err
