@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -161,19 +162,20 @@ func (g *group) bury() {
 }
 
 // judge learns from a connection's end: where two in a row broke while searches
-// began, each of the next is to have fewer than these.
+// began, each of the next is to have fewer than these; of one search alone that got
+// no answer nothing is learnt.
 func (g *group) judge(s *shared) {
 	if s.judged || s.conn == nil {
 		return
 	}
 	s.judged = true
 	w := s.conn.wire
-	if w.answered == 0 || w.mute == 0 && !errors.Is(w.cause(), errFull) {
+	if w.answered+w.mute < 2 || w.mute == 0 && !errors.Is(w.cause(), errFull) {
 		g.strikes = 0
 		return
 	}
 	if g.strikes++; g.strikes > 1 {
-		g.limit = max(1, min(g.limit, w.answered-1))
+		g.limit = max(1, min(g.limit, cmp.Or(w.answered, w.mute)-1))
 	}
 }
 

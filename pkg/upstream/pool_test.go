@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -86,4 +87,85 @@ func (p *Pool) size() (n int) {
 		n += len(g.conns)
 	}
 	return n
+}
+
+// R15: a server that works on one request of a connection at a time, and is slow
+// with each, is given fewer searches until all are live.
+func TestR15OneSlowSearchAtATime(t *testing.T) {
+	noLeak(t)
+	const trial = 50 * time.Millisecond
+	s := listen(t, &server{sync: func(s *session, r request) {
+		tick := time.NewTimer(4 * trial)
+		defer tick.Stop()
+		<-tick.C
+		s.refresh(1, "c")
+	}})
+	o, _ := pooled()
+	o.trial = trial
+	recorders := make([]*recorder, 3)
+	for i := range recorders {
+		recorders[i] = newRecorder()
+		follow(t, below(s.source(), i), recorders[i], o)
+	}
+	for _, r := range recorders {
+		r.await(t, Live)
+	}
+}
+
+// A server that hangs up as soon as a second search waits is given one at a time.
+func TestHungUpBeforeAnyAnswer(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{sync: func(s *session, r request) {
+		if s.count++; s.count > 1 {
+			s.Close()
+			return
+		}
+		first := *s
+		time.AfterFunc(50*time.Millisecond, func() { first.refresh(1, "c") })
+	}})
+	o, _ := pooled()
+	links := make([]*Link, 4)
+	for i := range links {
+		links[i] = follow(t, below(s.source(), i), newRecorder(), o)
+	}
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		live := 0
+		for _, l := range links {
+			if l.Status().State == Live {
+				live++
+			}
+		}
+		if live == len(links) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%d of %d are live", live, len(links))
+		}
+	}
+}
+
+// A connection without message IDs left ends, so that no link is given it any more.
+func TestNoMessageIDsLeft(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{sync: func(s *session, r request) { s.refresh(1, "c") }})
+	o, dials := pooled()
+	first, second := newRecorder(), newRecorder()
+	follow(t, below(s.source(), 0), first, o)
+	first.await(t, Live)
+	for _, g := range o.Pool.groups {
+		w := g.conns[0].conn.wire
+		w.mu.Lock()
+		w.next = math.MaxInt32
+		w.mu.Unlock()
+	}
+	follow(t, below(s.source(), 1), second, o)
+	second.await(t, Live)
+	if dials.Load() != 2 {
+		t.Errorf("%d connections", dials.Load())
+	}
 }

@@ -184,7 +184,9 @@ func (w *wire) begin(sync bool, encode func(id int32) []byte) (*search, error) {
 	w.mu.Lock()
 	if w.next == math.MaxInt32 {
 		w.mu.Unlock()
-		return nil, errors.New("the connection has no message IDs left")
+		err := errors.New("the connection has no message IDs left")
+		w.fail(err)
+		return nil, err
 	}
 	s := &search{w: w, id: w.next, sync: sync, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	w.next++
