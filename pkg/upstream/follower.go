@@ -44,7 +44,7 @@ type follower struct {
 	persists bool // the search goes on behind the refresh
 	live     bool // the refresh is over
 
-	newcomers []string // tops whose subtrees are to be fetched at the end of the refresh
+	newcomers []newcomer // tops whose subtrees are to be fetched at the end of the refresh
 }
 
 // Put implements syncrepl.Sink.
@@ -55,7 +55,7 @@ func (f *follower) Put(e syncrepl.Entry) error {
 	if !f.partial(e) {
 		return f.Sink.Put(e)
 	}
-	top := string(e.DN)
+	top := newcomer{string(e.DN), e.UUID}
 	if err := f.Sink.Put(e); err != nil {
 		return err
 	}
@@ -67,6 +67,12 @@ func (f *follower) Put(e syncrepl.Entry) error {
 	}
 	f.newcomers = append(f.newcomers, top)
 	return nil
+}
+
+// newcomer is the top of a subtree to fetch.
+type newcomer struct {
+	dn string
+	id dit.UUID
 }
 
 // partial tells whether e may be the top of a subtree of which it alone is sent.
@@ -110,20 +116,25 @@ func (f *follower) RefreshDone(end syncrepl.End) error {
 	return nil
 }
 
-// fetch puts what is below top, while the sync search's messages wait.
-func (f *follower) fetch(top string) error {
+// fetch puts what is below top, while the sync search's messages wait. Where that
+// search has other UUIDs than a plain one shows, as of a 389-ds that has both
+// entryUUID and nsUniqueId, it has to give the entries itself.
+func (f *follower) fetch(top newcomer) error {
 	f.frames.search.fallBehind(true)
 	defer f.frames.search.fallBehind(false)
 	request, err := syncRequest(f.link.src, nil)
 	if err != nil {
 		return err
 	}
-	q := plain{base: top, scope: ldap.ScopeWholeSubtree, filter: request.Filter, attributes: request.Attributes}
+	q := plain{base: top.dn, scope: ldap.ScopeWholeSubtree, filter: request.Filter, attributes: request.Attributes}
 	f.link.fetches.Add(1)
 	err = f.conn.entries(f.ctx, f.link.o, q, func(m *syncrepl.Message) error {
 		id, err := f.link.src.uuidOf(m)
 		if err != nil {
 			return err
+		}
+		if id != top.id && string(m.DN) == top.dn {
+			return fmt.Errorf("a plain search gives %.100q another UUID: %w", top.dn, syncrepl.ErrReload)
 		}
 		return f.Sink.Put(syncrepl.Entry{UUID: id, DN: m.DN, Attrs: m.Attrs})
 	})
@@ -132,5 +143,5 @@ func (f *follower) fetch(top string) error {
 		return err
 	}
 	// With 32 it has moved on, or something above it has, of which no message names it.
-	return fmt.Errorf("fetch what was moved to %.100q: %w: %w", top, end, syncrepl.ErrReload)
+	return fmt.Errorf("fetch what was moved to %.100q: %w: %w", top.dn, end, syncrepl.ErrReload)
 }

@@ -153,11 +153,12 @@ func (l *linkImpl) follow(ctx context.Context, feed Feed) {
 	pauses := backoff{min: l.o.MinBackoff, max: l.o.MaxBackoff, random: l.o.Rand}
 	reloads := 0
 	for {
+		begun := time.Now()
 		lived, err := l.session(ctx, feed)
 		if ctx.Err() != nil {
 			return
 		}
-		if lived {
+		if lived && (!errors.Is(err, syncrepl.ErrReload) || time.Since(begun) > l.o.MaxBackoff) {
 			pauses.reset()
 			reloads = 0
 		}
@@ -188,7 +189,7 @@ func (l *linkImpl) follow(ctx context.Context, feed Feed) {
 }
 
 // reload prepares a full load: at once the first time, with pauses when even
-// that ends in a demand for one.
+// that ends soon in a demand for one.
 func (l *linkImpl) reload(ctx context.Context, feed Feed, err error, times int, pauses *backoff) time.Duration {
 	if ferr := feed.Forget(ctx); ferr != nil {
 		l.set(Down, ferr.Error())

@@ -527,3 +527,24 @@ func TestCloseStopsEverything(t *testing.T) {
 		})
 	}
 }
+
+// A server that wants a full reload after each is not loaded without a pause.
+func TestReloadsAfterReloadsPause(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{sync: func(s *session, r request) {
+		s.refresh(1, "c")
+		s.fail(syncrepl.ResultRefreshRequired, "")
+	}})
+	o, c := quick(), newClock()
+	o.MinBackoff, o.MaxBackoff, o.After = time.Hour, 4*time.Hour, c.after
+	r := newRecorder()
+	follow(t, s.source(), r, o)
+	first := c.next(t)
+	if begins, _ := r.count(); begins != 2 {
+		t.Errorf("%d loads before the first pause", begins)
+	}
+	c.end(t)
+	if second := c.next(t); first < o.MinBackoff/2 || second < o.MinBackoff {
+		t.Errorf("pauses of %v and %v", first, second)
+	}
+}

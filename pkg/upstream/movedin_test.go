@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"shaft/internal/ldaptest"
+	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
 )
 
@@ -166,4 +167,35 @@ func TestTooMuchBehindAFetch(t *testing.T) {
 	if _, err := f.Next(); err == nil || !strings.Contains(err.Error(), syncrepl.ErrReload.Error()) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// Entries that are fetched have the UUIDs that the sync search gives: of a server
+// whose sync search has others than its entryUUIDs, all is loaded by that instead.
+func TestFetchedUUIDsAreThoseOfTheSync(t *testing.T) {
+	noLeak(t)
+	top := entry(1)
+	top.Attrs = dit.AppendAttr(top.Attrs, "hasSubordinates", "TRUE")
+	s := listen(t, &server{
+		sync: func(s *session, r request) {
+			if s.number == 1 {
+				s.refresh(1, "c")
+				s.message(top)
+				return
+			}
+			s.refresh(3, "d")
+		},
+		plain: func(s *session, r request) {
+			for i := 1; i < 3; i++ {
+				m := entry(i)
+				m.MessageID, m.HasState = r.id, false
+				m.Attrs = dit.AppendAttr(m.Attrs, "entryUUID", dit.UUID{9, byte(i)}.String())
+				s.send(m.Append(nil))
+			}
+			s.send(response(r.id, 0x65, 0, ""))
+		},
+	})
+	m := newMirror()
+	follow(t, s.source(), m, quick())
+	m.has(t, 1)
+	m.has(t, 3)
 }
