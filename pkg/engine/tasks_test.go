@@ -120,6 +120,7 @@ func TestTaskRidesWithItsCommand(t *testing.T) {
 	if !strings.Contains(stored, `"state":"done"`) || seq() <= before {
 		t.Errorf("the record says %s", stored)
 	}
+	w.awaitLive(name)
 	must(t, w.e.do(t.Context(), func() {
 		for _, task := range w.e.tasks.all {
 			if !task.stored {
