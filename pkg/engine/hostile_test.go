@@ -104,7 +104,7 @@ var hostiles = []hostile{
 	{name: "DN with an empty RDN", say: sayEntry("cn=x,,"+suffix, role), reason: "cannot be parsed"},
 	{name: "DN ending in an escape", say: sayEntry("cn=x\\", role), reason: "cannot be parsed"},
 	{name: "DN with more missing ancestors than anyone means", reason: "has no place in the tree", refresh: true,
-		say: both(sayEntry(strings.Repeat("ou=x,", 200)+suffix, role), func(p *syncrepl.Provider) error { return p.EndDelete([]byte("c"), true) })},
+		say: both(sayEntry(strings.Repeat("ou=x,", 200)+suffix, role), func(p *syncrepl.Provider) error { return p.EndDelete([]byte(later), true) })},
 	{name: "no UUID", say: sayState(nil), reason: "has no entryUUID"},
 	{name: "UUID of zeros", say: sayState(make([]byte, 16)), reason: "has no entryUUID"},
 	{name: "UUID of 15 octets", say: sayState(make([]byte, 15)), reason: "UUID of 15 octets"},
@@ -134,7 +134,7 @@ var hostiles = []hostile{
 		state: "unsupported", reason: "content synchronization", refresh: true},
 	{name: "two entries of one DN", say: both(both(sayEntry("cn=x,"+suffix, role), func(p *syncrepl.Provider) error {
 		return p.Entry(syncrepl.StateAdd, testUUID(-1), "CN=X , "+suffix, role, nil)
-	}), func(p *syncrepl.Provider) error { return p.EndDelete([]byte("c"), true) }), reason: "two entries with the DN", refresh: true},
+	}), func(p *syncrepl.Provider) error { return p.EndDelete([]byte(later), true) }), reason: "two entries with the DN", refresh: true},
 	{name: "nothing", say: func(*syncrepl.Provider) error { return nil }, reason: "no message for", refresh: true},
 	{name: "end", say: func(*syncrepl.Provider) error { return errors.New("close it") }, reason: "closed by the server"},
 }

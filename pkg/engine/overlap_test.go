@@ -223,12 +223,12 @@ func TestNoGhostsBelowAnInnerName(t *testing.T) {
 			}
 			script(outer, func(q ldaptest.Search, p *syncrepl.Provider) (bool, error) {
 				if test.persists {
-					return true, errors.Join(p.EndDelete(q.Sync.Cookie, true), p.Entry(syncrepl.StateDelete, id, "", nil, []byte("moved out")))
+					return true, errors.Join(p.EndDelete(q.Sync.Cookie, true), p.Entry(syncrepl.StateDelete, id, "", nil, []byte(later)))
 				}
-				return true, errors.Join(p.IDs(true, []dit.UUID{id}, nil), p.EndDelete([]byte("moved out"), true))
+				return true, errors.Join(p.IDs(true, []dit.UUID{id}, nil), p.EndDelete([]byte(later), true))
 			})
 			again(t, outer)
-			await(t, "the move", func() bool { return w.cookie() == "moved out" })
+			await(t, "the move", func() bool { return w.cookie() == later })
 			if test.hide {
 				w.remove("inner")
 			}

@@ -282,3 +282,7 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// later is a cookie of the form that the scripted servers give, newer than any of theirs:
+// one of another kind would have the refresh done again in full.
+const later = "rid=000,csn=20991231235959.000000Z#000000#000#000000"
