@@ -260,7 +260,7 @@ func (e *Engine) commit(b *store.Batch) error {
 // what wanted the commit. After a failure no further write is tried; serving
 // goes on.
 func (e *Engine) outcome(err error) error {
-	if errors.Is(err, store.ErrFailed) {
+	if errors.Is(err, store.ErrFailed) || errors.Is(err, store.ErrClosed) {
 		e.fail(err)
 		return e.failed
 	}
