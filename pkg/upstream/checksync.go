@@ -70,7 +70,7 @@ func (k *check) trySync(ctx context.Context, mode syncrepl.Mode) error {
 	}
 	request.Mode, request.Scope, request.Attributes = mode, 0, []string{"1.1"}
 	request.Filter = dit.Filter{Op: dit.FilterPresent, Attr: "objectClass"}
-	search, err := k.conn.wire.begin(true, func(id int32) []byte { return syncrepl.AppendSearch(nil, id, request) })
+	search, err := k.conn.wire.begin(ctx, true, func(id int32) []byte { return syncrepl.AppendSearch(nil, id, request) })
 	if err != nil {
 		return err
 	}

@@ -216,8 +216,9 @@ func (c *conn) close() {
 	c.goes.Wait()
 }
 
-// politeness is how long an unbind may wait for room in the socket's buffer, and
-// a request that failed for the reason.
+// politeness is how long an unbind may wait for room in the socket's buffer, a
+// request that failed for the reason, and one that is not wanted any more until it
+// has gone out.
 const politeness = 100 * time.Millisecond
 
 // unbind sends an UnbindRequest (RFC 4511 section 4.3), which has no answer.

@@ -1,11 +1,15 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,5 +154,82 @@ func TestR15StoppedSlapdBesideAnother(t *testing.T) {
 	b.await(t, Live)
 	if during > 10*before+200*time.Millisecond {
 		t.Errorf("%v beside it, %v before", during, before)
+	}
+}
+
+// clogged is a connection that takes no more octets once it is shut.
+type clogged struct {
+	net.Conn
+	shut   atomic.Bool
+	wrote  chan struct{} // closed when a search below ou=u1 hangs
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *clogged) Write(p []byte) (int, error) {
+	if c.shut.Load() {
+		if bytes.Contains(p, []byte("ou=u1,")) {
+			close(c.wrote)
+		}
+		<-c.closed
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *clogged) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// R15: a link closes soon although the server of a shared connection takes no
+// request: whoever closes it has others to care for.
+func TestR15CloseWhileTheServerTakesNothing(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{sync: func(s *session, r request) { s.refresh(1, "c") }})
+	o, _ := pooled()
+	dialled := make(chan *clogged, 10)
+	o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		raw, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		c := &clogged{Conn: raw, wrote: make(chan struct{}), closed: make(chan struct{})}
+		dialled <- c
+		return c, nil
+	}
+	first := newRecorder()
+	follow(t, below(s.source(), 0), first, o)
+	first.await(t, Live)
+	c := <-dialled
+	c.shut.Store(true)
+	second := Follow(below(s.source(), 1), newRecorder(), o)
+	<-c.wrote
+	begun := time.Now()
+	second.Close()
+	if d := time.Since(begun); d > 5*time.Second {
+		t.Errorf("closing took %v", d)
+	}
+}
+
+// R15: nor does it go on with what a plain search has brought already.
+func TestR15CloseAmidAPlainSearch(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{plain: func(s *session, r request) {
+		var all []byte
+		for i := range 100 {
+			all = append(all, found(r.id, i)...)
+		}
+		s.send(append(all, response(r.id, 0x65, 0, "")...))
+	}})
+	o, _ := pooled()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := newRecorder()
+	r.put = func(context.Context) error { cancel(); return nil }
+	if err := Collect(ctx, s.source(), r, o); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, puts := r.count(); puts != 1 {
+		t.Errorf("%d entries were taken", puts)
 	}
 }

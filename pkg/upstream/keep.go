@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -109,14 +110,14 @@ func (k *keeper) late() {
 // ask sends a who am I. Any answer will do, a refusal too.
 func (k *keeper) ask() {
 	var err error
-	if k.asked, err = k.w.begin(false, appendWhoAmI); err != nil {
+	if k.asked, err = k.w.begin(context.Background(), false, appendWhoAmI); err != nil {
 		k.asked = nil // the wire is closed
 	}
 	k.hear()
 }
 
 func (k *keeper) abandon(id int32) {
-	s, err := k.w.begin(false, func(own int32) []byte { return appendAbandon(nil, own, id) })
+	s, err := k.w.begin(context.Background(), false, func(own int32) []byte { return appendAbandon(nil, own, id) })
 	if err != nil {
 		return // the wire is closed
 	}

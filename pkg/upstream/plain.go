@@ -86,7 +86,7 @@ const maxPageCookie = 64 << 10
 
 // onePage runs one search; more tells that q now asks for the next page.
 func (c *conn) onePage(ctx context.Context, o Options, q *plain, put func(*syncrepl.Message) error) (more bool, err error) {
-	s, err := c.wire.begin(false, func(id int32) []byte { return q.append(nil, id) })
+	s, err := c.wire.begin(ctx, false, func(id int32) []byte { return q.append(nil, id) })
 	if err != nil {
 		return false, err
 	}
@@ -95,6 +95,9 @@ func (c *conn) onePage(ctx context.Context, o Options, q *plain, put func(*syncr
 	var m syncrepl.Message
 	first, n := "", 0
 	for {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
 		frame, err := f.Next()
 		if err != nil {
 			return false, err

@@ -228,7 +228,7 @@ func (s *search) end() {
 	select {
 	case w.unwanted <- s.id:
 	default:
-		w.fail(errors.New("the server takes no more requests"))
+		w.fail(errClogged)
 	}
 }
 

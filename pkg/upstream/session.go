@@ -60,7 +60,7 @@ func (l *linkImpl) consume(ctx context.Context, c *lease, mode syncrepl.Mode, co
 		return false, err
 	}
 	request.Mode = mode
-	s, err := c.wire.begin(true, func(id int32) []byte { return syncrepl.AppendSearch(nil, id, request) })
+	s, err := c.wire.begin(ctx, true, func(id int32) []byte { return syncrepl.AppendSearch(nil, id, request) })
 	if err != nil {
 		return false, err
 	}

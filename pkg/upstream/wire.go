@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -29,7 +30,10 @@ const (
 	maxUnwanted = 4096
 )
 
-var errClosed = errors.New("the connection was closed")
+var (
+	errClosed  = errors.New("the connection was closed")
+	errClogged = errors.New("the server takes no more requests")
+)
 
 // wire is the connection as go-ldap sees it. Its Read, on go-ldap's reader
 // goroutine, cuts the stream into LDAP messages: those of our searches go to
@@ -179,8 +183,9 @@ func (w *wire) sort(frame []byte) (*search, error) {
 
 // begin sends a request that answers come to, one or many: its encoding is asked
 // for with the message ID that it gets. A sync search is counted among those
-// that the connection carries.
-func (w *wire) begin(sync bool, encode func(id int32) []byte) (*search, error) {
+// that the connection carries. When ctx ends while the server takes nothing, that is
+// the end of the connection: half a request may have gone out, and nobody is to wait.
+func (w *wire) begin(ctx context.Context, sync bool, encode func(id int32) []byte) (*search, error) {
 	w.mu.Lock()
 	if w.next == math.MaxInt32 {
 		w.mu.Unlock()
@@ -193,7 +198,18 @@ func (w *wire) begin(sync bool, encode func(id int32) []byte) (*search, error) {
 	w.searches[s.id] = s
 	beside := sync && len(w.searches) > 1
 	w.mu.Unlock()
-	if _, err := w.Write(encode(s.id)); err != nil {
+	sent := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-sent:
+		case <-time.After(politeness):
+			w.fail(errClogged)
+		}
+	})
+	_, err := w.Write(encode(s.id))
+	close(sent)
+	stop()
+	if err != nil {
 		s.end()
 		return nil, lost(err)
 	}

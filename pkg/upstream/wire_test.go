@@ -53,7 +53,7 @@ func pipe(t testing.TB, o Options) (far net.Conn, c *conn, f *frames, plain chan
 
 // nobody begins a search without sending anything.
 func nobody(w *wire) *search {
-	s, err := w.begin(true, func(int32) []byte { return nil })
+	s, err := w.begin(context.Background(), true, func(int32) []byte { return nil })
 	if err != nil {
 		panic(err)
 	}
@@ -63,7 +63,7 @@ func nobody(w *wire) *search {
 // searching begins a sync search.
 func searching(t *testing.T, c *conn) *search {
 	t.Helper()
-	s, err := c.wire.begin(true, func(id int32) []byte {
+	s, err := c.wire.begin(t.Context(), true, func(id int32) []byte {
 		return syncrepl.AppendSearch(nil, id, syncrepl.Request{Base: "dc=example,dc=org", Mode: syncrepl.RefreshAndPersist})
 	})
 	if err != nil {
