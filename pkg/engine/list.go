@@ -133,13 +133,6 @@ func (e *Engine) unfollowList(l *list) {
 	e.inbox.forgetList(l)
 }
 
-// refollowList has a list's session begin again, as after a change of its
-// subscription.
-func (e *Engine) refollowList(l *list) {
-	e.unfollowList(l)
-	e.followList(l)
-}
-
 // removeList ends a list: its found entries go in as many commits as they need, then
 // the list itself. A mark has a start after a crash go on with it.
 func (e *Engine) removeList(id string, last ...store.Record) error {
@@ -173,16 +166,6 @@ func (e *Engine) membersOf(id string) (out []*queue.Member) {
 	}
 	slices.SortFunc(out, func(a, b *queue.Member) int { return compareFound(a.DN, a.Entry, b.DN, b.Entry) })
 	return out
-}
-
-// listNames are the names that a list's claims stand on.
-func (e *Engine) listNames(id string) (names []string) {
-	names = []string{}
-	for _, cl := range e.claimsOf(id) {
-		names = append(names, cl.name.String())
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 // tellList does the same for a list's.

@@ -33,7 +33,6 @@ type nameServer struct {
 
 	mu      sync.Mutex
 	answers map[string]dnsAnswer // by type and name, as in "SRV _ldap._tcp.dir.test"; others do not exist
-	asked   []string
 	running sync.WaitGroup
 }
 
@@ -67,18 +66,6 @@ func (d *nameServer) set(question string, a dnsAnswer) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.answers[question] = a
-}
-
-// count tells how often a question was asked.
-func (d *nameServer) count(question string) (n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, q := range d.asked {
-		if q == question {
-			n++
-		}
-	}
-	return n
 }
 
 // options are those of a machine that asks this server alone.
@@ -145,7 +132,6 @@ func (d *nameServer) reply(query []byte, limit int) ([]byte, dnsAnswer) {
 	}
 	question += strings.ToLower(strings.Join(labels, "."))
 	d.mu.Lock()
-	d.asked = append(d.asked, question)
 	a, known := d.answers[question]
 	d.mu.Unlock()
 	if !known {
