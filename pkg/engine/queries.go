@@ -45,7 +45,8 @@ type Name struct {
 	Head          Link     `json:"head"`
 	LastKnownGood bool     `json:"last_known_good"`
 	Entries       int      `json:"entries"`
-	Queue         []Link   `json:"queue"` // waiting, in order
+	Queue         []Link   `json:"queue"`    // waiting, in order
+	Revision      uint64   `json:"revision"` // of the queue: another whenever the queue is, see queue.State.Revision
 	Alarms        []string `json:"alarms"`
 	Overlaps      []string `json:"overlaps"` // names inside it, or around it
 }
@@ -143,6 +144,7 @@ func (e *Engine) name(n *queue.Name, overlaps []string) Name {
 	out := Name{
 		DN: n.Text, Head: e.link(n.Claims[0]), LastKnownGood: head != nil && head.gen > 0,
 		Queue: []Link{}, Alarms: []string{}, Overlaps: append([]string{}, overlaps...),
+		Revision: e.state.Revision(n.Norm),
 	}
 	if head != nil {
 		out.Entries = head.entries

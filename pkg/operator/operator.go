@@ -42,6 +42,7 @@ type Engine interface {
 
 // Queue is one name's queue, head first.
 type Queue struct {
-	DN     string        `json:"dn"`
-	Claims []engine.Link `json:"claims"`
+	DN       string        `json:"dn"`
+	Revision uint64        `json:"revision"` // another whenever the queue is
+	Claims   []engine.Link `json:"claims"`
 }

@@ -61,6 +61,8 @@ const (
 	KindSameName    = "same-name"    // the claim stands there already, in that spelling (R27)
 	KindBelowItself = "below-itself" // the name lies below the claim's own (R27)
 	KindTooMany     = "too-many"     // a list, or a queue, is full
+	KindIsHead      = "is-head"      // the place of the head, which only a switch gives
+	KindStale       = "stale"        // the queue is not the one that the command was made for
 )
 
 // Refusal is why an event was not taken; nothing has changed. Reason is for
