@@ -16,6 +16,7 @@ var table = []row{
 	{path: "pkg/dit", mustNot: []string{"pkg/ldif"}, pure: true},
 	{path: "pkg/rewrite", mustNot: []string{"pkg/ldif"}, pure: true},
 	{path: "pkg/queue", mustNot: []string{"pkg/ber", "pkg/ldif", "pkg/schema", "pkg/rewrite"}, pure: true},
+	{path: "pkg/alarm", mustNot: []string{"pkg/ber", "pkg/ldif", "pkg/schema", "pkg/rewrite", "pkg/dit", "pkg/queue"}, pure: true},
 	{path: "pkg/syncrepl", mustNot: []string{"pkg/ldif", "pkg/rewrite", "pkg/queue"}},
 	{path: "pkg/upstream", mustNot: []string{"pkg/ldif", "pkg/rewrite", "pkg/queue"}},
 	{path: "pkg/store", mustNot: []string{"pkg/ldif", "pkg/schema", "pkg/rewrite", "pkg/queue", "pkg/syncrepl", "pkg/upstream"}},

@@ -1,0 +1,66 @@
+// Package alarm says what an operator has to look at, as a function of what is:
+// facts about names, their heads and lists come in, alarms come out. It is pure:
+// what time it is, is told to it; what it finds is kept by others.
+//
+//	candidates := alarm.Compute(input)
+//	changes := alarm.Next(state, candidates, now)
+//
+// An alarm has a fingerprint of its cause: a change that says nothing new (a port
+// number, the order of a queue) leaves it as it is, another cause begins a new
+// generation of it. An acknowledgement covers one cause, and ends with it.
+package alarm
+
+import "time"
+
+// Kind says what is wrong (R48).
+type Kind string
+
+// The kinds, in the order in which lists show them.
+const (
+	NoLKG       Kind = "no-lkg"       // a name whose head has never had content
+	Down        Kind = "down"         // a head's or a list's server does not answer, or refuses (R49)
+	NotSyncRepl Kind = "not-syncrepl" // it answers, but cannot be followed
+	Clash       Kind = "clash"        // several claims on one name
+	Overlap     Kind = "overlap"      // a name inside another
+	NameError   Kind = "name-error"   // a list's found entries that make no name (R20)
+)
+
+// Severity says how much it matters.
+type Severity string
+
+// The severities, least first.
+const (
+	Warning  Severity = "warning"
+	Average  Severity = "average"
+	High     Severity = "high"
+	Disaster Severity = "disaster"
+)
+
+// Alarm is one that is raised.
+type Alarm struct {
+	ID           string    `json:"id"` // of kind and subject: the same whenever the same is wrong again
+	Kind         Kind      `json:"kind"`
+	Severity     Severity  `json:"severity"`
+	Name         string    `json:"name"`         // the name's DN; "" where the alarm is a list's
+	Subscription string    `json:"subscription"` // of the head, or of the list
+	Since        time.Time `json:"since"`        // when what is wrong began; a changed cause does not move it
+	Cause        string    `json:"cause"`        // in words
+	Fingerprint  string    `json:"fingerprint"`  // of what an acknowledgement covers
+	// Generation counts the causes since the alarm was raised, from 1.
+	Generation     int        `json:"generation"`
+	Acknowledged   bool       `json:"acknowledged"`
+	Note           string     `json:"note"`                      // of the acknowledgement
+	AcknowledgedBy string     `json:"acknowledged_by,omitempty"` // who
+	AcknowledgedAt *time.Time `json:"acknowledged_at,omitempty"`
+	Until          *time.Time `json:"until,omitempty"` // when the acknowledgement ends by itself; nil: with its cause
+}
+
+// Ack is an acknowledgement of one alarm's cause (R50).
+type Ack struct {
+	ID          string    `json:"id"`          // the alarm's
+	Fingerprint string    `json:"fingerprint"` // its cause's
+	Note        string    `json:"note,omitempty"`
+	Until       time.Time `json:"until"` // zero: until the cause goes or changes
+	Who         string    `json:"who"`
+	When        time.Time `json:"when"`
+}
