@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"shaft/pkg/alarm"
@@ -32,5 +31,3 @@ func (e *Engine) AckAlarm(ctx context.Context, id, note string, until time.Time,
 func (e *Engine) UnackAlarm(ctx context.Context, id string, dryRun bool) (*AlarmChanged, error) {
 	return nil, errNotBuilt
 }
-
-var errNotBuilt = errors.New("not built")
