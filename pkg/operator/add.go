@@ -98,10 +98,7 @@ func (c *cli) subscriptionAdd(ctx context.Context, args []string) error {
 		return err
 	}
 	out, raw, err := c.client.Add(ctx, r, c.dry)
-	if err != nil {
-		return err
-	}
-	if err := c.show(raw, func() { c.printAdded(out) }); err != nil {
+	if err := show(c, c.printAdded)(out, raw, err); err != nil {
 		return err
 	}
 	if c.dry || out.Position > 0 || !c.wait && (!c.terminal || c.json) {
@@ -112,10 +109,7 @@ func (c *cli) subscriptionAdd(ctx context.Context, args []string) error {
 
 func (c *cli) printAdded(a engine.Added) {
 	c.printSteps(a.Check)
-	did := "added"
-	if a.DryRun {
-		did = "would be added"
-	}
+	did := would(a.DryRun, "added")
 	switch {
 	case a.Subscription.Kind == engine.KindList:
 		c.line("%s %s: it makes names of the template %s", a.Subscription.ID, did, a.Subscription.Name)

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -14,11 +15,9 @@ import (
 )
 
 func (c *cli) export(ctx context.Context, _ []string) error {
-	d, raw, err := c.client.Export(ctx)
-	if err != nil || c.json {
-		return c.orShow(raw, err)
-	}
-	return printDocument(c.out, d)
+	var failed error
+	err := show(c, func(d Document) { failed = printDocument(c.out, d) })(c.client.Export(ctx))
+	return cmp.Or(err, failed)
 }
 
 func (c *cli) applyFlags(fs *flag.FlagSet) {
@@ -36,14 +35,11 @@ func (c *cli) apply(ctx context.Context, args []string) error {
 	}
 	out, raw, err := c.client.Apply(ctx, f.doc, c.prune, c.dry)
 	var faults engine.Faults
-	switch {
-	case errors.As(err, &faults):
+	if errors.As(err, &faults) {
 		f.add(faults)
 		return f.err()
-	case err != nil:
-		return err
 	}
-	return c.show(raw, func() { c.printApplied(&out) })
+	return show(c, c.printApplied)(out, raw, err)
 }
 
 // readFile reads the file of a document; paths in it are relative to its directory.
@@ -78,11 +74,7 @@ func (c *cli) allFaults(ctx context.Context, f *file) error {
 	return f.err()
 }
 
-func (c *cli) printApplied(a *engine.Applied) {
-	would := ""
-	if a.DryRun {
-		would = "would be "
-	}
+func (c *cli) printApplied(a engine.Applied) {
 	for _, group := range []struct {
 		words string
 		ids   []string
@@ -95,7 +87,7 @@ func (c *cli) printApplied(a *engine.Applied) {
 		if rest := len(group.ids) - len(shown); rest > 0 {
 			text += fmt.Sprintf(" and %d more", rest)
 		}
-		c.line("%d %s%s: %s", len(group.ids), would, group.words, text)
+		c.line("%d %s: %s", len(group.ids), would(a.DryRun, group.words), text)
 	}
 	c.line("%d unchanged", len(a.Unchanged))
 	c.printWarnings(a.Warnings)

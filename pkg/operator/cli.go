@@ -42,6 +42,9 @@ type command struct {
 	run   func(*cli, context.Context, []string) error
 }
 
+// line is the command as usage lines show it.
+func (c *command) line() string { return strings.TrimSpace(c.verb + " " + c.args) }
+
 // cli is one run of one command.
 type cli struct {
 	in       io.Reader
@@ -88,7 +91,7 @@ var commands = []command{
 // Usage prints the commands that talk to a daemon.
 func Usage(w io.Writer) {
 	for _, c := range commands {
-		fmt.Fprintf(w, "    shaft %-42s %s\n", strings.TrimSpace(c.verb+" "+c.args), c.help)
+		fmt.Fprintf(w, "    shaft %-42s %s\n", c.line(), c.help)
 	}
 }
 
@@ -101,14 +104,13 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	if err == nil {
 		err = execute(ctx, cmd, rest, streams)
 	}
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return ExitDone
-	case errors.Is(err, errUsage):
-		fmt.Fprintf(streams.Err, "shaft: %s\n", printableLines(err.Error()))
-		return ExitUsage
 	}
 	fmt.Fprintf(streams.Err, "shaft: %s\n", printableLines(err.Error()))
+	if errors.Is(err, errUsage) {
+		return ExitUsage
+	}
 	return ExitRefused
 }
 
@@ -121,7 +123,7 @@ func find(args []string) (*command, []string, error) {
 		}
 	}
 	if len(args) == 0 {
-		return nil, nil, fmt.Errorf("%w: no command", errUsage)
+		return nil, nil, usage("no command")
 	}
 	var near []string
 	for _, c := range commands {
@@ -130,9 +132,9 @@ func find(args []string) (*command, []string, error) {
 		}
 	}
 	if len(near) > 0 {
-		return nil, nil, fmt.Errorf("%w: %q: known are %s", errUsage, strings.Join(args[:min(2, len(args))], " "), strings.Join(near, ", "))
+		return nil, nil, usage("%q: known are %s", strings.Join(args[:min(2, len(args))], " "), strings.Join(near, ", "))
 	}
-	return nil, nil, fmt.Errorf("%w: there is no command %q; `shaft help` lists them", errUsage, args[0])
+	return nil, nil, usage("there is no command %q; `shaft help` lists them", args[0])
 }
 
 func execute(ctx context.Context, cmd *command, args []string, streams Streams) error {
@@ -155,23 +157,23 @@ func execute(ctx context.Context, cmd *command, args []string, streams Streams) 
 	positional, err := parseMixed(fs, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(stdout, "usage: shaft %s\n%s\n", strings.TrimSpace(cmd.verb+" "+cmd.args), cmd.help)
+		fmt.Fprintf(stdout, "usage: shaft %s\n%s\n", cmd.line(), cmd.help)
 		fs.SetOutput(stdout)
 		fs.PrintDefaults()
 		return err
 	case err != nil:
-		return fmt.Errorf("%w: %w; `shaft %s --help` lists what there is", errUsage, err, cmd.verb)
+		return usage("%v; `shaft %s --help` lists what there is", err, cmd.verb)
 	case len(positional) < cmd.nargs || len(positional) > cmd.nargs && !cmd.more || slices.Contains(positional, ""):
-		return fmt.Errorf("%w: shaft %s", errUsage, strings.TrimSpace(cmd.verb+" "+cmd.args))
+		return usage("shaft %s", cmd.line())
 	}
 	switch *format {
 	case "", "json":
 		c.json = *format == "json"
 	default:
-		return fmt.Errorf("%w: -o %q: only json is known", errUsage, *format)
+		return usage("-o %q: only json is known", *format)
 	}
 	if err := checkReason(c.why); err != nil {
-		return fmt.Errorf("%w: --why: %w", errUsage, err)
+		return usage("--why: %v", err)
 	}
 	c.client = NewClient(c.socket)
 	c.client.Reason = c.why
@@ -194,14 +196,19 @@ func parseMixed(fs *flag.FlagSet, args []string) (positional []string, err error
 	}
 }
 
-// show prints the answer as it came, or as fn does for people.
-func (c *cli) show(raw []byte, fn func()) error {
-	if c.json {
-		_, err := c.out.Write(raw)
+// show takes what a method of the Client gives, and prints it: as it came, or as
+// people does for people.
+func show[T any](c *cli, people func(T)) func(out T, raw []byte, err error) error {
+	return func(out T, raw []byte, err error) error {
+		switch {
+		case err != nil:
+		case c.json:
+			_, err = c.out.Write(raw)
+		default:
+			people(out)
+		}
 		return err
 	}
-	fn()
-	return nil
 }
 
 // changeFlags are those of every command that changes something.

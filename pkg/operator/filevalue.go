@@ -5,7 +5,6 @@ import (
 	"errors"
 	"reflect"
 	"strconv"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -101,7 +100,7 @@ func (f *file) object(n *yaml.Node, v reflect.Value) {
 	}
 	fields := map[string]reflect.StructField{}
 	for field := range v.Type().Fields() {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		name, _ := jsonName(field)
 		fields[name] = field
 	}
 	if v.Type() == reflect.TypeFor[Request]() {
@@ -122,7 +121,7 @@ func (f *file) object(n *yaml.Node, v reflect.Value) {
 		}
 	}
 	for field := range v.Type().Fields() {
-		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		name, _ := jsonName(field)
 		if field.Tag.Get("api") == "required" && !seen[name] {
 			f.fail(placeOf(n), "%s is missing", name)
 		}

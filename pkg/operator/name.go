@@ -13,11 +13,7 @@ import (
 )
 
 func (c *cli) status(ctx context.Context, _ []string) error {
-	s, raw, err := c.client.Status(ctx)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(s engine.Status) {
 		var alarms []string
 		for _, kind := range slices.Sorted(maps.Keys(s.Alarms)) {
 			alarms = append(alarms, fmt.Sprintf("%s:%d", kind, s.Alarms[kind]))
@@ -31,45 +27,33 @@ func (c *cli) status(ctx context.Context, _ []string) error {
 			rows = append(rows, []string{"FAILURE", s.Failure})
 		}
 		c.table(rows)
-	})
+	})(c.client.Status(ctx))
 }
 
 func (c *cli) nameList(ctx context.Context, _ []string) error {
-	list, raw, err := c.client.Names(ctx)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(list []engine.Name) {
 		rows := [][]string{{"NAME", "HEAD", "STATE", "GOOD", "ENTRIES", "WAITING", "LAST CONTACT", "ALARMS"}}
 		for _, n := range list {
 			rows = append(rows, []string{n.DN, n.Head.Claim, n.Head.State, yesNo(n.LastKnownGood), fmt.Sprint(n.Entries),
 				fmt.Sprint(len(n.Queue)), orDash(n.Head.LastContact), orDash(strings.Join(n.Alarms, ","))})
 		}
 		c.table(rows)
-	})
+	})(c.client.Names(ctx))
 }
 
 func (c *cli) nameShow(ctx context.Context, args []string) error {
-	n, raw, err := c.client.Name(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(n engine.Name) {
 		rows := [][]string{{"name", n.DN}, {"head", n.Head.Claim}, {"source", n.Head.URL}, {"state", n.Head.State},
 			{"reason", orDash(n.Head.Reason)}, {"last known good", yesNo(n.LastKnownGood)}, {"entries", fmt.Sprint(n.Entries)},
 			{"last contact", orDash(n.Head.LastContact)}, {"last change", orDash(n.Head.LastChange)},
 			{"waiting", fmt.Sprint(len(n.Queue))}, {"overlaps", orDash(strings.Join(n.Overlaps, "; "))},
 			{"alarms", orDash(strings.Join(n.Alarms, ","))}}
 		c.table(rows)
-	})
+	})(c.client.Name(ctx, args[0]))
 }
 
 func (c *cli) nameResync(ctx context.Context, args []string) error {
-	r, raw, err := c.client.Resync(ctx, args[0], c.dry)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(r engine.Resynced) {
 		if r.DryRun || r.Audited {
 			c.printAudit(&r)
 		}
@@ -77,7 +61,7 @@ func (c *cli) nameResync(ctx context.Context, args []string) error {
 			c.line("%s is being loaded again in full, from %s: shaft task show %d", r.DN, r.Claim, r.Task)
 		}
 		c.printWarnings(r.Warnings)
-	})
+	})(c.client.Resync(ctx, args[0], c.dry))
 }
 
 // printAudit tells how the content compares with the source's.
@@ -98,35 +82,23 @@ func (c *cli) printAudit(r *engine.Resynced) {
 }
 
 func (c *cli) nameHistory(ctx context.Context, args []string) error {
-	list, raw, err := c.client.History(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(list []engine.Happening) {
 		rows := [][]string{{"AT", "CLAIM", "WHAT", "WHY"}}
 		for _, h := range list {
 			rows = append(rows, []string{stamp(h.At), string(h.Claim), h.What, orDash(h.Why)})
 		}
 		c.table(rows)
-	})
+	})(c.client.History(ctx, args[0]))
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func (c *cli) nameRemove(ctx context.Context, args []string) error {
-	r, raw, err := c.client.RemoveName(ctx, args[0], c.dry)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() { c.printRemoved(&r) })
+	return show(c, c.printRemoved)(c.client.RemoveName(ctx, args[0], c.dry))
 }
 
 func (c *cli) queueShow(ctx context.Context, args []string) error {
-	q, raw, err := c.client.Queue(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(q Queue) {
 		rows := [][]string{{"POSITION", "CLAIM", "ONLINE", "STATE", "SOURCE", "REASON"}}
 		for i, l := range q.Claims {
 			position := fmt.Sprint(i)
@@ -136,5 +108,5 @@ func (c *cli) queueShow(ctx context.Context, args []string) error {
 			rows = append(rows, []string{position, l.Claim, yesNo(l.Online), l.State, l.URL, orDash(l.Reason)})
 		}
 		c.table(rows)
-	})
+	})(c.client.Queue(ctx, args[0]))
 }

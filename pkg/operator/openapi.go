@@ -167,9 +167,9 @@ func (s *schemas) component(t reflect.Type, taken bool) object {
 	schema := object{"type": "object", "additionalProperties": false, "properties": properties}
 	s.components[name] = schema // before the fields, which may lead back here
 	for f := range t.Fields() {
-		field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		field, omitted := jsonName(f)
 		properties[field] = s.of(f.Type, taken)
-		if taken && f.Tag.Get("api") == "required" || !taken && !strings.Contains(options, "omitempty") {
+		if taken && f.Tag.Get("api") == "required" || !taken && !omitted {
 			required = append(required, field)
 		}
 	}
@@ -177,4 +177,10 @@ func (s *schemas) component(t reflect.Type, taken bool) object {
 		schema["required"] = required
 	}
 	return ref
+}
+
+// jsonName is a field's name in JSON, and whether it may be omitted there.
+func jsonName(f reflect.StructField) (name string, omitted bool) {
+	name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name, strings.Contains(options, "omitempty")
 }

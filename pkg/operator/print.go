@@ -98,6 +98,14 @@ func quoted(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
+// would says what was done, or of a dry run what would be.
+func would(dry bool, done string) string {
+	if dry {
+		return "would be " + done
+	}
+	return done
+}
+
 func plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one

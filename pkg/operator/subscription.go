@@ -57,47 +57,35 @@ func (c *cli) subscriptionSet(ctx context.Context, args []string) error {
 		}
 		fields[name] = value
 	}
-	out, raw, err := c.client.Set(ctx, args[0], fields, c.dry)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(out engine.Changed) {
 		c.printSteps(out.Check)
-		did := "changed"
-		if out.DryRun {
-			did = "would be changed"
-		}
 		if len(out.Fields) == 0 {
 			c.line("%s is like that already", out.Subscription.ID)
 		} else {
-			c.line("%s %s: %s", out.Subscription.ID, did, strings.Join(out.Fields, ", "))
+			c.line("%s %s: %s", out.Subscription.ID, would(out.DryRun, "changed"), strings.Join(out.Fields, ", "))
 		}
 		if out.Effect != "" {
 			c.line("%s", out.Effect)
 		}
 		c.printFound(out.Found, out.DryRun)
 		c.printWarnings(out.Warnings)
-	})
+	})(c.client.Set(ctx, args[0], fields, c.dry))
 }
 
 func (c *cli) subscriptionList(ctx context.Context, _ []string) error {
-	list, raw, err := c.client.Subscriptions(ctx)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(list []engine.Subscription) {
 		rows := [][]string{{"ID", "KIND", "NAME", "SOURCE"}}
 		for _, s := range list {
 			rows = append(rows, []string{s.ID, s.Kind, s.Name, s.URL})
 		}
 		c.table(rows)
-	})
+	})(c.client.Subscriptions(ctx))
 }
 
 func (c *cli) subscriptionShow(ctx context.Context, args []string) error {
 	s, raw, err := c.client.Subscription(ctx, args[0])
 	if err != nil || c.json {
-		return c.orShow(raw, err)
+		return show[engine.Subscription](c, nil)(s, raw, err)
 	}
 	link, _, err := c.client.SourceState(ctx, s.ID)
 	if err != nil {
@@ -116,14 +104,6 @@ func (c *cli) subscriptionShow(ctx context.Context, args []string) error {
 		c.printFound(found, false)
 	}
 	return nil
-}
-
-// orShow prints the answer as it came, unless there is none.
-func (c *cli) orShow(raw []byte, err error) error {
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {})
 }
 
 func (c *cli) printSubscription(s *engine.Subscription, link *engine.Link) {
@@ -182,18 +162,11 @@ func address(s upstream.Server) string {
 }
 
 func (c *cli) subscriptionRemove(ctx context.Context, args []string) error {
-	r, raw, err := c.client.Remove(ctx, args[0], c.dry)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() { c.printRemoved(&r) })
+	return show(c, c.printRemoved)(c.client.Remove(ctx, args[0], c.dry))
 }
 
-func (c *cli) printRemoved(r *engine.Removed) {
-	did := "removed"
-	if r.DryRun {
-		did = "would be removed"
-	}
+func (c *cli) printRemoved(r engine.Removed) {
+	did := would(r.DryRun, "removed")
 	switch {
 	case len(r.Names) == 0:
 		c.line("%s %s; it has no claim", r.ID, did)
@@ -208,10 +181,7 @@ func (c *cli) printRemoved(r *engine.Removed) {
 
 func (c *cli) subscriptionCheck(ctx context.Context, args []string) error {
 	r, raw, err := c.client.Check(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	if err := c.show(raw, func() { c.printSteps(r.Steps) }); err != nil {
+	if err := show(c, func(r engine.Checked) { c.printSteps(r.Steps) })(r, raw, err); err != nil {
 		return err
 	}
 	if !r.OK {

@@ -23,11 +23,7 @@ func (c *cli) taskList(ctx context.Context, _ []string) error {
 	if c.limit < 1 || c.limit > maxLimit {
 		return usage("--limit is a number from 1 to %d", maxLimit)
 	}
-	list, raw, err := c.client.Tasks(ctx, c.limit)
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(list []engine.Task) {
 		rows := [][]string{{"ID", "BEGAN", "WHAT", "TARGET", "WHO", "STATE", "OUTCOME"}}
 		for _, t := range list {
 			outcome := t.Outcome
@@ -38,15 +34,11 @@ func (c *cli) taskList(ctx context.Context, _ []string) error {
 			rows = append(rows, []string{fmt.Sprint(t.ID), stamp(t.Began), t.What, t.Target, who, t.State, orDash(shorten(outcome, outcomeShown))})
 		}
 		c.table(rows)
-	})
+	})(c.client.Tasks(ctx, c.limit))
 }
 
 func (c *cli) taskShow(ctx context.Context, args []string) error {
-	t, raw, err := c.client.Task(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	return c.show(raw, func() {
+	return show(c, func(t engine.Task) {
 		ended := "-"
 		if t.Ended != nil {
 			ended = stamp(*t.Ended)
@@ -68,7 +60,7 @@ func (c *cli) taskShow(ctx context.Context, args []string) error {
 			c.line("")
 			c.table(rows)
 		}
-	})
+	})(c.client.Task(ctx, args[0]))
 }
 
 // progress says how far a refresh is.
