@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -30,17 +31,17 @@ func peerOf(ctx context.Context) string {
 	return "someone unknown"
 }
 
-func checkReason(text string) error {
-	if len(text) > maxReason {
-		return invalid("the reason has %d bytes; at most %d are allowed", len(text), maxReason)
-	}
-	if !utf8.ValidString(text) {
-		return invalid("the reason is not UTF-8 text")
-	}
-	for _, c := range text {
-		if !unicode.IsPrint(c) {
-			return invalid("the reason is one line of text, without control characters")
-		}
+func checkReason(text string) error { return checkLine("the reason", text, maxReason) }
+
+// checkLine refuses what is not one printable line of at most so many bytes.
+func checkLine(what, text string, most int) error {
+	switch {
+	case len(text) > most:
+		return invalid("%s has %d bytes; at most %d are allowed", what, len(text), most)
+	case !utf8.ValidString(text):
+		return invalid("%s is not UTF-8 text", what)
+	case strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }):
+		return invalid("%s is one line of text, without control characters", what)
 	}
 	return nil
 }

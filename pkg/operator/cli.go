@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"shaft/pkg/upstream"
 )
@@ -28,7 +29,8 @@ const DefaultSocket = "/var/lib/shaft/control.sock"
 type Streams struct {
 	In       io.Reader // for a file "-"; nil is empty
 	Out, Err io.Writer
-	Terminal bool // Out is a terminal: progress may be shown there
+	Terminal bool             // Out is a terminal: progress may be shown there
+	Now      func() time.Time // by which durations in flags are reckoned; nil is time.Now
 }
 
 // command is one verb of the command line, "subscription add" or "status".
@@ -58,6 +60,12 @@ type cli struct {
 	wait     bool
 	prune    bool
 	limit    int
+	now      func() time.Time
+	note     string
+	until    Until
+	from, to time.Time
+	claim    string
+	revision uint64
 	add      addFlags
 }
 
@@ -76,10 +84,24 @@ var commands = []command{
 	{verb: "name show", args: "DN", help: "one name", nargs: 1, run: (*cli).nameShow},
 	{verb: "name resync", args: "DN", help: "load its content again in full; --dry-run compares",
 		nargs: 1, flags: (*cli).changeFlags, run: (*cli).nameResync},
-	{verb: "name history", args: "DN", help: "what happened to it, newest first", nargs: 1, run: (*cli).nameHistory},
+	{verb: "name rename", args: "DN NEWDN [--claim CLAIM]", help: "put its head, or another claim of its queue, on another name",
+		nargs: 2, flags: (*cli).renameFlags, run: (*cli).nameRename},
+	{verb: "name history", args: "DN [--from TIME] [--to TIME]", help: "what happened to it, newest first, and how often its source was there",
+		nargs: 1, flags: (*cli).periodFlags, run: (*cli).nameHistory},
 	{verb: "name remove", args: "DN", help: "remove its head: a tree's subscription; a list's claim is suppressed",
 		nargs: 1, flags: (*cli).changeFlags, run: (*cli).nameRemove},
 	{verb: "queue show", args: "DN", help: "who claims a name, head first", nargs: 1, run: (*cli).queueShow},
+	{verb: "queue move", args: "DN CLAIM POSITION", help: "put a waiting claim at another position, from 1",
+		nargs: 3, flags: (*cli).queueFlags, run: (*cli).queueMove},
+	{verb: "queue suppress", args: "CLAIM", help: "take a list's claim out of its queue",
+		nargs: 1, flags: (*cli).queueFlags, run: (*cli).queueSuppress},
+	{verb: "queue lift", args: "CLAIM", help: "end a suppression: it joins the end of its queue",
+		nargs: 1, flags: (*cli).queueFlags, run: (*cli).queueLift},
+	{verb: "alarm list", help: "what is wrong, gravest first", run: (*cli).alarmList},
+	{verb: "alarm ack", args: "ID [--note TEXT] [--until TIME]", help: "acknowledge an alarm's present cause",
+		nargs: 1, flags: (*cli).ackFlags, run: (*cli).alarmAck},
+	{verb: "alarm unack", args: "ID", help: "take an acknowledgement back",
+		nargs: 1, flags: (*cli).changeFlags, run: (*cli).alarmUnack},
 	{verb: "task list", args: "[--limit N]", help: "what was changed, by whom and why, newest first",
 		flags: (*cli).limitFlag, run: (*cli).taskList},
 	{verb: "task show", args: "ID", help: "one task with its steps", nargs: 1, run: (*cli).taskShow},
@@ -139,9 +161,12 @@ func find(args []string) (*command, []string, error) {
 
 func execute(ctx context.Context, cmd *command, args []string, streams Streams) error {
 	stdout := streams.Out
-	c := &cli{in: streams.In, out: stdout, terminal: streams.Terminal}
+	c := &cli{in: streams.In, out: stdout, now: streams.Now, terminal: streams.Terminal}
 	if c.in == nil {
 		c.in = strings.NewReader("")
+	}
+	if c.now == nil {
+		c.now = time.Now
 	}
 	fs := flag.NewFlagSet("shaft "+cmd.verb, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors come back, and are told once
@@ -176,7 +201,7 @@ func execute(ctx context.Context, cmd *command, args []string, streams Streams) 
 		return usage("--why: %v", err)
 	}
 	c.client = NewClient(c.socket)
-	c.client.Reason = c.why
+	c.client.Reason, c.client.Revision = c.why, c.revision
 	return cmd.run(c, ctx, positional)
 }
 

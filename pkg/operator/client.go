@@ -19,9 +19,10 @@ import (
 // Client speaks to a daemon over its control socket. Each method gives the
 // body as it came too, for `-o json`.
 type Client struct {
-	Reason string // why changes are made; kept with their tasks
-	http   *http.Client
-	socket string
+	Reason   string // why changes are made; kept with their tasks
+	Revision uint64 // of the queue that is to be changed, which is refused if it is another by now; 0: whatever it is
+	http     *http.Client
+	socket   string
 }
 
 // NewClient makes a client for the socket at path; nothing is connected yet.
@@ -52,6 +53,9 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) ([]
 	}
 	if c.Reason != "" {
 		req.Header.Set(ReasonHeader, c.Reason)
+	}
+	if c.Revision != 0 {
+		req.Header.Set("If-Match", etag(c.Revision))
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -179,11 +183,6 @@ func (c *Client) RemoveName(ctx context.Context, dn string, dry bool) (engine.Re
 // Resync loads a name's content again in full; with dry it is compared.
 func (c *Client) Resync(ctx context.Context, dn string, dry bool) (engine.Resynced, []byte, error) {
 	return ask[engine.Resynced](ctx, c, "POST", "/names/"+segment(dn)+"/resync"+dryRun(dry), nil)
-}
-
-// History lists what happened to a name, newest first.
-func (c *Client) History(ctx context.Context, dn string) ([]engine.Happening, []byte, error) {
-	return ask[[]engine.Happening](ctx, c, "GET", "/names/"+segment(dn)+"/history", nil)
 }
 
 // Queue gives the claims on a name, head first.

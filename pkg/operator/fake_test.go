@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"shaft/pkg/alarm"
 	"shaft/pkg/engine"
 	"shaft/pkg/queue"
 	"shaft/pkg/upstream"
@@ -37,6 +38,9 @@ type fake struct {
 	found  []engine.Found
 	link   func() engine.Link // of sources
 	actor  engine.Actor       // of the last removal
+	alarms []engine.Alarm
+	note   string    // of the last acknowledgement
+	until  time.Time // of the same
 }
 
 func (f *fake) asked(what ...string) { f.calls = append(f.calls, strings.Join(what, " ")) }
@@ -218,6 +222,73 @@ func (f *fake) History(_ context.Context, dn string) ([]engine.Happening, error)
 	return []engine.Happening{{At: at.Add(time.Minute), Claim: "suse", What: "down", Why: "connect: refused"}, {At: at, Claim: "suse", What: "claimed"}}, f.err
 }
 
+func (f *fake) Availability(_ context.Context, source string, from, to time.Time) (*engine.Availability, error) {
+	f.asked("availability", source, stamp(from), stamp(to))
+	if f.err != nil {
+		return nil, f.err
+	}
+	end := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	return &engine.Availability{Source: source, From: end.Add(-24 * time.Hour), To: end, Up: 0.9975, Known: 0.5, Outages: 2, Blips: 1,
+		DownSeconds: 108, LongestSeconds: 100, Points: []engine.SourcePoint{{At: end.Add(-time.Hour), State: "down", Reason: "connect: refused"}}}, nil
+}
+
+func (f *fake) RenameName(_ context.Context, dn, newDN string, claim queue.ClaimID, revision uint64, dryRun bool) (*engine.Renamed, error) {
+	f.asked("rename", dn, newDN, string(claim), fmt.Sprint(revision), dry(dryRun))
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &engine.Renamed{Claim: "suse", From: dn, To: newDN, Position: 1, Effect: "it waits behind redhat", Warnings: []string{"it clashes"}, Revision: 44, Task: 13, DryRun: dryRun}, nil
+}
+
+func (f *fake) decided(claim queue.ClaimID, dn string, dryRun bool) (*engine.Decided, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &engine.Decided{Claim: claim, DN: dn, Queue: []queue.ClaimID{"suse", claim, "c"}, Effect: "suse stays the head", Revision: 43, Task: 12, DryRun: dryRun}, nil
+}
+
+func (f *fake) MoveInQueue(_ context.Context, dn string, claim queue.ClaimID, position int, revision uint64, dryRun bool) (*engine.Decided, error) {
+	f.asked("move", dn, string(claim), fmt.Sprint(position), fmt.Sprint(revision), dry(dryRun))
+	return f.decided(claim, dn, dryRun)
+}
+
+func (f *fake) SuppressClaim(_ context.Context, id queue.ClaimID, revision uint64, dryRun bool) (*engine.Decided, error) {
+	f.asked("suppress", string(id), fmt.Sprint(revision), dry(dryRun))
+	return f.decided(id, "cn=SuSe,ou=Package Listers", dryRun)
+}
+
+func (f *fake) LiftClaim(_ context.Context, id queue.ClaimID, revision uint64, dryRun bool) (*engine.Decided, error) {
+	f.asked("lift", string(id), fmt.Sprint(revision), dry(dryRun))
+	return f.decided(id, "cn=SuSe,ou=Package Listers", dryRun)
+}
+
+func (f *fake) Alarms(context.Context) ([]engine.Alarm, error) {
+	f.asked("alarms")
+	return f.alarms, f.err
+}
+
+func (f *fake) AckAlarm(_ context.Context, id, note string, until time.Time, dryRun bool) (*engine.AlarmChanged, error) {
+	f.asked("ack", id, dry(dryRun))
+	f.note, f.until = note, until
+	if f.err != nil {
+		return nil, f.err
+	}
+	a := f.alarms[0]
+	a.ID, a.Acknowledged, a.Note = id, true, note
+	if !until.IsZero() {
+		a.Until = &until
+	}
+	return &engine.AlarmChanged{Alarm: a, Task: 14, DryRun: dryRun}, nil
+}
+
+func (f *fake) UnackAlarm(_ context.Context, id string, dryRun bool) (*engine.AlarmChanged, error) {
+	f.asked("unack", id, dry(dryRun))
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &engine.AlarmChanged{Alarm: f.alarms[0], Task: 15, DryRun: dryRun}, nil
+}
+
 // story is a fake with something of everything in it.
 func story() *fake {
 	const stamp, listers = "2026-01-02T03:04:05Z", ",ou=Package Listers"
@@ -243,7 +314,7 @@ func story() *fake {
 		},
 		names: []engine.Name{
 			{DN: "cn=RedHat" + listers, Head: red, Queue: []engine.Link{}, Alarms: []string{"down"}, Overlaps: []string{}},
-			{DN: "cn=SuSe" + listers, Head: suse, LastKnownGood: true, Entries: 4, Queue: []engine.Link{red}, Alarms: []string{"clash"},
+			{DN: "cn=SuSe" + listers, Head: suse, LastKnownGood: true, Entries: 4, Revision: 42, Queue: []engine.Link{red}, Alarms: []string{"clash"},
 				Overlaps: []string{"cn=\x1b]0;x\x07,cn=SuSe" + listers, "cn=\u202egnp.exe"}},
 		},
 		tasks: []engine.Task{
@@ -257,6 +328,13 @@ func story() *fake {
 			{Entry: "u2", DN: "cn=Jessie,dc=debian", Names: []engine.FoundName{{Name: "cn=Debian Jessie" + listers, Claim: "dpkg/2", Outcome: "appears"},
 				{Name: "cn=Debian 8" + listers, Claim: "dpkg/3", Outcome: "suppressed", Suppressed: true}}},
 			{Entry: "u3", DN: "cn=Sid,dc=debian", Names: []engine.FoundName{{Name: "cn=,ou=x", Outcome: "fails", Detail: "an empty value"}}, Problems: []string{"it has no distro"}},
+		},
+		alarms: []engine.Alarm{
+			{ID: "down-1", Kind: alarm.Down, Severity: alarm.Average, Name: "cn=RedHat" + listers, Subscription: "redhat", Since: when(4),
+				Cause: "bind: invalid credentials (49): \x1b[31mgo away", Fingerprint: "f1", Generation: 1},
+			{ID: "clash-2", Kind: alarm.Clash, Severity: alarm.Warning, Name: "cn=SuSe" + listers, Subscription: "suse", Since: when(3),
+				Cause: "redhat waits behind suse", Fingerprint: "f2", Generation: 2, Acknowledged: true, Note: "ticket 7", AcknowledgedBy: "uid 0 (root)", AcknowledgedAt: at(5), Until: at(50)},
+			{ID: "name-error-3", Kind: alarm.NameError, Severity: alarm.Warning, Subscription: "dpkg", Since: when(2), Cause: "1 entry makes no name", Fingerprint: "f3", Generation: 1, Acknowledged: true},
 		},
 		check: engine.Checked{OK: true, Entries: 4, Steps: []upstream.Step{{Name: "resolve", OK: true, Detail: "127.0.0.1"}, {Name: "connect", OK: true, Detail: "127.0.0.1:389", Millis: 12}}},
 	}

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"shaft/pkg/engine"
 	"shaft/pkg/queue"
@@ -29,12 +29,12 @@ func Handler(e Engine, version string, log *slog.Logger) http.Handler {
 	for path, methods := range allowed {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", strings.Join(methods, ", "))
-			problem(w, Problem{Status: http.StatusMethodNotAllowed, Kind: "method",
+			problem(w, Problem{Status: http.StatusMethodNotAllowed, Kind: kindMethod,
 				Detail: fmt.Sprintf("%s is not for %s; it takes %s", r.URL.Path, r.Method, strings.Join(methods, ", "))})
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		problem(w, Problem{Status: http.StatusNotFound, Kind: kindNotFound, Detail: fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path)})
+		problem(w, Problem{Status: http.StatusNotFound, Kind: queue.KindNotFound, Detail: fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path)})
 	})
 	return mux
 }
@@ -51,7 +51,9 @@ type call struct {
 	*http.Request
 	body          any // pointer to what the route takes
 	dryRun, prune bool
-	limit         int // 0: none
+	limit         int       // 0: none
+	from, to      time.Time // zero: not given
+	revision      uint64    // of the queue that is meant; 0: whatever it is
 }
 
 // serve reads a request, asks the engine and answers. The engine is asked
@@ -59,6 +61,9 @@ type call struct {
 func (a *api) serve(r *route, w http.ResponseWriter, req *http.Request) {
 	c := &call{Request: req}
 	err := c.readQuery(r.query)
+	if err == nil {
+		err = c.readMatch(r.revised)
+	}
 	if err == nil && r.takes != nil {
 		c.body = reflect.New(reflect.TypeOf(r.takes)).Interface()
 		err = decode(http.MaxBytesReader(w, req.Body, bodyLimit(r.takes)), c.body)
@@ -74,6 +79,9 @@ func (a *api) serve(r *route, w http.ResponseWriter, req *http.Request) {
 		a.refuse(w, err)
 		return
 	}
+	if revision, ok := revisionOf(v); ok && c.Method == http.MethodGet {
+		w.Header().Set("ETag", etag(revision))
+	}
 	writeJSON(w, r.success(c), "application/json", filled(v))
 }
 
@@ -85,36 +93,6 @@ func (c *call) actor() error {
 	}
 	if c.Method != http.MethodGet {
 		c.Request = c.WithContext(engine.WithActor(c.Context(), engine.Actor{Who: peerOf(c.Context()), Why: reason}))
-	}
-	return nil
-}
-
-// readQuery reads the parameters that a route has. What it does not know is
-// refused: a dry run that is misspelt must not become a real one.
-func (c *call) readQuery(params []param) error {
-	query, err := url.ParseQuery(c.URL.RawQuery)
-	if err != nil {
-		return invalid("query: %v", err)
-	}
-	for name, values := range query {
-		i := slices.IndexFunc(params, func(p param) bool { return p.name == name })
-		if i < 0 {
-			return invalid("query: there is no parameter %q", name)
-		}
-		value := strings.Join(values, ", ")
-		switch {
-		case params[i].limit:
-			c.limit, err = strconv.Atoi(value)
-			if err != nil || c.limit < 1 || c.limit > maxLimit {
-				return invalid("query: %s is a number from 1 to %d, not %q", name, maxLimit, value)
-			}
-		case value != "true" && value != "false":
-			return invalid("query: %s is true or false, not %q", name, value)
-		case name == dryRunParam.name:
-			c.dryRun = value == "true"
-		case name == pruneParam.name:
-			c.prune = value == "true"
-		}
 	}
 	return nil
 }
@@ -188,10 +166,6 @@ func (a *api) removeName(c *call) (any, error) {
 
 func (a *api) resync(c *call) (any, error) {
 	return a.engine.ResyncName(c.Context(), c.PathValue("dn"), c.dryRun)
-}
-
-func (a *api) history(c *call) (any, error) {
-	return a.engine.History(c.Context(), c.PathValue("dn"))
 }
 
 func (a *api) queue(c *call) (any, error) {

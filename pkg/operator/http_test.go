@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"shaft/pkg/engine"
 	"shaft/pkg/queue"
@@ -45,7 +46,19 @@ func TestRoutes(t *testing.T) {
 		{"DELETE", "/api/v1/names/cn=x?dry_run=true", "", 200, "remove name cn=x dry", `"dry_run": true`},
 		{"POST", "/api/v1/names/cn=x/resync", "", 200, "resync cn=x real", `"claim": "suse"`},
 		{"POST", "/api/v1/names/cn=x/resync?dry_run=true", "", 200, "resync cn=x dry", `"audited": true`},
-		{"GET", "/api/v1/names/cn=x/history", "", 200, "history cn=x", `"what": "down"`},
+		{"POST", "/api/v1/names/cn=x/rename", `{"to":"cn=y"}`, 200, "rename cn=x cn=y  0 real", `"position": 1`},
+		{"POST", "/api/v1/names/cn=x/rename?dry_run=true", `{"to":"cn=y","claim":"a"}`, 200, "rename cn=x cn=y a 0 dry", `"revision": 44`},
+		{"POST", "/api/v1/queues/cn=x/move", `{"claim":"a","position":3}`, 200, "move cn=x a 3 0 real", `"queue"`},
+		{"POST", "/api/v1/claims/dpkg%2F1/suppress", "", 200, "suppress dpkg/1 0 real", `"claim": "dpkg/1"`},
+		{"POST", "/api/v1/claims/dpkg%2F1/lift?dry_run=true", "", 200, "lift dpkg/1 0 dry", `"dry_run": true`},
+		{"GET", "/api/v1/alarms", "", 200, "alarms", `"severity": "average"`},
+		{"POST", "/api/v1/alarms/a%2Fb/ack", `{}`, 200, "ack a/b real", `"acknowledged": true`},
+		{"POST", "/api/v1/alarms/x/ack?dry_run=true", `{"note":"n","until":"2026-01-03T00:00:00Z"}`, 200, "ack x dry", `"until": "2026-01-03T00:00:00Z"`},
+		{"POST", "/api/v1/alarms/x/unack", "", 200, "unack x real", `"acknowledged": false`},
+		{"GET", "/api/v1/availability/dpkg%2F1?from=2026-01-02T03:04:05%2B01:00", "", 200, "availability dpkg/1 2026-01-02T02:04:05Z 0001-01-01T00:00:00Z", `"up": 0.9975`},
+		{"GET", "/api/v1/names/cn=x/history", "", 200, "history cn=x; name cn=x", `"what": "down"`},
+		{"GET", "/api/v1/names/cn=SuSe,ou=Package%20Listers/history?to=2026-01-02T03:04:30Z", "", 200,
+			"history cn=SuSe,ou=Package Listers; name cn=SuSe,ou=Package Listers; availability suse 0001-01-01T00:00:00Z 2026-01-02T03:04:30Z", `"what": "claimed"`},
 		{"GET", "/api/v1/tasks", "", 200, "tasks", `"id": 11`},
 		{"GET", "/api/v1/tasks/11", "", 200, "task 11", `"advice"`},
 		{"GET", "/api/v1/export", "", 200, "export", `"subscriptions"`},
@@ -58,7 +71,7 @@ func TestRoutes(t *testing.T) {
 		if code != c.code || header.Get("Content-Type") != "application/json" || !strings.Contains(text, c.words) || !json.Valid([]byte(text)) {
 			t.Errorf("%s %s: %d %s\n%s", c.method, c.path, code, header.Get("Content-Type"), text)
 		}
-		if !slices.Equal(f.calls, []string{c.call}) {
+		if strings.Join(f.calls, "; ") != c.call {
 			t.Errorf("%s %s asks %q, want %q", c.method, c.path, f.calls, c.call)
 		}
 	}
@@ -117,6 +130,20 @@ func TestBadRequests(t *testing.T) {
 		{"PATCH", add + "/x", `{"attributes":["cn,sn"]}`, 400, "invalid", `field "attributes"`},
 		{"PATCH", add + "/x", `{"bind_dn":"a","bind-dn":"b"}`, 400, "invalid", `stands twice`},
 		{"PATCH", add + "/x", `{"filter":`, 400, "invalid", "too early"},
+		{"POST", "/api/v1/names/cn=x/rename", `{}`, 400, "invalid", `"to" is missing`},
+		{"POST", "/api/v1/names/cn=x/rename", ``, 400, "invalid", "empty"},
+		{"POST", "/api/v1/names/cn=x/rename?force=true", `{"to":"cn=y"}`, 400, "invalid", `no parameter "force"`},
+		{"POST", "/api/v1/queues/cn=x/move", `{"claim":"a"}`, 400, "invalid", "a claim and a position"},
+		{"POST", "/api/v1/queues/cn=x/move", `{"claim":"a","position":0}`, 400, "invalid", "a claim and a position"},
+		{"POST", "/api/v1/queues/cn=x/move", `{"position":1}`, 400, "invalid", "a claim and a position"},
+		{"POST", "/api/v1/queues/cn=x/move", `{"claim":"a","position":"first"}`, 400, "invalid", `"position" is to be a whole number`},
+		{"POST", "/api/v1/alarms/x/ack", `{"until":"2h"}`, 400, "invalid", `"until" is to be a time as RFC 3339 has it`},
+		{"POST", "/api/v1/alarms/x/ack", `{"until":7}`, 400, "invalid", `"until" is to be a time`},
+		{"POST", "/api/v1/alarms/x/ack", `{"note":"` + strings.Repeat("x", maxNote+1) + `"}`, 400, "invalid", `the note has 1025 bytes; at most 1024`},
+		{"POST", "/api/v1/alarms/x/ack", `{"note":"a\u001b[2J"}`, 400, "invalid", `without control characters`},
+		{"GET", "/api/v1/names/cn=x/history?from=yesterday", ``, 400, "invalid", `from is a time as RFC 3339 has it`},
+		{"GET", "/api/v1/availability/x?to=2h", ``, 400, "invalid", `to is a time`},
+		{"GET", "/api/v1/claims/dpkg/1/lift", ``, 404, "not-found", "there is no"},
 		{"POST", "/api/v1/apply", ``, 400, "invalid", "empty"},
 		{"POST", "/api/v1/apply", `{}`, 400, "invalid", "subscriptions is missing"},
 		{"POST", "/api/v1/apply", `{"subscriptions":[],"prune":true}`, 400, "invalid", `line 1, column 21: unknown field "prune"`},
@@ -163,6 +190,7 @@ func TestRefusalKinds(t *testing.T) {
 	}{
 		{&queue.Refusal{Kind: "not-found", Reason: "words"}, 404, "not-found"},
 		{&queue.Refusal{Kind: "exists", Reason: "words"}, 409, "exists"},
+		{&queue.Refusal{Kind: "stale", Reason: "words"}, 412, "stale"},
 		{&queue.Refusal{Kind: "invalid", Reason: "words"}, 400, "invalid"},
 		{&queue.Refusal{Kind: "outside-base", Reason: "words"}, 422, "outside-base"},
 		{&queue.Refusal{Kind: "no-base", Reason: "words"}, 422, "no-base"},
@@ -172,7 +200,8 @@ func TestRefusalKinds(t *testing.T) {
 		{errors.New("words"), 500, "failed"},
 	} {
 		socket := served(t, &fake{err: c.err})
-		for _, request := range []string{"GET status", "GET subscriptions", "GET names", "GET names/x", "GET queues/x", "DELETE subscriptions/x", "POST subscriptions/x/check"} {
+		for _, request := range []string{"GET status", "GET subscriptions", "GET names", "GET names/x", "GET queues/x", "DELETE subscriptions/x", "POST subscriptions/x/check",
+			"GET alarms", "POST alarms/x/unack", "POST claims/x/suppress", "POST claims/x/lift", "GET names/x/history", "GET availability/x"} {
 			method, path, _ := strings.Cut(request, " ")
 			code, _, text := raw(t, socket, method, "/api/v1/"+path, "")
 			var p Problem
@@ -189,6 +218,7 @@ func TestPathValues(t *testing.T) {
 		"cn=a,ou=b", "cn=a/b,ou=c", "cn=a//b/../c", "cn=100%,ou=%41", "cn=a+sn=b", "cn=Müller 漢字", "cn=a\\,b", `cn=a\2cb`, "cn=a?b=c#d", "cn=a;b&c",
 		".", "..", "%2e", "+", " ", "cn=\x1b", "cn=" + strings.Repeat("x", 20000),
 	} {
+		none := stamp(time.Time{})
 		f := &fake{names: []engine.Name{{DN: dn}}, subs: []engine.Subscription{{ID: dn}}}
 		c := NewClient(served(t, f))
 		ctx := context.Background()
@@ -210,7 +240,7 @@ func TestPathValues(t *testing.T) {
 		if r, _, err := c.Resync(ctx, dn, true); err != nil || r.DN != dn {
 			t.Errorf("resync %.40q: %v", dn, err)
 		}
-		if _, _, err := c.History(ctx, dn); err != nil {
+		if _, _, err := c.History(ctx, dn, time.Time{}, time.Time{}); err != nil {
 			t.Errorf("history %.40q: %v", dn, err)
 		}
 		if r, _, err := c.RemoveName(ctx, dn, true); err != nil || r.Names[0] != dn {
@@ -219,8 +249,18 @@ func TestPathValues(t *testing.T) {
 		if _, _, err := c.Members(ctx, dn); err != nil {
 			t.Errorf("members %.40q: %v", dn, err)
 		}
+		if r, _, err := c.Rename(ctx, dn, Rename{To: "cn=y"}, true); err != nil || r.From != dn {
+			t.Errorf("rename %.40q: %v", dn, err)
+		}
+		if r, _, err := c.Move(ctx, dn, Move{Claim: queue.ClaimID(dn), Position: 1}, true); err != nil || r.DN != dn {
+			t.Errorf("move %.40q: %v", dn, err)
+		}
+		if r, _, err := c.Suppress(ctx, dn, true); err != nil || string(r.Claim) != dn {
+			t.Errorf("suppress %.40q: %v", dn, err)
+		}
 		want := []string{"name " + dn, "name " + dn, "subscription " + dn, "remove " + dn + " dry", "check " + dn,
-			"resync " + dn + " dry", "history " + dn, "remove name " + dn + " dry", "members " + dn}
+			"resync " + dn + " dry", "history " + dn, "name " + dn, "availability  " + none + " " + none, "remove name " + dn + " dry", "members " + dn,
+			"rename " + dn + " cn=y  0 dry", "move " + dn + " " + dn + " 1 0 dry", "suppress " + dn + " 0 dry"}
 		if !slices.Equal(f.calls, want) {
 			t.Errorf("%.40q: asked %.200q", dn, f.calls)
 		}
@@ -262,6 +302,11 @@ func TestJSONFields(t *testing.T) {
 		t.Errorf("empty lists are null: %v", empty)
 	}
 	has("a subscription", get("subscriptions/suse"), "id", "kind", "name", "url", "source")
+	alarms := get("alarms").([]any)
+	has("an alarm", alarms[0], "id", "kind", "severity", "name", "subscription", "since", "cause", "fingerprint", "acknowledged", "note")
+	if a := alarms[2].(map[string]any); a["name"] != "" || a["note"] != "" || a["kind"] != "name-error" || a["severity"] != "warning" {
+		t.Errorf("a list's alarm: %v", a)
+	}
 	has("a queue", get("queues/"+url.PathEscape("cn=SuSe,ou=Package Listers")), "dn", "claims")
 	if v := get("queues/" + url.PathEscape("cn=SuSe,ou=Package Listers")).(map[string]any)["claims"].([]any); len(v) != 2 || v[0].(map[string]any)["claim"] != "suse" {
 		t.Errorf("the head is not first: %v", v)

@@ -46,7 +46,7 @@ func (c *cli) nameShow(ctx context.Context, args []string) error {
 		rows := [][]string{{"name", n.DN}, {"head", n.Head.Claim}, {"source", n.Head.URL}, {"state", n.Head.State},
 			{"reason", orDash(n.Head.Reason)}, {"last known good", yesNo(n.LastKnownGood)}, {"entries", fmt.Sprint(n.Entries)},
 			{"last contact", orDash(n.Head.LastContact)}, {"last change", orDash(n.Head.LastChange)},
-			{"waiting", fmt.Sprint(len(n.Queue))}, {"overlaps", orDash(strings.Join(n.Overlaps, "; "))},
+			{"waiting", fmt.Sprint(len(n.Queue))}, {"revision", fmt.Sprint(n.Revision)}, {"overlaps", orDash(strings.Join(n.Overlaps, "; "))},
 			{"alarms", orDash(strings.Join(n.Alarms, ","))}}
 		c.table(rows)
 	})(c.client.Name(ctx, args[0]))
@@ -81,16 +81,6 @@ func (c *cli) printAudit(r *engine.Resynced) {
 	}
 }
 
-func (c *cli) nameHistory(ctx context.Context, args []string) error {
-	return show(c, func(list []engine.Happening) {
-		rows := [][]string{{"AT", "CLAIM", "WHAT", "WHY"}}
-		for _, h := range list {
-			rows = append(rows, []string{stamp(h.At), string(h.Claim), h.What, orDash(h.Why)})
-		}
-		c.table(rows)
-	})(c.client.History(ctx, args[0]))
-}
-
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func (c *cli) nameRemove(ctx context.Context, args []string) error {
@@ -108,5 +98,6 @@ func (c *cli) queueShow(ctx context.Context, args []string) error {
 			rows = append(rows, []string{position, l.Claim, yesNo(l.Online), l.State, l.URL, orDash(l.Reason)})
 		}
 		c.table(rows)
+		c.line("revision %d", q.Revision)
 	})(c.client.Queue(ctx, args[0]))
 }

@@ -49,7 +49,11 @@ func (s *schemas) operation(r *route) object {
 
 func (s *schemas) responses(r *route) object {
 	answer := func(description string) object {
-		return object{"description": description, "content": content("application/json", s.of(reflect.TypeOf(r.gives), false))}
+		out := object{"description": description, "content": content("application/json", s.of(reflect.TypeOf(r.gives), false))}
+		if _, ok := revisionOf(r.gives); ok {
+			out["headers"] = object{"ETag": object{"description": "revision of the queue, for If-Match", "schema": object{"type": "string"}}}
+		}
+		return out
 	}
 	out := object{"200": answer("done"), "default": object{"description": "refused or failed",
 		"content": content("application/problem+json", s.of(reflect.TypeFor[Problem](), false))}}
@@ -64,8 +68,11 @@ func content(kind string, schema object) object { return object{kind: object{"sc
 var pathParam = regexp.MustCompile(`\{(\w+)\}`)
 
 var pathParams = map[string]string{
-	"id": "id of a subscription, or number of a task",
-	"dn": "DN of a name, percent-encoded; relative to the base DN or absolute",
+	"id":     "id of a subscription, or number of a task",
+	"dn":     "DN of a name, percent-encoded; relative to the base DN or absolute",
+	"claim":  "id of a claim, percent-encoded: dpkg%2F1",
+	"source": "id of a claim, percent-encoded, or of a list",
+	"alarm":  "id of an alarm, percent-encoded",
 }
 
 func parameters(r *route) []object {
@@ -75,11 +82,11 @@ func parameters(r *route) []object {
 			"schema": object{"type": "string"}})
 	}
 	for _, p := range r.query {
-		schema := object{"type": "boolean", "default": false}
-		if p.limit {
-			schema = object{"type": "integer", "minimum": 1, "maximum": maxLimit}
-		}
-		out = append(out, object{"name": p.name, "in": "query", "description": p.help, "schema": schema})
+		out = append(out, object{"name": p.name, "in": "query", "description": p.help, "schema": p.schema})
+	}
+	if r.revised {
+		out = append(out, object{"name": "If-Match", "in": "header", "description": "the ETag that the queue was given with: refused with 412 if it is another by now",
+			"schema": object{"type": "string"}})
 	}
 	if r.method != "GET" {
 		out = append(out, object{"name": ReasonHeader, "in": "header", "description": "why, for the record: one line",
@@ -182,5 +189,5 @@ func (s *schemas) component(t reflect.Type, taken bool) object {
 // jsonName is a field's name in JSON, and whether it may be omitted there.
 func jsonName(f reflect.StructField) (name string, omitted bool) {
 	name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-	return name, strings.Contains(options, "omitempty")
+	return name, strings.Contains(options, "omit")
 }

@@ -14,8 +14,10 @@ package operator
 
 import (
 	"context"
+	"time"
 
 	"shaft/pkg/engine"
+	"shaft/pkg/queue"
 )
 
 // Engine is what this package asks of the engine; *engine.Engine has it.
@@ -38,6 +40,14 @@ type Engine interface {
 	ResyncName(ctx context.Context, dn string, dryRun bool) (*engine.Resynced, error)
 	RemoveName(ctx context.Context, dn string, dryRun bool) (*engine.Removed, error)
 	History(ctx context.Context, dn string) ([]engine.Happening, error)
+	Availability(ctx context.Context, source string, from, to time.Time) (*engine.Availability, error)
+	RenameName(ctx context.Context, dn, newDN string, claim queue.ClaimID, revision uint64, dryRun bool) (*engine.Renamed, error)
+	MoveInQueue(ctx context.Context, dn string, claim queue.ClaimID, position int, revision uint64, dryRun bool) (*engine.Decided, error)
+	SuppressClaim(ctx context.Context, id queue.ClaimID, revision uint64, dryRun bool) (*engine.Decided, error)
+	LiftClaim(ctx context.Context, id queue.ClaimID, revision uint64, dryRun bool) (*engine.Decided, error)
+	Alarms(context.Context) ([]engine.Alarm, error)
+	AckAlarm(ctx context.Context, id, note string, until time.Time, dryRun bool) (*engine.AlarmChanged, error)
+	UnackAlarm(ctx context.Context, id string, dryRun bool) (*engine.AlarmChanged, error)
 }
 
 // Queue is one name's queue, head first.

@@ -17,15 +17,15 @@ func (a *api) refuse(w http.ResponseWriter, err error) {
 	var faults engine.Faults
 	switch {
 	case errors.As(err, &faults):
-		problem(w, Problem{Status: http.StatusBadRequest, Kind: kindInvalid, Detail: faultWords(faults), Faults: faults})
+		problem(w, Problem{Status: http.StatusBadRequest, Kind: queue.KindInvalid, Detail: faultWords(faults), Faults: faults})
 	case errors.As(err, &refusal):
 		problem(w, Problem{Status: refusalStatus(refusal.Kind), Kind: refusal.Kind, Detail: refusal.Reason})
 	case errors.Is(err, engine.ErrClosed), errors.Is(err, context.Canceled):
 		// Canceled: by the daemon's end, or by a client that is gone.
-		problem(w, Problem{Status: http.StatusServiceUnavailable, Kind: "closing", Detail: "the daemon is stopping"})
+		problem(w, Problem{Status: http.StatusServiceUnavailable, Kind: kindClosing, Detail: "the daemon is stopping"})
 	default:
 		a.log.Error("operator request failed", "error", err)
-		problem(w, Problem{Status: http.StatusInternalServerError, Kind: "failed", Detail: err.Error()})
+		problem(w, Problem{Status: http.StatusInternalServerError, Kind: kindFailed, Detail: err.Error()})
 	}
 }
 
@@ -39,11 +39,13 @@ func faultWords(faults engine.Faults) string {
 
 func refusalStatus(kind string) int {
 	switch kind {
-	case kindNotFound:
+	case queue.KindNotFound:
 		return http.StatusNotFound
-	case "exists":
+	case queue.KindExists:
 		return http.StatusConflict
-	case kindInvalid:
+	case queue.KindStale:
+		return http.StatusPreconditionFailed
+	case queue.KindInvalid:
 		return http.StatusBadRequest
 	case kindTooLarge:
 		return http.StatusRequestEntityTooLarge

@@ -111,12 +111,13 @@ func besideURL(src *upstream.Source) string {
 }
 
 func invalid(format string, args ...any) error {
-	return &queue.Refusal{Kind: kindInvalid, Reason: fmt.Sprintf(format, args...)}
+	return &queue.Refusal{Kind: queue.KindInvalid, Reason: fmt.Sprintf(format, args...)}
 }
 
-// The kinds of problems that arise here; the others are the engine's.
+// The kinds of problems that arise here; the others are the core's.
 const (
-	kindInvalid  = "invalid"
-	kindTooLarge = "too-large"
-	kindNotFound = "not-found"
+	kindTooLarge = "too-large" // the body
+	kindMethod   = "method"    // the route takes others
+	kindClosing  = "closing"   // the daemon is
+	kindFailed   = "failed"    // what is no refusal
 )

@@ -17,23 +17,9 @@ type route struct {
 	takes        any  // zero value of the body; nil: none
 	gives        any  // zero value of the answer
 	created      bool // 201, but for a dry run
+	revised      bool // takes If-Match: the revision of the queue that is meant
 	handle       func(*api, *call) (any, error)
 }
-
-// param is a parameter of the query.
-type param struct {
-	name, help string
-	limit      bool // a number from 1 to maxLimit, else true or false
-}
-
-// maxLimit is more tasks than are kept.
-const maxLimit = 1 << 20
-
-var (
-	dryRunParam = param{name: "dry_run", help: "say what would happen, change nothing"}
-	pruneParam  = param{name: "prune", help: "remove subscriptions that the document lacks"}
-	limitParam  = param{name: "limit", help: "at most so many, the newest", limit: true}
-)
 
 var routes = []route{
 	{method: "GET", path: "/status", summary: "the daemon at a glance",
@@ -62,10 +48,26 @@ var routes = []route{
 		query: []param{dryRunParam}, gives: engine.Removed{}, handle: (*api).removeName},
 	{method: "POST", path: "/names/{dn}/resync", summary: "load the head's content again in full; a dry run is an audit",
 		query: []param{dryRunParam}, gives: engine.Resynced{}, handle: (*api).resync},
-	{method: "GET", path: "/names/{dn}/history", summary: "what happened to a name and its claims, newest first",
-		gives: []engine.Happening{}, handle: (*api).history},
+	{method: "POST", path: "/names/{dn}/rename", summary: "put its head, or another claim of its queue, on another name",
+		query: []param{dryRunParam}, takes: Rename{}, gives: engine.Renamed{}, revised: true, handle: (*api).rename},
+	{method: "GET", path: "/names/{dn}/history", summary: "what happened to a name and its claims, newest first, and how often its head's source was there",
+		query: []param{fromParam, toParam}, gives: History{}, handle: (*api).history},
+	{method: "GET", path: "/availability/{source}", summary: "how often the source of a claim, or of a list's own search, was there",
+		query: []param{fromParam, toParam}, gives: engine.Availability{}, handle: (*api).availability},
 	{method: "GET", path: "/queues/{dn}", summary: "who claims a name, head first",
 		gives: Queue{}, handle: (*api).queue},
+	{method: "POST", path: "/queues/{dn}/move", summary: "put a waiting claim at another position",
+		query: []param{dryRunParam}, takes: Move{}, gives: engine.Decided{}, revised: true, handle: (*api).move},
+	{method: "POST", path: "/claims/{claim}/suppress", summary: "take a list's claim out of its queue, until that is lifted or its entry goes",
+		query: []param{dryRunParam}, gives: engine.Decided{}, revised: true, handle: (*api).suppress},
+	{method: "POST", path: "/claims/{claim}/lift", summary: "end a suppression: the claim joins the end of its queue",
+		query: []param{dryRunParam}, gives: engine.Decided{}, revised: true, handle: (*api).lift},
+	{method: "GET", path: "/alarms", summary: "what is wrong, gravest first",
+		gives: []engine.Alarm{}, handle: (*api).alarms},
+	{method: "POST", path: "/alarms/{alarm}/ack", summary: "acknowledge an alarm's present cause",
+		query: []param{dryRunParam}, takes: Acknowledgement{}, gives: engine.AlarmChanged{}, handle: (*api).ackAlarm},
+	{method: "POST", path: "/alarms/{alarm}/unack", summary: "take an acknowledgement back",
+		query: []param{dryRunParam}, gives: engine.AlarmChanged{}, handle: (*api).unackAlarm},
 	{method: "GET", path: "/tasks", summary: "what was changed, by whom and why, newest first",
 		query: []param{limitParam}, gives: []engine.Task{}, handle: (*api).tasks},
 	{method: "GET", path: "/tasks/{id}", summary: "one task with its steps",
