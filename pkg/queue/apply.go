@@ -22,7 +22,9 @@ func Apply(s *State, e Event) ([]Effect, error) {
 	case ClaimRemoved:
 		return s.leave(s.Claims[e.ID]), nil
 	case ClaimMoved:
-		return s.rename(s.Claims[e.ID], e.Name, e.Norm), nil
+		return s.move(e), nil
+	case QueueMoved:
+		s.place(e)
 	case Refreshed:
 		s.update(e.ID, func(c *Claim) { c.Good, c.Reload = true, false })
 	case LinkChanged:
@@ -52,6 +54,8 @@ func (s *State) applyList(e Event) []Effect {
 		return s.suppress(s.Claims[e.ID])
 	case ClaimLifted:
 		return s.lift(e.ID)
+	case EntryWished:
+		s.wish(e)
 	}
 	return nil
 }
@@ -76,6 +80,8 @@ func Refuses(s *State, e Event) error {
 		return s.checkRemove(e)
 	case ClaimMoved:
 		return s.checkMove(e)
+	case QueueMoved:
+		return s.checkPlace(e)
 	case Refreshed:
 		return s.knows(e.ID)
 	case LinkChanged:
@@ -96,6 +102,8 @@ func Refuses(s *State, e Event) error {
 		return s.checkSuppress(e.ID)
 	case ClaimLifted:
 		return s.checkLift(e.ID)
+	case EntryWished:
+		return s.checkWish(e)
 	}
 	return fmt.Errorf("queue: unknown event %T", e)
 }

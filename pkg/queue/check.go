@@ -11,7 +11,8 @@ import (
 // Check verifies the invariants: each claim stands in the one queue of its
 // name, no queue is empty, numbers are unique and below Next, names lie below
 // the base and are spelt as their heads spell them. Each claim of a list is
-// that of one name of one member, which has it but where it is suppressed.
+// that of one name of one member, which has it but where it is suppressed. It
+// stands on that name unless an operator renamed it.
 func Check(s *State) error {
 	if len(s.Names)+len(s.Lists) > 0 && s.BaseNorm == "" {
 		return fmt.Errorf("%d names and %d lists are stored and no base DN", len(s.Names), len(s.Lists))
@@ -28,7 +29,35 @@ func Check(s *State) error {
 	if err := s.checkNames(); err != nil {
 		return err
 	}
-	return s.checkLists()
+	if err := s.checkLists(); err != nil {
+		return err
+	}
+	return s.checkWishes()
+}
+
+// checkWishes looks at what is wished of claims that are not there.
+func (s *State) checkWishes() error {
+	for _, id := range slices.Sorted(maps.Keys(s.Wishes)) {
+		if s.Lists[id] == nil || len(s.Wishes[id]) == 0 {
+			return fmt.Errorf("something is wished of the list %q, and there is no such list, or nothing is", id)
+		}
+		for _, entry := range slices.Sorted(maps.Keys(s.Wishes[id])) {
+			w := s.Wishes[id][entry]
+			if entry == "" || w.List != id || w.Entry != entry || len(w.Names) == 0 || !valid(entry) {
+				return fmt.Errorf("the wish under %q of the list %q calls itself %q of %q, or is for nothing", entry, id, w.Entry, w.List)
+			}
+			norms := map[string]bool{}
+			for _, n := range w.Names {
+				if n.nothing() || norms[n.Norm] || !below(n.Norm, s.BaseNorm) || !valid(n.Name, n.Norm, n.To, n.ToNorm) ||
+					(n.To == "") != (n.ToNorm == "") || n.To != "" && !below(n.ToNorm, s.BaseNorm) {
+					return fmt.Errorf("the wish for %q of the entry %q of the list %q is there twice, for nothing, or not below the base",
+						n.Name, entry, id)
+				}
+				norms[n.Norm] = true
+			}
+		}
+	}
+	return nil
 }
 
 func (s *State) checkClaims() error {
@@ -155,6 +184,8 @@ func (s *State) checkMember(l *List, m *Member, noted map[ClaimID]bool) error {
 			return fmt.Errorf("the claim %q of the list %q is there twice", mc.Claim, l.ID)
 		case mc.Name == "" || !below(mc.Norm, s.BaseNorm) || !valid(mc.Name, mc.Norm):
 			return fmt.Errorf("the claim %q is made for the name %q, which is not below the base", mc.Claim, mc.Norm)
+		case c != nil && !c.Renamed && (c.Name != mc.Name || c.Norm != mc.Norm):
+			return fmt.Errorf("the claim %q is on %q, its template makes %q, and no operator renamed it", mc.Claim, c.Name, mc.Name)
 		case mc.Suppressed != (c == nil):
 			return fmt.Errorf("the claim %q of the list %q is to be suppressed (%v), and is there (%v)", mc.Claim, l.ID, mc.Suppressed, c != nil)
 		case c != nil && (c.Subscription != l.ID || c.Entry != m.Entry || c.Base != m.DN):

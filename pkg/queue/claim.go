@@ -146,6 +146,16 @@ func (s *State) leave(c *Claim) []Effect {
 	return append(append([]Effect{stop}, promote(next)...), drop)
 }
 
+// move renames a claim for an operator. A list's stays renamed, whatever its
+// template makes, until an operator takes it back to just that.
+func (s *State) move(e ClaimMoved) []Effect {
+	if c := s.Claims[e.ID]; c.Entry != "" {
+		mc := s.Members[c.Subscription][c.Entry].claim(e.ID)
+		s.update(e.ID, func(c *Claim) { c.Renamed = e.Name != mc.Name })
+	}
+	return s.rename(s.Claims[e.ID], e.Name, e.Norm)
+}
+
 // rename puts a claim on another name, or spells its name anew.
 func (s *State) rename(old *Claim, name, norm string) []Effect {
 	c := *old

@@ -12,5 +12,9 @@ func (s *State) Clone() *State {
 	for id, members := range s.Members {
 		c.Members[id] = maps.Clone(members)
 	}
+	c.Wishes = make(map[string]map[string]*Wish, len(s.Wishes))
+	for id, wishes := range s.Wishes {
+		c.Wishes[id] = maps.Clone(wishes)
+	}
 	return &c
 }

@@ -39,8 +39,9 @@ func (s *State) find(e EntryFound) []Effect {
 			out = append(out, s.rebase(c, m.DN)...)
 		}
 	}
-	for _, f := range d.come {
-		mc, effects := s.claim(m, f)
+	s.grant(m.List, m.Entry, d.come)
+	for i, f := range d.come {
+		mc, effects := s.claim(m, f, d.wished[i])
 		m.Claims, out = append(m.Claims, mc), append(out, effects...)
 	}
 	if m.DN != old.DN || !slices.Equal(m.Claims, old.Claims) || !slices.Equal(m.Problems, old.Problems) {
@@ -54,7 +55,7 @@ func (s *State) find(e EntryFound) []Effect {
 func (s *State) settle(m *Member, d *difference) []Effect {
 	if s.isMove(d) {
 		d.kept = append(d.kept, keptName{d.gone[0], d.come[0]})
-		d.gone, d.come = nil, nil
+		d.gone, d.come, d.wished = nil, nil, nil
 	}
 	out := s.leaveAll(s.appendClaims(nil, d.gone))
 	for _, k := range d.kept {
@@ -72,6 +73,7 @@ type difference struct {
 	gone     []MemberClaim
 	come     []FoundName
 	kept     []keptName
+	wished   []Wished // of each that came
 	problems []string
 }
 
@@ -104,7 +106,8 @@ func (s *State) compare(old *Member, e EntryFound) *difference {
 		if _, ok := found[f.Norm]; !ok {
 			continue
 		}
-		if err := s.full(f.Norm); err != nil {
+		w, _ := s.wished(e.List, e.Entry, f.Norm)
+		if err := s.full(cmp.Or(w.ToNorm, f.Norm)); err != nil {
 			problems = append(problems, err.Error())
 			continue
 		}
@@ -112,30 +115,28 @@ func (s *State) compare(old *Member, e EntryFound) *difference {
 			problems = append(problems, fmt.Sprintf("the name %q is not made: the list has %d already", f.Name, MaxMembers))
 			continue
 		}
-		d.come = append(d.come, f)
+		d.come, d.wished = append(d.come, f), append(d.wished, w)
 	}
 	d.problems = fewProblems(problems)
 	return d
 }
 
 // isMove tells whether the one name that went and the one that came are a
-// claim's move (R21). A subtree cannot move below itself.
+// claim's move (R21). A subtree cannot move below itself, and what is wished of the
+// new name is for a new claim.
 func (s *State) isMove(d *difference) bool {
-	if len(d.gone) != 1 || len(d.come) != 1 {
+	if len(d.gone) != 1 || len(d.come) != 1 || !d.wished[0].nothing() {
 		return false
 	}
 	c := s.Claims[d.gone[0].Claim]
-	return c == nil || renamed(c, d.gone[0]) || !below(d.come[0].Norm, c.Norm)
+	return c == nil || c.Renamed || !below(d.come[0].Norm, c.Norm)
 }
-
-// renamed tells whether an operator's rename beats the template (R21).
-func renamed(c *Claim, mc MemberClaim) bool { return c.Name != mc.Name }
 
 // retell gives a claim the name that the template now makes of what it was,
 // unless it is suppressed or an operator renamed it.
 func (s *State) retell(mc MemberClaim, f FoundName) []Effect {
 	c := s.Claims[mc.Claim]
-	if c == nil || renamed(c, mc) || f.Name == c.Name {
+	if c == nil || c.Renamed || f.Name == c.Name {
 		return nil
 	}
 	return s.rename(c, f.Name, f.Norm)
@@ -152,10 +153,17 @@ func (s *State) rebase(old *Claim, dn string) []Effect {
 	return []Effect{Stop{c.ID}, Probe{c.ID}}
 }
 
-// claim makes a new claim of a found entry on one of its names.
-func (s *State) claim(m *Member, f FoundName) (MemberClaim, []Effect) {
+// claim makes a new claim of a found entry on one of its names, as is wished of it.
+func (s *State) claim(m *Member, f FoundName, w Wished) (MemberClaim, []Effect) {
 	id := ClaimID(m.List + "/" + strconv.FormatUint(uint64(s.Lists[m.List].Next), 10))
 	s.updateList(m.List, func(l *List) { l.Next++ })
+	mc := MemberClaim{Claim: id, Name: f.Name, Norm: f.Norm, Suppressed: w.Suppressed}
+	if w.Suppressed {
+		return mc, nil
+	}
 	c := Claim{ID: id, Subscription: m.List, Name: f.Name, Norm: f.Norm, Entry: m.Entry, Base: m.DN}
-	return MemberClaim{Claim: id, Name: f.Name, Norm: f.Norm}, s.enter(c)
+	if w.To != "" {
+		c.Name, c.Norm, c.Renamed = w.To, w.ToNorm, w.To != f.Name
+	}
+	return mc, s.enter(c)
 }

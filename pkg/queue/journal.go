@@ -26,6 +26,9 @@ var decoders = map[string]func(b []byte) (Event, error){
 	ClaimSuppressed{}.event(): decodeAs[ClaimSuppressed],
 	ClaimLifted{}.event():     decodeAs[ClaimLifted],
 	ClaimMoved{}.event():      decodeAs[ClaimMoved],
+
+	QueueMoved{}.event():  decodeAs[QueueMoved],
+	EntryWished{}.event(): decodeAs[EntryWished],
 }
 
 func decodeAs[E Event](b []byte) (Event, error) {

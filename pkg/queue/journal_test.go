@@ -30,6 +30,9 @@ func TestJournalForm(t *testing.T) {
 		{ClaimSuppressed{"l/1"}, `{"event":"claim-suppressed","id":"l/1"}`},
 		{ClaimLifted{"l/1"}, `{"event":"claim-lifted","id":"l/1"}`},
 		{ClaimMoved{"l/1", "cn=B,o=x", "cn=b,o=x"}, `{"event":"claim-moved","id":"l/1","name":"cn=B,o=x","norm":"cn=b,o=x"}`},
+		{QueueMoved{"l/1", 2}, `{"event":"queue-moved","id":"l/1","position":2}`},
+		{EntryWished{"l", "6ba7", Wished{Name: "cn=A,o=x", Norm: "cn=a,o=x", To: "cn=B,o=x", ToNorm: "cn=b,o=x", Suppressed: true}},
+			`{"event":"entry-wished","list":"l","entry":"6ba7","name":"cn=A,o=x","norm":"cn=a,o=x","to":"cn=B,o=x","to_norm":"cn=b,o=x","suppressed":true}`},
 	}
 	if len(tests)-1 != len(decoders) {
 		t.Errorf("%d forms for %d events", len(tests)-1, len(decoders))

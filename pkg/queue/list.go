@@ -1,5 +1,7 @@
 package queue
 
+import "slices"
+
 // List is one list subscription: a search whose found entries are members, each
 // of which lays a claim on every name that it expands to. Like a Claim it is
 // replaced, never changed.
@@ -22,6 +24,11 @@ type Member struct {
 	Problems []string `json:"problems,omitempty"`
 }
 
+// claim gives the name that one of the member's claims is made for.
+func (m *Member) claim(id ClaimID) MemberClaim {
+	return m.Claims[slices.IndexFunc(m.Claims, func(mc MemberClaim) bool { return mc.Claim == id })]
+}
+
 // MemberClaim is one name that the entry expands to. The claim itself may stand
 // on another name, or spell it otherwise, when an operator renamed it.
 type MemberClaim struct {
@@ -41,7 +48,7 @@ type FoundName struct {
 // at once, and events go together: the records that EntryFound or EntryLost
 // changes and its journal line are less than 3,000 and 768 KiB, unless many of
 // the queues are long. ListRemoved has no such bound: where a list has many
-// members they are to be lost before.
+// members, or wishes, they are to be taken back before.
 const (
 	MaxNames   = 700     // of one entry; more are a problem of it. All may be replaced by as many others at once
 	MaxMembers = 100_000 // of one list; more are refused. And names of all of them
@@ -60,7 +67,7 @@ type ListAdded struct {
 	ID string `json:"id"`
 }
 
-// ListRemoved: it ends, and its claims go (R16).
+// ListRemoved: it ends, its claims go (R16), and what was wished of them.
 type ListRemoved struct {
 	ID string `json:"id"`
 }
@@ -82,7 +89,7 @@ type ListLinkChanged struct {
 // and one came the claim moves, with number and content, unless that would be
 // below itself. Where an operator renamed a claim, the template's word changes
 // nothing but what the member remembers. Another DN reloads what stays.
-// Suppressed names stay suppressed. A name that cannot be is no refusal: it
+// Suppressed names stay suppressed. What was wished of a new name is granted. A name that cannot be is no refusal: it
 // becomes one of the member's problems, and the others go on.
 type EntryFound struct {
 	List     string      `json:"list"`
@@ -92,7 +99,7 @@ type EntryFound struct {
 	Problems []string    `json:"problems,omitempty"`
 }
 
-// EntryLost: the entry is not found any more; its claims go.
+// EntryLost: the entry is not found any more; its claims go, and what was wished of them.
 type EntryLost struct {
 	List  string `json:"list"`
 	Entry string `json:"entry"`

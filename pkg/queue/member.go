@@ -46,6 +46,10 @@ func (s *State) removeList(id string) []Effect {
 		claims = s.appendClaims(claims, m.Claims)
 		s.touch(memberRecord(id, entry))
 	}
+	for entry := range s.Wishes[id] {
+		s.touch(wishRecord(id, entry))
+	}
+	delete(s.Wishes, id)
 	delete(s.Members, id)
 	delete(s.Lists, id)
 	s.touch(listRecord(id))
@@ -113,6 +117,7 @@ func (s *State) lose(m *Member) []Effect {
 	delete(s.Members[m.List], m.Entry)
 	s.touch(memberRecord(m.List, m.Entry))
 	s.updateList(m.List, func(l *List) { l.Names -= len(m.Claims) })
+	s.putWish(m.List, m.Entry, nil)
 	return s.leaveAll(s.appendClaims(nil, m.Claims))
 }
 

@@ -17,7 +17,7 @@
 // A tree's subscription has one claim, which bears its id. A list's has members,
 // the entries that its search finds, and a claim ID/N for each name that each of
 // them expands to; what an operator suppressed is remembered with the member,
-// and is no claim. A name that comes from a server and cannot be is the member's
+// and is no claim. What was decided of a claim before the entry is found is a wish. A name that comes from a server and cannot be is the member's
 // problem, in words, never a refusal of the rest.
 package queue
 
@@ -39,6 +39,8 @@ type Claim struct {
 	Entry        string  `json:"entry,omitempty"`  // of a list's claim: the found entry's UUID
 	Base         string  `json:"base,omitempty"`   // of a list's claim: its remote base, the found entry's DN
 	Reload       bool    `json:"reload,omitempty"` // Base changed since the last refresh that completed: its cookie is void
+	// Renamed: of a list's claim: an operator gave it its name, and no template takes it away (R21, R27).
+	Renamed bool `json:"renamed,omitempty"`
 }
 
 // Name is one published name with its queue, head first. Never empty. Like a
@@ -60,6 +62,7 @@ type State struct {
 	Names    map[string]*Name              // by Norm
 	Lists    map[string]*List              // by their subscriptions' ids
 	Members  map[string]map[string]*Member // by list, each of which has a map, then by the entry's UUID
+	Wishes   map[string]map[string]*Wish   // by list, no empty map among them, then by the entry's UUID
 	Next     uint32                        // next claim number; the first is 1
 
 	changed map[string]bool // names of the records that the last Apply or Renorm touched
@@ -71,6 +74,7 @@ func NewState() *State {
 		Claims: make(map[ClaimID]*Claim),
 		Names:  make(map[string]*Name),
 		Lists:  make(map[string]*List), Members: make(map[string]map[string]*Member),
-		Next: 1,
+		Wishes: make(map[string]map[string]*Wish),
+		Next:   1,
 	}
 }

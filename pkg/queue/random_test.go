@@ -32,7 +32,7 @@ func TestRandomHistories(t *testing.T) {
 			refused += h.refused
 		})
 	}
-	for _, what := range append(slices.Collect(maps.Keys(decoders)), "follow", "probe", "stop", "drop", "publish", "withdraw", "move", "reload") {
+	for _, what := range append(slices.Collect(maps.Keys(decoders)), "follow", "probe", "stop", "drop", "publish", "withdraw", "move", "reload", "granted") {
 		if taken[what] < 20 {
 			t.Errorf("%d of %s: the histories are too tame", taken[what], what)
 		}
@@ -66,6 +66,8 @@ func randomEvent(rnd *rand.Rand, s *State) Event {
 		return ClaimMoved{id, f.Name, f.Norm}
 	case k < 57:
 		return ClaimSuppressed{id}
+	case k < 62:
+		return QueueMoved{id, rnd.IntN(6) - 1}
 	}
 	return randomListEvent(rnd, s)
 }
@@ -103,13 +105,30 @@ func randomListEvent(rnd *rand.Rand, s *State) Event {
 		return e
 	case k < 17:
 		return EntryLost{list, fmt.Sprint("e", rnd.IntN(4))}
+	case k < 22:
+		return randomWish(rnd, list)
 	}
 	e := EntryFound{List: list, Entry: fmt.Sprint("e", rnd.IntN(4)), DN: []string{"cn=1,o=up", "cn=2,o=up", ""}[min(rnd.IntN(20)/10, 2)]}
 	for range rnd.IntN(4) {
 		e.Names = append(e.Names, randomName(rnd))
 	}
+	if w := s.Wishes[list][e.Entry]; w != nil && rnd.IntN(2) == 0 {
+		e.Names = append(e.Names, FoundName{w.Names[0].Name, w.Names[0].Norm})
+	}
 	if rnd.IntN(4) == 0 {
 		e.Problems = []string{"no value", "bad \xff"}[:1+rnd.IntN(2)]
+	}
+	return e
+}
+
+func randomWish(rnd *rand.Rand, list string) EntryWished {
+	name, to := randomName(rnd), randomName(rnd)
+	e := EntryWished{List: list, Entry: fmt.Sprint("e", rnd.IntN(6)), Wished: Wished{Name: name.Name, Norm: name.Norm}}
+	switch rnd.IntN(4) {
+	case 0:
+		e.Suppressed = true
+	case 1, 2:
+		e.To, e.ToNorm = to.Name, to.Norm
 	}
 	return e
 }
@@ -212,11 +231,7 @@ func (h *history) step(e Event) {
 
 // snapshot keeps what the state was: what it points to is replaced, never changed.
 func (h *history) snapshot() *State {
-	was := &State{Names: maps.Clone(h.state.Names), Claims: maps.Clone(h.state.Claims), Members: map[string]map[string]*Member{}}
-	for list, members := range h.state.Members {
-		was.Members[list] = maps.Clone(members)
-	}
-	return was
+	return h.state.Clone()
 }
 
 // checkState looks at what the event made of the state.
@@ -232,7 +247,11 @@ func (h *history) checkState(e Event, was *State) {
 			t.Fatalf("%#v moved somebody", e)
 		}
 	}
-	h.checkOrder(e, was)
+	if p, ok := e.(QueueMoved); ok {
+		h.checkPlace(p, was)
+	} else {
+		h.checkOrder(e, was)
+	}
 	for name, value := range Dirty(h.state) {
 		if h.records[name] = value; value == nil {
 			delete(h.records, name)
@@ -267,6 +286,28 @@ func (h *history) checkOrder(e Event, was *State) {
 	}
 }
 
+// checkPlace looks whether only the one claim stands elsewhere, and the head is who it was.
+func (h *history) checkPlace(e QueueMoved, was *State) {
+	h.t.Helper()
+	for norm, old := range was.Names {
+		n := h.state.Names[norm]
+		if norm != h.state.Claims[e.ID].Norm {
+			if !slices.Equal(n.Claims, old.Claims) {
+				h.t.Fatalf("%#v: the queue of %q was %q and is %q", e, norm, old.Claims, n.Claims)
+			}
+			continue
+		}
+		want := slices.DeleteFunc(slices.Clone(old.Claims), func(id ClaimID) bool { return id == e.ID })
+		want = slices.Insert(want, e.Position, e.ID)
+		if !slices.Equal(n.Claims, want) || n.Head() != old.Head() {
+			h.t.Fatalf("%#v: the queue of %q was %q and is %q", e, norm, old.Claims, n.Claims)
+		}
+		if h.state.Revision(norm) == was.Revision(norm) {
+			h.t.Fatalf("%#v: the revision of %q is still %d", e, norm, was.Revision(norm))
+		}
+	}
+}
+
 // checkClaims looks at each claim: numbers and ids are new or were its own, what
 // it has it keeps, an operator's rename beats the template.
 func (h *history) checkClaims(e Event, was *State) {
@@ -296,17 +337,39 @@ func (h *history) checkClaims(e Event, was *State) {
 				}
 			}
 			for _, mc := range m.Claims {
-				before, there := old[mc.Claim]
+				_, there := old[mc.Claim]
+				h.checkGranted(e, was, mc, there)
 				if !there && h.ids[mc.Claim] {
 					t.Fatalf("%#v: the id %q was used before", e, mc.Claim)
 				}
 				h.ids[mc.Claim] = true
 				c := was.Claims[mc.Claim]
-				if _, found := e.(EntryFound); found && c != nil && c.Name != before.Name && h.state.Claims[c.ID].Name != c.Name {
+				if _, found := e.(EntryFound); found && c != nil && c.Renamed && h.state.Claims[c.ID].Name != c.Name {
 					t.Fatalf("%#v: the claim %q, which an operator renamed %q, is %q", e, c.ID, c.Name, h.state.Claims[c.ID].Name)
 				}
 			}
 		}
+	}
+}
+
+// checkGranted looks whether a claim that was made now is as it was wished, if it was,
+// and the wish is forgotten.
+func (h *history) checkGranted(e Event, was *State, mc MemberClaim, there bool) {
+	h.t.Helper()
+	found, ok := e.(EntryFound)
+	if !ok || there {
+		return
+	}
+	w, _ := was.wished(found.List, found.Entry, mc.Norm)
+	c := h.state.Claims[mc.Claim]
+	if mc.Suppressed != w.Suppressed || !w.Suppressed && c.Renamed != (w.To != "" && w.To != mc.Name) || !w.Suppressed && w.To != "" && c.Name != w.To {
+		h.t.Fatalf("%#v: %+v was wished, and made is %+v, %+v", e, w, mc, c)
+	}
+	if w, still := h.state.wished(found.List, found.Entry, mc.Norm); still {
+		h.t.Fatalf("%#v: granted, %+v is wished still", e, w)
+	}
+	if !w.nothing() {
+		h.taken["granted"]++
 	}
 }
 

@@ -18,12 +18,14 @@ const (
 	recordNames   = "name/"   // and the normal form
 	recordLists   = "list/"   // and the list's id
 	recordMembers = "member/" // and the list's id, "/" and the entry's UUID
+	recordWishes  = "wish/"   // and the same
 )
 
 func claimRecord(id ClaimID) string          { return recordClaims + string(id) }
 func nameRecord(norm string) string          { return recordNames + norm }
 func listRecord(id string) string            { return recordLists + id }
 func memberRecord(list, entry string) string { return recordMembers + list + "/" + entry }
+func wishRecord(list, entry string) string   { return recordWishes + list + "/" + entry }
 
 // baseRecord is the JSON form of the base DN.
 type baseRecord struct {
@@ -32,7 +34,7 @@ type baseRecord struct {
 }
 
 // Records gives the whole state as named records (base once it is set, next,
-// claim/ID, name/NORM, list/ID, member/LIST/ENTRY), and Load reads it back.
+// claim/ID, name/NORM, list/ID, member/LIST/ENTRY, wish/LIST/ENTRY), and Load reads it back.
 func Records(s *State) map[string][]byte {
 	out := map[string][]byte{recordNext: s.record(recordNext)}
 	if s.BaseNorm != "" {
@@ -48,6 +50,9 @@ func Records(s *State) map[string][]byte {
 		out[listRecord(id)] = s.record(listRecord(id))
 		for entry := range s.Members[id] {
 			out[memberRecord(id, entry)] = s.record(memberRecord(id, entry))
+		}
+		for entry := range s.Wishes[id] {
+			out[wishRecord(id, entry)] = s.record(wishRecord(id, entry))
 		}
 	}
 	return out
@@ -77,6 +82,9 @@ func (s *State) record(name string) []byte {
 	case recordMembers:
 		list, entry, _ := strings.Cut(id, "/")
 		return encodeRecord(s.Members[list][entry])
+	case recordWishes:
+		list, entry, _ := strings.Cut(id, "/")
+		return encodeRecord(s.Wishes[list][entry])
 	case recordBase:
 		return encode(baseRecord{s.BaseNorm, s.BaseText})
 	}
@@ -136,6 +144,9 @@ func (s *State) load(name string, value []byte) error {
 	case recordMembers:
 		list, entry, _ := strings.Cut(id, "/")
 		return loadRecord(s.members(list), entry, value)
+	case recordWishes:
+		list, entry, _ := strings.Cut(id, "/")
+		return loadRecord(s.wishesOf(list), entry, value)
 	case recordBase:
 		var b baseRecord
 		err := decodeStrict(value, &b)

@@ -39,7 +39,7 @@ func Renorm(s *State, norm func(text string) (string, error)) error {
 			next.join(&c)
 		}
 	}
-	if err := next.renormMembers(norm); err != nil {
+	if err := first(next.renormMembers(norm), next.renormWishes(norm)); err != nil {
 		return err
 	}
 	if err := Check(&next); err != nil {
@@ -75,6 +75,36 @@ func (s *State) renormMembers(norm func(text string) (string, error)) error {
 	return nil
 }
 
+// renormWishes does the same for what is wished of claims that are not there; of two
+// for one name the first counts.
+func (s *State) renormWishes(norm func(text string) (string, error)) error {
+	was := s.Wishes
+	s.Wishes = make(map[string]map[string]*Wish, len(was))
+	for list, wishes := range was {
+		s.Wishes[list] = maps.Clone(wishes)
+		for entry, old := range wishes {
+			w := Wish{List: list, Entry: entry}
+			for _, n := range old.Names {
+				var err, toErr error
+				n.Norm, err = norm(n.Name)
+				if n.To != "" {
+					n.ToNorm, toErr = norm(n.To)
+				}
+				if err := first(err, toErr); err != nil {
+					return fmt.Errorf("the name %q that is wished of the list %q: %w", n.Name, list, err)
+				}
+				if !slices.ContainsFunc(w.Names, func(had Wished) bool { return had.Norm == n.Norm }) {
+					w.Names = append(w.Names, n)
+				}
+			}
+			if !slices.Equal(w.Names, old.Names) {
+				s.Wishes[list][entry] = &w
+			}
+		}
+	}
+	return nil
+}
+
 // join puts a claim at the end of its queue.
 func (s *State) join(c *Claim) {
 	n := s.Names[c.Norm]
@@ -104,6 +134,13 @@ func (s *State) touchAll(was *State) {
 		for entry, m := range members {
 			if m != was.Members[list][entry] {
 				s.touch(memberRecord(list, entry))
+			}
+		}
+	}
+	for list, wishes := range s.Wishes {
+		for entry, w := range wishes {
+			if w != was.Wishes[list][entry] {
+				s.touch(wishRecord(list, entry))
 			}
 		}
 	}

@@ -32,6 +32,9 @@ import (
 //	                            EntryFound; the names or the problems may be missing
 //	lost ID ENTRY               EntryLost
 //	suppress CLAIM, lift CLAIM  ClaimSuppressed, ClaimLifted
+//	place CLAIM POSITION        QueueMoved
+//	wish ID ENTRY NAME -> NAME  EntryWished: another name
+//	wish ID ENTRY NAME -> suppressed, or -> nothing
 //	state                       prints each name with its queue
 //	members                     prints each list with its members
 //	resume                      prints Resume
@@ -146,6 +149,11 @@ func (p *player) event(verb, rest string) (Event, error) {
 	case "move":
 		f := p.name(more)
 		return ClaimMoved{ID: ClaimID(id), Name: f.Name, Norm: f.Norm}, nil
+	case "place":
+		position, err := strconv.Atoi(more)
+		return QueueMoved{ClaimID(id), position}, err
+	case "wish":
+		return p.wish(id, more), nil
 	case "remove":
 		return ClaimRemoved{ClaimID(id)}, nil
 	case "refreshed":
@@ -183,6 +191,22 @@ func (p *player) name(text string) FoundName {
 		dn += "," + p.base
 	}
 	return FoundName{dn, norm(dn)}
+}
+
+func (p *player) wish(list, line string) EntryWished {
+	entry, line, _ := strings.Cut(line, " ")
+	name, to, _ := strings.Cut(line, " -> ")
+	f := p.name(name)
+	e := EntryWished{List: list, Entry: entry, Wished: Wished{Name: f.Name, Norm: f.Norm}}
+	switch to {
+	case "suppressed":
+		e.Suppressed = true
+	case "nothing":
+	default:
+		f = p.name(to)
+		e.To, e.ToNorm = f.Name, f.Norm
+	}
+	return e
 }
 
 func (p *player) found(list, line string) EntryFound {
@@ -231,13 +255,22 @@ func showMembers(s *State) []string {
 				line := fmt.Sprintf("%s for %s", mc.Claim, mc.Name)
 				if mc.Suppressed {
 					line += " suppressed"
-				} else if c := s.Claims[mc.Claim]; c.Name != mc.Name {
+				} else if c := s.Claims[mc.Claim]; c.Renamed {
 					line += " renamed " + c.Name
 				}
 				out = append(out, line)
 			}
 			for _, p := range m.Problems {
 				out = append(out, "problem: "+p)
+			}
+		}
+		for _, entry := range slices.Sorted(maps.Keys(s.Wishes[id])) {
+			for _, w := range s.Wishes[id][entry].Names {
+				to := w.To
+				if w.Suppressed {
+					to = "suppressed"
+				}
+				out = append(out, fmt.Sprintf("wish of %s: %s -> %s", entry, w.Name, to))
 			}
 		}
 	}
