@@ -72,11 +72,9 @@ func (e *Engine) SourceState(ctx context.Context, id string) (out *Link, err err
 		case s == nil:
 			err = notFound("subscription", id)
 		case l != nil:
-			status := l.current()
-			out = &Link{
-				Subscription: id, URL: s.URL, Online: status.Online(), State: string(status.State),
-				Reason: status.Reason, LastContact: stamp(status.LastContact),
-			}
+			got := e.standing(l.current())
+			got.Subscription, got.URL = id, s.URL
+			out = &got
 		default:
 			got := e.link(queue.ClaimID(id))
 			out = &got

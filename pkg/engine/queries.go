@@ -182,14 +182,17 @@ func (e *Engine) link(id queue.ClaimID) Link {
 	if cl == nil {
 		return Link{Claim: string(id)}
 	}
-	s := cl.current()
-	out := Link{
-		Claim: string(id), Subscription: cl.sub.ID, URL: cl.source.URL(), Online: s.Online(),
-		State: string(s.State), Reason: s.Reason, LastContact: stamp(s.LastContact),
-	}
+	out := e.standing(cl.current())
+	out.Claim, out.Subscription, out.URL = string(id), cl.sub.ID, cl.source.URL()
 	if cl.changed != 0 {
 		out.LastChange = stamp(cl.changed.Time())
 	}
+	return out
+}
+
+// standing is how a source is doing, of no claim yet.
+func (e *Engine) standing(s upstream.Status) Link {
+	out := Link{Online: s.Online(), State: string(s.State), Reason: s.Reason, LastContact: stamp(s.LastContact)}
 	if s.State == upstream.Refreshing {
 		out.RefreshEntries, out.RefreshRate = e.pace(s)
 	}

@@ -28,7 +28,7 @@ func (c *cli) taskList(ctx context.Context, _ []string) error {
 		for _, t := range list {
 			outcome := t.Outcome
 			if t.State == engine.TaskRunning {
-				outcome = progress(&t)
+				outcome = progress(t.Entries, t.Rate)
 			}
 			who, _, _ := strings.Cut(t.Who, " over ") // the door is told by `task show`
 			rows = append(rows, []string{fmt.Sprint(t.ID), stamp(t.Began), t.What, t.Target, who, t.State, orDash(shorten(outcome, outcomeShown))})
@@ -46,7 +46,7 @@ func (c *cli) taskShow(ctx context.Context, args []string) error {
 		rows := [][]string{{"id", fmt.Sprint(t.ID)}, {"what", t.What}, {"target", t.Target}, {"who", t.Who}, {"why", orDash(t.Why)},
 			{"began", stamp(t.Began)}, {"ended", ended}, {"state", t.State}, {"outcome", orDash(t.Outcome)}}
 		if t.Entries > 0 {
-			rows = append(rows, []string{"progress", progress(&t)})
+			rows = append(rows, []string{"progress", progress(t.Entries, t.Rate)})
 		}
 		if t.Advice != "" {
 			rows = append(rows, []string{"what to do", t.Advice})
@@ -63,14 +63,14 @@ func (c *cli) taskShow(ctx context.Context, args []string) error {
 	})(c.client.Task(ctx, args[0]))
 }
 
-// progress says how far a refresh is.
-func progress(t *engine.Task) string {
-	if t.Entries == 0 {
+// progress says how far a refresh is; nothing where nothing has come.
+func progress(entries int, rate float64) string {
+	if entries == 0 {
 		return ""
 	}
-	text := plural(t.Entries, "entry", "entries")
-	if t.Rate >= 1 {
-		text += fmt.Sprintf(", %.0f a second", t.Rate)
+	text := plural(entries, "entry", "entries")
+	if rate >= 1 {
+		text += fmt.Sprintf(", %.0f a second", rate)
 	}
 	return text
 }

@@ -13,9 +13,6 @@ import (
 // glance is how often a refresh is looked at while somebody watches.
 const glance = 200 * time.Millisecond
 
-// tasksGlanced is among how many of the newest tasks the refresh is looked for.
-const tasksGlanced = 100
-
 // watch follows the first refresh of what was added until its source is live or
 // down. On a terminal one line shows how far it is. An interrupt ends the
 // watching, and nothing else.
@@ -28,7 +25,11 @@ func (c *cli) watch(ctx context.Context, a *engine.Added) error {
 			return c.watched(ctx, a, &link)
 		}
 		if err == nil && c.rewrites() {
-			c.rewrite(c.progressOf(ctx, a, &link))
+			text := fmt.Sprintf("%s: %s", a.Subscription.ID, link.State)
+			if far := progress(link.RefreshEntries, link.RefreshRate); far != "" {
+				text += ", " + far
+			}
+			c.rewrite(text)
 		}
 		if ctx.Err() != nil {
 			return c.unwatched(a)
@@ -48,21 +49,6 @@ func (c *cli) watch(ctx context.Context, a *engine.Added) error {
 // settled tells the states that a first refresh ends in.
 func settled(state string) bool {
 	return state != string(upstream.Connecting) && state != string(upstream.Refreshing)
-}
-
-// progressOf is the line of a refresh under way.
-func (c *cli) progressOf(ctx context.Context, a *engine.Added, link *engine.Link) string {
-	text := fmt.Sprintf("%s: %s", a.Subscription.ID, link.State)
-	tasks, _, err := c.client.Tasks(ctx, tasksGlanced)
-	if err != nil {
-		return text // the next glance tells
-	}
-	for _, t := range tasks {
-		if t.Target == a.Subscription.ID && t.State == engine.TaskRunning && t.Entries > 0 {
-			return text + ", " + progress(&t)
-		}
-	}
-	return text
 }
 
 // watched says how the refresh ended. To have been added is what counts, unless

@@ -16,6 +16,9 @@ func states(f *fake, list ...string) {
 		if list[0] == "down" {
 			l.Reason = "connection refused"
 		}
+		if list[0] == "refreshing" {
+			l.RefreshEntries, l.RefreshRate = 12000, 3456.7
+		}
 		if len(list) > 1 {
 			list = list[1:]
 		}
@@ -41,17 +44,16 @@ func TestWatchOnTerminal(t *testing.T) {
 	states(f, "connecting", "refreshing", "live")
 	code, out, errs := adding(t, context.Background(), f, true)
 	want := "suse added: it publishes cn=SuSe,ou=Package Listers\n" +
-		"\rsuse: connecting, 12000 entries, 3457 a second\x1b[K" +
+		"\rsuse: connecting\x1b[K" +
 		"\rsuse: refreshing, 12000 entries, 3457 a second\x1b[K" +
 		"\r\x1b[Ksuse is live: 4 entries\n"
 	if code != ExitDone || out != want || errs != "" {
 		t.Errorf("exit %d %q %q", code, out, errs)
 	}
 	f = story()
-	f.tasks = nil
-	states(f, "refreshing", "down")
+	states(f, "connecting", "down")
 	code, out, errs = adding(t, context.Background(), f, true)
-	if code != ExitDone || !strings.HasSuffix(out, "\rsuse: refreshing\x1b[K\r\x1b[Ksuse is down: connection refused; the subscription stays, and Shaft keeps trying\n") {
+	if code != ExitDone || !strings.HasSuffix(out, "\rsuse: connecting\x1b[K\r\x1b[Ksuse is down: connection refused; the subscription stays, and Shaft keeps trying\n") {
 		t.Errorf("exit %d %q %q", code, out, errs)
 	}
 	// A list: its own search.
