@@ -91,6 +91,7 @@ func TestTables(t *testing.T) {
 		{"name_resync_dry", []string{"name", "resync", "cn=SuSe" + listers, "--dry-run"}, nil},
 		{"name_history", []string{"name", "history", "cn=SuSe" + listers}, nil},
 		{"name_history_gone", []string{"name", "history", "cn=Gone", "--from", "2026-01-02T03:05:00Z"}, nil},
+		{"name_history_unknown", []string{"name", "history", "cn=RedHat" + listers}, func(f *fake) { f.unknown = true }},
 		{"name_rename", []string{"name", "rename", "cn=SuSe" + listers, "cn=openSUSE"}, nil},
 		{"name_rename_dry", []string{"name", "rename", "cn=SuSe" + listers, "cn=openSUSE", "--claim", "suse", "--dry-run"}, nil},
 		{"queue_move", []string{"queue", "move", "cn=SuSe" + listers, "dpkg/1", "1"}, nil},

@@ -41,6 +41,8 @@ type fake struct {
 	alarms []engine.Alarm
 	note   string    // of the last acknowledgement
 	until  time.Time // of the same
+
+	unknown bool // how often sources were there
 }
 
 func (f *fake) asked(what ...string) { f.calls = append(f.calls, strings.Join(what, " ")) }
@@ -228,6 +230,9 @@ func (f *fake) Availability(_ context.Context, source string, from, to time.Time
 		return nil, f.err
 	}
 	end := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	if f.unknown {
+		return &engine.Availability{Source: source, From: end.Add(-time.Hour), To: end}, nil
+	}
 	return &engine.Availability{Source: source, From: end.Add(-24 * time.Hour), To: end, Up: 0.9975, Known: 0.5, Outages: 2, Blips: 1,
 		DownSeconds: 108, LongestSeconds: 100, Points: []engine.SourcePoint{{At: end.Add(-time.Hour), State: "down", Reason: "connect: refused"}}}, nil
 }

@@ -30,15 +30,14 @@ func (a *api) history(c *call) (any, error) {
 	}
 	out := History{DN: dn, Happenings: slices.DeleteFunc(slices.Clone(list), func(h engine.Happening) bool { return !c.within(h.At) })}
 	n, err := a.engine.Name(c.Context(), dn)
+	if err == nil {
+		out.DN = n.DN
+		out.Availability, err = a.engine.Availability(c.Context(), n.Head.Claim, c.from, c.to)
+	}
 	var refusal *queue.Refusal
 	if errors.As(err, &refusal) && refusal.Kind == queue.KindNotFound {
-		return out, nil
+		return out, nil // the name is gone, or its head just went
 	}
-	if err != nil {
-		return nil, err
-	}
-	out.DN = n.DN
-	out.Availability, err = a.engine.Availability(c.Context(), n.Head.Claim, c.from, c.to)
 	return out, err
 }
 
@@ -96,10 +95,13 @@ func (c *cli) nameHistory(ctx context.Context, args []string) error {
 }
 
 func (c *cli) printAvailability(a *engine.Availability) {
-	seconds := func(s float64) string { return (time.Duration(s) * time.Second).String() }
+	seconds := func(s float64) string { return time.Duration(s * float64(time.Second)).Round(time.Second).String() }
+	up := fmt.Sprintf("%.3f %% of the time that is known, which is %.3f %%", 100*a.Up, 100*a.Known)
+	if a.Known == 0 {
+		up = "not known: Shaft did not look at it then"
+	}
 	c.table([][]string{
-		{"source", a.Source}, {"from", stamp(a.From)}, {"to", stamp(a.To)},
-		{"up", fmt.Sprintf("%.3f %% of the time that is known, which is %.3f %%", 100*a.Up, 100*a.Known)},
+		{"source", a.Source}, {"from", stamp(a.From)}, {"to", stamp(a.To)}, {"up", up},
 		{"down", fmt.Sprintf("%s, the longest time %s", seconds(a.DownSeconds), seconds(a.LongestSeconds))},
 		{"outages", fmt.Sprintf("%d, and %s", a.Outages, plural(a.Blips, "blip", "blips"))},
 	})

@@ -24,7 +24,7 @@ const maxLimit = 1 << 20
 var (
 	dryRunParam = boolParam("dry_run", "say what would happen, change nothing", func(c *call) *bool { return &c.dryRun })
 	pruneParam  = boolParam("prune", "remove subscriptions that the document lacks", func(c *call) *bool { return &c.prune })
-	fromParam   = timeParam("from", "nothing before this time (as far back as is known)", func(c *call) *time.Time { return &c.from })
+	fromParam   = timeParam("from", "nothing before this time (as far back as is known; availability: 30 days before the end)", func(c *call) *time.Time { return &c.from })
 	toParam     = timeParam("to", "nothing after this time (now)", func(c *call) *time.Time { return &c.to })
 	limitParam  = param{name: "limit", help: "at most so many, the newest",
 		schema: object{"type": "integer", "minimum": 1, "maximum": maxLimit},
