@@ -11,7 +11,7 @@ import (
 // it is kept with the task (R47). Its value is UTF-8 text.
 const ReasonHeader = "Shaft-Reason"
 
-// maxReason bounds a reason, which every list of tasks shows.
+// maxReason bounds a reason, in bytes: each of the tasks that are kept has one.
 const maxReason = 1 << 10
 
 type peerKey struct{}

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -38,14 +39,16 @@ func (Until) jsonSchema() map[string]any {
 	return map[string]any{"type": "string", "format": "date-time"}
 }
 
-// maxNote bounds the note of an acknowledgement, which every list of alarms shows.
-const maxNote = maxReason
+// maxNote bounds the note of an acknowledgement, in bytes, as the engine does.
+const maxNote = 1 << 10
+
+func checkNote(text string) error { return checkLine("the note", text, maxNote) }
 
 func (a *api) alarms(c *call) (any, error) { return a.engine.Alarms(c.Context()) }
 
 func (a *api) ackAlarm(c *call) (any, error) {
 	ack := c.body.(*Acknowledgement)
-	if err := checkLine("the note", ack.Note, maxNote); err != nil {
+	if err := checkNote(ack.Note); err != nil {
 		return nil, err
 	}
 	return a.engine.AckAlarm(c.Context(), c.PathValue("alarm"), ack.Note, ack.Until.Time, c.dryRun)
@@ -74,11 +77,7 @@ func (c *cli) alarmList(ctx context.Context, _ []string) error {
 	return show(c, func(list []engine.Alarm) {
 		rows := [][]string{{"ID", "KIND", "SEVERITY", "SINCE", "OF", "ACKNOWLEDGED", "CAUSE"}}
 		for _, a := range list {
-			of := a.Name
-			if of == "" {
-				of = a.Subscription
-			}
-			rows = append(rows, []string{a.ID, string(a.Kind), string(a.Severity), stamp(a.Since), orDash(of), acknowledged(&a), a.Cause})
+			rows = append(rows, []string{a.ID, string(a.Kind), string(a.Severity), stamp(a.Since), cmp.Or(a.Name, a.Subscription), acknowledged(&a), a.Cause})
 		}
 		c.table(rows)
 	})(c.client.Alarms(ctx))
@@ -122,6 +121,9 @@ func (c *cli) timeOf(text string, direction time.Duration) (time.Time, error) {
 }
 
 func (c *cli) alarmAck(ctx context.Context, args []string) error {
+	if err := checkNote(c.note); err != nil {
+		return usage("--note: %v", err)
+	}
 	return show(c, func(out engine.AlarmChanged) {
 		until := "until its cause changes"
 		if out.Alarm.Until != nil {

@@ -52,21 +52,22 @@ type cli struct {
 	in       io.Reader
 	out      io.Writer
 	terminal bool
+	now      func() time.Time
 	client   *Client
 	json     bool
-	socket   string
 	dry      bool
 	why      string
+
+	// Of the flags that some commands have.
+	add      addFlags
 	wait     bool
 	prune    bool
 	limit    int
-	now      func() time.Time
-	note     string
-	until    Until
-	from, to time.Time
 	claim    string
 	revision uint64
-	add      addFlags
+	from, to time.Time
+	note     string
+	until    Until
 }
 
 var commands = []command{
@@ -174,7 +175,7 @@ func execute(ctx context.Context, cmd *command, args []string, streams Streams) 
 	if socket == "" {
 		socket = DefaultSocket
 	}
-	fs.StringVar(&c.socket, "socket", socket, "the daemon's control socket ($SHAFT_SOCKET)")
+	fs.StringVar(&socket, "socket", socket, "the daemon's control socket ($SHAFT_SOCKET)")
 	format := fs.String("o", "", `"json" prints what the API returns`)
 	if cmd.flags != nil {
 		cmd.flags(c, fs)
@@ -200,7 +201,7 @@ func execute(ctx context.Context, cmd *command, args []string, streams Streams) 
 	if err := checkReason(c.why); err != nil {
 		return usage("--why: %v", err)
 	}
-	c.client = NewClient(c.socket)
+	c.client = NewClient(socket)
 	c.client.Reason, c.client.Revision = c.why, c.revision
 	return cmd.run(c, ctx, positional)
 }

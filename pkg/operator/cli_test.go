@@ -249,7 +249,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"alarm", "ack", "down-1", "--dry-run"}, 0, "", "ack down-1 dry"},
 		{[]string{"alarm", "ack"}, 2, "wrong usage: shaft alarm ack ID", ""},
 		{[]string{"alarm", "ack", "down-1", "--until", "soon"}, 2, "a duration such as 2h, is needed", ""},
-		{[]string{"alarm", "ack", "down-1", "--note", "a\nb"}, 1, "the note is one line of text", ""},
+		{[]string{"alarm", "ack", "down-1", "--note", "a\nb"}, 2, "--note: the note is one line of text", ""},
 		{[]string{"alarm", "ack", "down-1", "--revision", "1"}, 2, "revision", ""},
 		{[]string{"alarm", "unack", "down-1", "--why", "too soon"}, 0, "", "unack down-1 real"},
 		{[]string{"alarm", "list", "--dry-run"}, 2, "dry-run", ""},
