@@ -95,14 +95,16 @@ func (c *cli) nameHistory(ctx context.Context, args []string) error {
 }
 
 func (c *cli) printAvailability(a *engine.Availability) {
-	seconds := func(s float64) string { return time.Duration(s * float64(time.Second)).Round(time.Second).String() }
-	up := fmt.Sprintf("%.3f %% of the time that is known, which is %.3f %%", 100*a.Up, 100*a.Known)
-	if a.Known == 0 {
-		up = "not known: Shaft did not look at it then"
+	rounded := func(seconds float64) string {
+		return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 	}
-	c.table([][]string{
-		{"source", a.Source}, {"from", stamp(a.From)}, {"to", stamp(a.To)}, {"up", up},
-		{"down", fmt.Sprintf("%s, the longest time %s", seconds(a.DownSeconds), seconds(a.LongestSeconds))},
-		{"outages", fmt.Sprintf("%d, and %s", a.Outages, plural(a.Blips, "blip", "blips"))},
-	})
+	period := a.To.Sub(a.From).Seconds()
+	rows := [][]string{{"source", a.Source}, {"from", stamp(a.From)}, {"to", stamp(a.To)},
+		{"known", fmt.Sprintf("%s of %s", rounded(a.Known*period), rounded(period))}}
+	if a.Known > 0 {
+		rows = append(rows, []string{"up", fmt.Sprintf("%.3f %% of that", 100*a.Up)},
+			[]string{"down", fmt.Sprintf("%s, the longest time %s", rounded(a.DownSeconds), rounded(a.LongestSeconds))},
+			[]string{"outages", fmt.Sprintf("%d, and %s", a.Outages, plural(a.Blips, "blip", "blips"))})
+	}
+	c.table(rows)
 }
