@@ -280,7 +280,7 @@ func searchError(src Source, err error) error {
 	}
 	switch end.Code {
 	case ldap.LDAPResultNoSuchObject:
-		return inWords(err, "search: the base DN %q is not there: %s", src.Base, text)
+		return inWords(errors.Join(errNoBase, err), "search: the base DN %q is not there: %s", src.Base, text)
 	case ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultAdminLimitExceeded:
 		return inWords(err, "search: the server gives only a part of the content: %s", text)
 	}
