@@ -29,6 +29,8 @@ type linkImpl struct {
 	fetches atomic.Int64 // subtrees fetched so far
 	noBase  atomic.Bool  // the last failure was a missing base
 
+	refused bool // with no search beside it: it is not for being too many. The goroutine's own
+
 	alone bool // no shared connection any more; the goroutine's own
 }
 

@@ -43,6 +43,7 @@ type Pool struct {
 type group struct {
 	conns   []*shared
 	limit   int   // searches that a connection takes, as far as is known
+	before  int   // limit before searches were refused
 	strikes int   // connections in a row that broke while searches began
 	failure error // of the latest dial
 	until   time.Time
@@ -262,16 +263,24 @@ func (l *lease) refreshed() {
 	}
 }
 
-// refused notes that the server would not begin one more search here.
-func (l *lease) refused() {
+// refused notes that the server would not begin one more search here. alone tells
+// that none was beside it: then it was not for being too many, and neither was
+// what was taken for that before.
+func (l *lease) refused() (alone bool) {
 	if l.shared == nil {
-		return
+		return false
 	}
-	if n, _ := l.wire.census(); n > 0 {
-		l.pool.mu.Lock()
-		defer l.pool.mu.Unlock()
-		l.shared.group.limit = min(l.shared.group.limit, n)
+	n, _ := l.wire.census()
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	g := l.shared.group
+	switch {
+	case n == 0:
+		g.limit, g.before = max(g.limit, g.before), 0
+	case n < g.limit:
+		g.limit, g.before = n, max(g.limit, g.before)
 	}
+	return n == 0
 }
 
 var errUnused = errors.New("nobody uses the connection any more")
