@@ -14,6 +14,7 @@ type claim struct {
 	peer
 	id     queue.ClaimID
 	number uint32
+	entry  dit.UUID // of a list's claim: the found entry's, which is its base; else zero
 
 	// Owned by the engine goroutine; name, source and raw, which sessions read,
 	// change only while none runs.

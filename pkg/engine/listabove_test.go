@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"shaft/internal/ldaptest"
+	"shaft/pkg/syncrepl"
 )
 
 // R21: when an entry above found ones gets another name, and is not found itself, its
@@ -63,3 +66,48 @@ func (w *world) memberOf(list string) string {
 }
 
 func (w *world) base() string { return w.e.o.BaseDN.String() }
+
+// R35: that a found entry is gone is for its list to say. What its own search says of
+// it ends that search, and the content stays until then.
+func TestFoundEntryGoneWaitsForItsList(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		t.Run(fmt.Sprint("told of it in a refresh ", away), func(t *testing.T) {
+			s := serve(t, ldaptest.Options{Suffix: listBase, LDIF: listLDIF + distro("a", "A")})
+			w := newWorld(t)
+			w.list("l", "cn=%(attr.l)s", s)
+			at := "cn=A," + w.base()
+			await(t, "the name", func() bool { _, ok := w.content()["cn=1,"+at]; return ok })
+			w.awaitLive(at)
+			var silent atomic.Bool
+			silent.Store(true)
+			s.SetScript(func(q ldaptest.Search, p *syncrepl.Provider) (bool, error) {
+				if q.Sync == nil || q.Base != listBase || !silent.Load() {
+					return false, nil
+				}
+				<-q.Done
+				return true, nil
+			})
+			s.Down()
+			if !away {
+				must(t, s.Up())
+				w.awaitLive(at)
+			}
+			for _, dn := range []string{"cn=0,cn=a,o=Lists", "cn=1,cn=a,o=Lists", "cn=a,o=Lists"} {
+				must(t, s.Delete(dn))
+			}
+			if away {
+				must(t, s.Up())
+			}
+			await(t, "the search says so", func() bool { return w.name(at).Head.State == "down" })
+			if _, there := w.content()[at]; !there {
+				t.Error("the found entry is served no more, and its list has said nothing")
+			}
+			silent.Store(false)
+			s.Down()
+			must(t, s.Up())
+			await(t, "the list's word", func() bool { return len(w.content()) == 0 })
+			w.check()
+			w.restart()
+		})
+	}
+}
