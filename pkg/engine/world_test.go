@@ -143,10 +143,10 @@ func (w *world) name(dn string) *Name {
 	return n
 }
 
-// await waits until cond holds.
 // patience is how long a test waits for what takes milliseconds on an idle machine.
 const patience = time.Minute
 
+// await waits until cond holds.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
