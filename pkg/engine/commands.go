@@ -126,7 +126,7 @@ func (e *Engine) valid(s *Subscription) (warnings []string, name dit.DN, err err
 		_, more, err := e.listTemplate(s.Name)
 		return append(warnings, more...), name, err
 	}
-	name, err = e.localName(s.Name)
+	name, err = e.treeName(s.Name)
 	return warnings, name, err
 }
 

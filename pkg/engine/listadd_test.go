@@ -24,7 +24,7 @@ func TestListsThatCannotWork(t *testing.T) {
 		"cn=%(attr.cn":               "column 4",
 		"cn=%(rdn.cn)s":              "column 9",
 		"cn=%(nothing.cn)s":          `unknown directive "nothing"`,
-		"":                           "empty",
+		"":                           "a name is needed",
 		"%(attr.cn)s":                "makes no DN",
 		"cn=%(attr.cn)s,,x":          "makes no DN",
 		"cn=%(attr.cn)s,o=Elsewhere": "does not lie below the base DN",

@@ -74,7 +74,7 @@ func (e *Engine) SourceState(ctx context.Context, id string) (out *Link, err err
 		case l != nil:
 			status := l.current()
 			out = &Link{
-				Subscription: id, URL: s.URL, Online: status.Online(), State: string(status.State),
+				Subscription: id, URL: s.URL, Server: status.Server, Online: status.Online(), State: string(status.State),
 				Reason: status.Reason, LastContact: stamp(status.LastContact),
 			}
 		default:

@@ -91,6 +91,8 @@ func TestTables(t *testing.T) {
 		{"name_resync_dry", []string{"name", "resync", "cn=SuSe" + listers, "--dry-run"}, nil},
 		{"name_history", []string{"name", "history", "cn=SuSe" + listers}, nil},
 		{"name_remove", []string{"name", "remove", "cn=SuSe" + listers}, nil},
+		{"name_remove_list", []string{"name", "remove", "cn=Debian 8" + listers}, nil},
+		{"subscription_set_same", []string{"subscription", "set", "suse", "filter=(objectClass=*)"}, func(f *fake) { f.same = true }},
 		{"task_list", []string{"task", "list"}, nil},
 		{"task_show", []string{"task", "show", "11"}, nil},
 		{"task_show_running", []string{"task", "show", "12"}, nil},
@@ -180,7 +182,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"queue", "show", "cn=nobody"}, 1, "there is no cn=nobody", "name cn=nobody"},
 		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://h/o=x"}, 0, "", "add x real"},
 		{[]string{"subscription", "add", "--name", "cn=x", "x", "--url", "ldap://h/o=x", "--dry-run"}, 0, "", "add x dry"},
-		{nil, 2, "no command", ""},
+		{nil, 2, `"--socket" stands before`, ""},
 		{[]string{"frobnicate"}, 2, "no command \"frobnicate\"", ""},
 		{[]string{"subscription"}, 2, "subscription add, subscription list", ""},
 		{[]string{"subscription", "set", "x"}, 2, "wrong usage: shaft subscription set ID FIELD=VALUE", ""},
@@ -189,6 +191,11 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"subscription", "set", "x", "bind-dn=a", "bind_dn=b"}, 2, "each field once", ""},
 		{[]string{"subscription", "set", "x", "filter=(cn=*)"}, 0, "", "set x real"},
 		{[]string{"subscription", "set", "x", "--dry-run", "filter="}, 0, "", "set x dry"},
+		{[]string{"--socket", "/x", "status"}, 2, `wrong usage: "--socket" stands before the command`, ""},
+		{[]string{"frobnicate", "--help"}, 2, "there is no command", ""},
+		{[]string{"status", "--frobnicate"}, 2, "there is no flag --frobnicate; `shaft status --help` lists", ""},
+		{[]string{"task", "list", "--limit", "x"}, 2, `invalid value "x" for --limit;`, ""},
+		{[]string{"subscription", "add", "x", "--poll", "often"}, 2, `for --poll: "often" is no time span; 30s, 5m and 1h are`, ""},
 		{[]string{"status", "extra"}, 2, "wrong usage: shaft status", ""},
 		{[]string{"subscription", "show"}, 2, "wrong usage: shaft subscription show ID", ""},
 		{[]string{"subscription", "show", "a", "b"}, 2, "wrong usage", ""},
@@ -260,10 +267,17 @@ func TestHelp(t *testing.T) {
 		if code := Main(context.Background(), append(strings.Fields(c.verb), "--help"), Streams{Out: &out, Err: &errs}); code != ExitDone || errs.Len() > 0 {
 			t.Errorf("%s: exit %d, %s", c.verb, code, &errs)
 		}
-		for _, want := range []string{"usage: shaft " + c.verb, c.help, "-socket", "-o"} {
+		for _, want := range []string{"usage: shaft " + c.verb, c.help, "  --socket string ", "  -o string "} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%s --help lacks %q:\n%s", c.verb, want, &out)
 			}
+		}
+	}
+	for _, help := range []string{"-h", "-help", "--help"} {
+		var out, errs bytes.Buffer
+		if code := Main(context.Background(), []string{"queue", help}, Streams{Out: &out, Err: &errs}); code != ExitDone || errs.Len() > 0 ||
+			!strings.Contains(out.String(), "shaft queue show DN") || strings.Contains(out.String(), "shaft name") {
+			t.Errorf("queue %s: exit %d, %s%s", help, code, &out, &errs)
 		}
 	}
 	var out bytes.Buffer

@@ -55,8 +55,8 @@ func (c *cli) nameShow(ctx context.Context, args []string) error {
 		return err
 	}
 	return c.show(raw, func() {
-		rows := [][]string{{"name", n.DN}, {"head", n.Head.Claim}, {"source", n.Head.URL}, {"state", n.Head.State},
-			{"reason", orDash(n.Head.Reason)}, {"last known good", yesNo(n.LastKnownGood)}, {"entries", fmt.Sprint(n.Entries)},
+		rows := [][]string{{"name", n.DN}, {"head", n.Head.Claim}, {"source", n.Head.URL}, {"server", orDash(n.Head.Server)},
+			{"state", n.Head.State}, {"reason", orDash(n.Head.Reason)}, {"last known good", yesNo(n.LastKnownGood)}, {"entries", fmt.Sprint(n.Entries)},
 			{"last contact", orDash(n.Head.LastContact)}, {"last change", orDash(n.Head.LastChange)},
 			{"waiting", fmt.Sprint(len(n.Queue))}, {"overlaps", orDash(strings.Join(n.Overlaps, "; "))},
 			{"alarms", orDash(strings.Join(n.Alarms, ","))}}

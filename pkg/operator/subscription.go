@@ -68,10 +68,11 @@ func (c *cli) subscriptionSet(ctx context.Context, args []string) error {
 			did = "would be changed"
 		}
 		if len(out.Fields) == 0 {
-			c.line("%s is like that already", out.Subscription.ID)
+			did = "stays as it is"
 		} else {
-			c.line("%s %s: %s", out.Subscription.ID, did, strings.Join(out.Fields, ", "))
+			did += ": " + strings.Join(out.Fields, ", ")
 		}
+		c.line("%s %s", out.Subscription.ID, did)
 		if out.Effect != "" {
 			c.line("%s", out.Effect)
 		}
@@ -134,8 +135,8 @@ func (c *cli) printSubscription(s *engine.Subscription, link *engine.Link) {
 	} else {
 		rows = append(rows, []string{"name", s.Name})
 	}
-	rows = append(rows, []string{"source", s.URL}, []string{"state", link.State}, []string{"reason", orDash(link.Reason)},
-		[]string{"last contact", orDash(link.LastContact)})
+	rows = append(rows, []string{"source", s.URL}, []string{"server", orDash(link.Server)}, []string{"state", link.State},
+		[]string{"reason", orDash(link.Reason)}, []string{"last contact", orDash(link.LastContact)})
 	for _, server := range src.Servers {
 		rows = append(rows, []string{"further server", address(server)})
 	}
@@ -191,8 +192,11 @@ func (c *cli) subscriptionRemove(ctx context.Context, args []string) error {
 
 func (c *cli) printRemoved(r *engine.Removed) {
 	did := "removed"
+	if r.Suppressed {
+		did = "suppressed"
+	}
 	if r.DryRun {
-		did = "would be removed"
+		did = "would be " + did
 	}
 	switch {
 	case len(r.Names) == 0:
