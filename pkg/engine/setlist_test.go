@@ -29,8 +29,14 @@ func TestSetList(t *testing.T) {
 	}
 	dry, err := w.e.SetSubscription(t.Context(), "l", map[string]string{"name": "cn=New %(attr.l)s"}, true)
 	must(t, err)
-	if len(dry.Found) != 2 || dry.Found[0].Names[0].Name != at("New A") || !strings.Contains(dry.Effect, "names follow") || dry.Task != 0 {
+	if len(dry.Found) != 2 || dry.Found[0].Names[0].Name != at("New A") || !strings.Contains(dry.Effect, "names follow") || dry.Task != 0 ||
+		!slices.Equal(dry.Goes, []string{at("A"), at("B")}) {
 		t.Errorf("%+v", dry)
+	}
+	dry, err = w.e.SetSubscription(t.Context(), "l", map[string]string{"name": "cn=A"}, true)
+	must(t, err)
+	if len(dry.Found) != 2 || !slices.Equal(dry.Goes, []string{at("B")}) {
+		t.Errorf("where one name stays: %+v", dry)
 	}
 	w.awaitPlaces(s, want)
 	w.set("l", map[string]string{"name": "cn=New %(attr.l)s"})

@@ -87,6 +87,7 @@ func TestTables(t *testing.T) {
 		}},
 		{"subscription_set", []string{"subscription", "set", "redhat", "filter=(cn=*)", "port="}, nil},
 		{"subscription_set_dry", []string{"subscription", "set", "redhat", "filter=(cn=*)", "--dry-run"}, nil},
+		{"subscription_set_list_dry", []string{"subscription", "set", "dpkg", "name=cn=%(attr.cn)s", "--dry-run"}, nil},
 		{"name_resync", []string{"name", "resync", "cn=SuSe" + listers}, nil},
 		{"name_resync_dry", []string{"name", "resync", "cn=SuSe" + listers, "--dry-run"}, nil},
 		{"name_history", []string{"name", "history", "cn=SuSe" + listers}, nil},

@@ -140,6 +140,10 @@ func (f *fake) SetSubscription(_ context.Context, id string, fields map[string]s
 	if f.same {
 		return &engine.Changed{Subscription: f.subs[0], Effect: "nothing changed", Check: []upstream.Step{}}, nil
 	}
+	if id == "dpkg" {
+		return &engine.Changed{Subscription: f.subs[2], Fields: slices.Sorted(maps.Keys(fields)), Effect: "names follow", Check: []upstream.Step{},
+			Found: f.found, Goes: []string{"cn=old,ou=Package Listers"}, Task: 7, DryRun: dryRun}, nil
+	}
 	return &engine.Changed{Subscription: f.subs[0], Fields: slices.Sorted(maps.Keys(fields)), Effect: "the session begins anew",
 		Check: f.check.Steps, Warnings: []string{"it is slow"}, Task: 7, DryRun: dryRun}, nil
 }

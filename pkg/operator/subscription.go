@@ -76,6 +76,10 @@ func (c *cli) subscriptionSet(ctx context.Context, args []string) error {
 		if out.Effect != "" {
 			c.line("%s", out.Effect)
 		}
+		if len(out.Goes) > 0 {
+			c.line("would go: %d", len(out.Goes))
+			c.printSome(out.Goes)
+		}
 		c.printFound(out.Found, out.DryRun)
 		c.printWarnings(out.Warnings)
 	})
