@@ -163,7 +163,7 @@ func (p *place) tlsReason(src Source, o Options, err error) error {
 	case alert != "":
 		return inWords(err, "TLS: refused by the server: %s", alert)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return inWords(err, "TLS: the server closed the connection during the handshake")
+		return inWords(err, "TLS: the server closed the connection during the handshake; does it speak TLS on this port?")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return inWords(err, "TLS: no answer within %v", o.DialTimeout)
 	}
