@@ -180,7 +180,7 @@ func (s *shaft) trySearch(args ...string) (string, error) {
 // live waits until a name, relative to the base DN, follows its source.
 func (s *shaft) live(name string) {
 	s.t.Helper()
-	eventually(s.t, 20*time.Second, name+" is live", func() bool {
+	eventually(s.t, time.Minute, name+" is live", func() bool {
 		n := s.names()[name+","+base]
 		return n.Head.State == "live" && n.LastKnownGood
 	})

@@ -146,7 +146,7 @@ func farmRenames(t *testing.T, s *shaft, up *ldaptest.Slapd, want map[string]boo
 		}
 	}
 	name := farmName("d005", "R D 005")
-	eventually(t, 20*time.Second, "DN values follow a name that moved", func() bool {
+	eventually(t, time.Minute, "DN values follow a name that moved", func() bool {
 		return line(s.search("-b", "pkgName=slapd,"+name, "-s", "base"), "seeAlso") == name
 	})
 	if n := len(now); n != farmSize {

@@ -27,7 +27,7 @@ func TestR17TwoShafts(t *testing.T) {
 	up := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: ldaptest.SuSeSuffix, LDIF: ldaptest.SuSeLDIF})
 	first, second, third := newShaft(t, "base_dn: o=First"), newShaft(t, "base_dn: o=Second"), newShaft(t, "base_dn: o=Third")
 	first.run("subscription", "add", "suse", "--url", up.URL()+"/"+ldaptest.SuSeSuffix, "--name", "cn=SuSe")
-	eventually(t, 20*time.Second, "the first serves its source", func() bool { return len(first.dns("o=First")) == 4 })
+	eventually(t, time.Minute, "the first serves its source", func() bool { return len(first.dns("o=First")) == 4 })
 
 	follow := func(s, from *shaft, id, base string) (stdout, stderr string, code int) {
 		return s.try("subscription", "add", id, "--poll", "1s", "--url", "ldap://"+from.address+"/"+base, "--name", "cn="+id)
@@ -45,13 +45,13 @@ func TestR17TwoShafts(t *testing.T) {
 		if out, errs, code := follow(link.s, link.from, "copy", link.base); code != 0 {
 			t.Fatalf("%s follows %s: exit %d\n%s%s", link.own, link.base, code, out, errs)
 		}
-		eventually(t, 20*time.Second, link.own+" has a copy of "+link.base, func() bool { return len(link.s.dns(link.own)) == link.entries })
+		eventually(t, time.Minute, link.own+" has a copy of "+link.base, func() bool { return len(link.s.dns(link.own)) == link.entries })
 		var want []string
 		for _, u := range link.upstream {
 			id, _ := instance(u)
 			want = append(want, id)
 		}
-		eventually(t, 20*time.Second, link.own+" names whom it follows", func() bool {
+		eventually(t, time.Minute, link.own+" names whom it follows", func() bool {
 			_, got := instance(link.s)
 			return slices.Equal(sorted(got), sorted(want))
 		})
@@ -76,7 +76,7 @@ func TestR17TwoShafts(t *testing.T) {
 		t.Fatalf("following a Shaft that is away: exit %d\n%s%s", code, out, errs)
 	}
 	second.start()
-	eventually(t, 20*time.Second, "the loop is seen", func() bool { return strings.Contains(first.run("name", "show", "cn=late"), "this is a loop") })
+	eventually(t, time.Minute, "the loop is seen", func() bool { return strings.Contains(first.run("name", "show", "cn=late"), "this is a loop") })
 	if got := first.dns("o=First"); len(got) != 4 {
 		t.Errorf("a loop brought %q", got)
 	}
@@ -84,7 +84,7 @@ func TestR17TwoShafts(t *testing.T) {
 
 	// A change travels the whole chain; an identity outlives a restart.
 	up.Apply("dn: pkgName=openldap2,distro=openSUSE,o=SuSe,c=DE\nchangetype: modify\nreplace: pkgVersion\npkgVersion: 3\n")
-	eventually(t, 20*time.Second, "a change passes two Shafts", func() bool { return strings.Contains(third.search("-b", "o=Third"), "pkgVersion: 3\n") })
+	eventually(t, time.Minute, "a change passes two Shafts", func() bool { return strings.Contains(third.search("-b", "o=Third"), "pkgVersion: 3\n") })
 	id, _ := instance(first)
 	first.kill()
 	first.start()

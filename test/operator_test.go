@@ -149,7 +149,7 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		{"subscription add x --url ldap://h/o=x --name cn=%(attr.cn)s", 1, "substitution"},
-		{"subscription add x --url ldap://h/o=x --name cn=%(attr.cn", 1, "column"},
+		{"subscription add x --url ldap://h/o=x --name cn=%(attr.cn", 1, "a tree has one name"},
 		{"subscription add x --url ldap://h/o=x --name ou=Package\u00a0Listers", 1, ""},
 		{"subscription add x --url ldap://h/o=x --name cn=a,dc=example,dc=org", 1, "does not lie below"},
 		{"subscription add x --url ldap://h/o=x??wrong --name cn=a", 1, "wrong"},

@@ -101,7 +101,7 @@ func TestR12SameServerID(t *testing.T) {
 			away, here = two, one
 		}
 		away.cable.sever()
-		eventually(t, 20*time.Second, away.name+" is seen down", func() bool { return s.names()[away.name].Head.State == "down" })
+		eventually(t, time.Minute, away.name+" is seen down", func() bool { return s.names()[away.name].Head.State == "down" })
 		away.change(n)
 		here.change(n)
 		here.arrived(t, s)

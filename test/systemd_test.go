@@ -83,7 +83,7 @@ func TestR55UnderServiceManager(t *testing.T) {
 	defer manager.Close()
 	next := func() string {
 		t.Helper()
-		manager.SetReadDeadline(time.Now().Add(20 * time.Second))
+		manager.SetReadDeadline(time.Now().Add(time.Minute))
 		buf := make([]byte, 4096)
 		n, err := manager.Read(buf)
 		if err != nil {

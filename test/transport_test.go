@@ -84,7 +84,7 @@ func passwordFile(t *testing.T, password string) string {
 // reason waits for a name's head to be down and gives what `name show` says.
 func (s *shaft) reason(name string) string {
 	s.t.Helper()
-	eventually(s.t, 20*time.Second, name+" is seen down", func() bool { return s.names()[name+","+base].Head.State == "down" })
+	eventually(s.t, time.Minute, name+" is seen down", func() bool { return s.names()[name+","+base].Head.State == "down" })
 	for _, l := range strings.Split(s.run("name", "show", name), "\n") {
 		if r, ok := strings.CutPrefix(l, "reason"); ok {
 			return strings.TrimSpace(r)

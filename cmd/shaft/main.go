@@ -102,11 +102,10 @@ func parse(fs *flag.FlagSet, args []string) error {
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Println("usage:", fs.Name())
-		fs.SetOutput(os.Stdout)
-		fs.PrintDefaults()
+		operator.PrintFlags(os.Stdout, fs)
 		return err
 	case err != nil:
-		return fmt.Errorf("%w: %w; `%s --help` lists what there is", errUsage, err, fs.Name())
+		return fmt.Errorf("%w: %w; `%s --help` lists what there is", errUsage, operator.FlagError(err), fs.Name())
 	}
 	if fs.NArg() > 0 {
 		return fmt.Errorf("%w: %q is one argument too many", errUsage, fs.Arg(0))

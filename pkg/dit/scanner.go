@@ -111,6 +111,8 @@ func (sc *scanner) next() (a rawAVA, sep byte, err error) {
 	case ';':
 		sep = ','
 	case ',', '+':
+	case '"', '<', '>':
+		return a, 0, sc.fail(sc.pos, "in a value this character is written with a backslash before it")
 	default:
 		return a, 0, sc.fail(sc.pos, "expected ',' or '+' after the value")
 	}

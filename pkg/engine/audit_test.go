@@ -121,8 +121,16 @@ func TestAuditBounds(t *testing.T) {
 	if _, err := w.e.ResyncName(t.Context(), "cn=Here", true); err == nil || !strings.Contains(err.Error(), "audit of cn=Here") {
 		t.Errorf("a server that is away: %v", err)
 	}
+	w.awaitState("cn=Here", "down")
+	contact := w.name("cn=Here").Head.LastContact
 	resynced, err := w.e.ResyncName(t.Context(), "cn=Here", false)
 	must(t, err)
+	if len(resynced.Warnings) != 1 || !strings.Contains(resynced.Warnings[0], "the source is down: ") {
+		t.Errorf("a resync of a server that is away: %q", resynced.Warnings)
+	}
+	if now := w.name("cn=Here").Head.LastContact; contact == "" || now != contact {
+		t.Errorf("the last contact was %q, and is %q after the resync", contact, now)
+	}
 	w.restart()
 	if task, err := w.e.Task(t.Context(), resynced.Task); err != nil || task.State != TaskFailed || !strings.Contains(task.Outcome, "restart") {
 		t.Errorf("%+v, %v", task, err)

@@ -14,6 +14,7 @@ type claim struct {
 	peer
 	id     queue.ClaimID
 	number uint32
+	entry  dit.UUID // of a list's claim: the found entry's, which is its base; else zero
 
 	// Owned by the engine goroutine; name, source and raw, which sessions read,
 	// change only while none runs.
@@ -72,7 +73,7 @@ type peer struct {
 
 	mu      sync.Mutex
 	status  upstream.Status
-	contact time.Time // of an earlier run, until there is a newer one
+	contact time.Time // of earlier links and runs, until there is a newer one
 }
 
 // stop ends the session or probe and waits for it.
@@ -88,6 +89,9 @@ func (p *peer) setStatus(s upstream.Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status = s
+	if !s.LastContact.IsZero() {
+		p.contact = s.LastContact
+	}
 }
 
 // current gives the link's status; before the first report it is connecting.

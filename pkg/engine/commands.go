@@ -87,7 +87,7 @@ func (e *Engine) addListChecked(ctx context.Context, s Subscription, warnings []
 	out.Check, out.Subscription = steps, s
 	out.Warnings = append(out.Warnings, checkWarnings(steps, entries)...)
 	if dryRun {
-		if out.Found, err = e.preview(ctx, &s); err != nil {
+		if out.Found, _, err = e.preview(ctx, &s); err != nil {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("what the list would find is not known: %s", err))
 		}
 	}
@@ -126,7 +126,7 @@ func (e *Engine) valid(s *Subscription) (warnings []string, name dit.DN, err err
 		_, more, err := e.listTemplate(s.Name)
 		return append(warnings, more...), name, err
 	}
-	name, err = e.localName(s.Name)
+	name, err = e.treeName(s.Name)
 	return warnings, name, err
 }
 

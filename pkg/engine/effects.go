@@ -128,6 +128,9 @@ func (e *Engine) tellClaim(d *decisions, cl *claim, s upstream.Status) []store.R
 	} else {
 		e.loadFailed(cl, reason)
 	}
+	if s.NoBase && qc.Entry != "" {
+		e.baseGone(e.lists[qc.Subscription])
+	}
 	if qc.Online == online && qc.Reason == reason {
 		return nil
 	}

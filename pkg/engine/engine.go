@@ -171,8 +171,11 @@ func (e *Engine) Alive(ctx context.Context) error { return e.do(ctx, func() {}) 
 // Version is the newest published tree.
 func (e *Engine) Version() *tree.Version { return e.version.Load() }
 
-// do runs fn on the engine goroutine and waits for it.
+// do runs fn on the engine goroutine and waits for it. With ctx done nothing runs.
 func (e *Engine) do(ctx context.Context, fn func()) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	ran := make(chan struct{})
 	select {
 	case e.cmds <- func() { defer close(ran); fn() }:

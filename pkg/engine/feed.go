@@ -111,6 +111,9 @@ func (f *feed) Present(ids []dit.UUID) error {
 
 // Delete implements syncrepl.Sink.
 func (f *feed) Delete(ids []dit.UUID) error {
+	if entry := f.claim.entry; !entry.IsZero() && slices.Contains(ids, entry) {
+		return errFoundGone
+	}
 	if f.refresh != nil {
 		return f.refresh.delete(ids)
 	}
@@ -134,6 +137,10 @@ func (f *feed) RefreshDone(end syncrepl.End) error {
 	f.refresh = nil
 	return nil
 }
+
+// errFoundGone ends a session that says that a found entry is gone, or elsewhere: of
+// that its list has the word, and until then the content stays (R35).
+var errFoundGone = errors.New("the found entry is gone from its place on the server; the content stays until the list's search says what became of it")
 
 // Cookie implements syncrepl.Sink.
 func (f *feed) Cookie(c []byte) error {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -173,13 +174,24 @@ func setFields(s *Subscription, values map[string]string) (warnings []string, er
 	for _, name := range names {
 		f, known := fields[name]
 		if !known || f.set == nil {
-			return nil, fmt.Errorf("there is no field %.200q; there are %s", name, strings.Join(settable(), ", "))
+			return nil, unsettable(name)
 		}
 		if err := f.set(s, given[name]); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return warnings, nil
+}
+
+// unsettable says why set does not take a field.
+func unsettable(name string) error {
+	switch name {
+	case "id", "kind":
+		return fmt.Errorf("%s: it stays what it is: remove the subscription and add it anew", name)
+	case "servers":
+		return errors.New("servers: they are given as URLs, url= for each, in their order")
+	}
+	return fmt.Errorf("there is no field %.200q; there are %s", name, strings.Join(settable(), ", "))
 }
 
 // settable lists the names that set takes.

@@ -206,7 +206,7 @@ func (h *historian) moves(head *lineHead, ev queue.Event) {
 			h.note(head, id, "removed", cause(ev))
 		default:
 			delete(h.on, id)
-			h.note(head, id, "moved", "to "+norm)
+			h.note(head, id, "moved", "to "+written(ev, norm))
 		}
 	}
 }
@@ -223,6 +223,22 @@ func (h *historian) listGone(head *lineHead, list string) {
 		delete(h.on, id)
 		h.note(head, id, "removed", "the list was removed")
 	}
+}
+
+// written is a name as the event that moved a claim there has it; its normal form
+// where the event does not say.
+func written(ev queue.Event, norm string) string {
+	switch ev := ev.(type) {
+	case queue.ClaimMoved:
+		return ev.Name
+	case queue.EntryFound:
+		for _, n := range ev.Names {
+			if n.Norm == norm {
+				return n.Name
+			}
+		}
+	}
+	return norm
 }
 
 // cause says why claims came or went.

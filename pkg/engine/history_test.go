@@ -89,7 +89,7 @@ func TestHistoryOfAnyJournal(t *testing.T) {
 	head := func(ev queue.Event, claims string) []byte {
 		return append([]byte(`{"at":"2026-01-02T03:04:05.000000006Z"`+claims+`} `), line(ev)...)
 	}
-	found := queue.EntryFound{List: "l", Entry: "e", DN: "cn=x"}
+	found := queue.EntryFound{List: "l", Entry: "e", DN: "cn=x", Names: []queue.FoundName{{Name: "cn=There", Norm: "cn=there,ou=package listers"}}}
 	lines := [][]byte{
 		line(queue.ClaimAdded{ID: "old", Subscription: "old", Name: name, Norm: norm}),
 		[]byte(`{"event":"of another world"}`), []byte("rubbish"), {}, []byte(`{"at":1} {}`),
@@ -99,13 +99,18 @@ func TestHistoryOfAnyJournal(t *testing.T) {
 		head(queue.Refreshed{ID: "l/1"}, ""),
 		head(found, `,"claims":{"l/1":"cn=there,ou=package listers","l/2":"cn=here,ou=package listers"}`),
 		head(queue.Refreshed{ID: "l/1"}, ""),
-		head(queue.ClaimMoved{ID: "old", Name: "cn=q", Norm: "cn=q"}, `,"claims":{"old":"cn=q"}`),
+		head(queue.ClaimMoved{ID: "old", Name: "CN=Q", Norm: "cn=q"}, `,"claims":{"old":"cn=q"}`),
 		head(queue.ListRemoved{ID: "l"}, ""),
 	}
 	must(t, w.e.do(t.Context(), func() { must(t, w.e.commit(&store.Batch{Journal: lines})) }))
 	want := []string{"old claimed", "old down", "l/1 claimed", "l/1 refreshed", "l/1 moved", "l/2 claimed", "old moved", "l/2 removed"}
 	if got := w.told("cn=Here"); !slices.Equal(got, want) {
 		t.Errorf("%q, wanted %q", got, want)
+	}
+	list, err := w.e.History(t.Context(), "cn=Here")
+	must(t, err)
+	if list[3].Why != "to cn=There" || list[1].Why != "to CN=Q" {
+		t.Errorf("names are not told as they were written: %q, %q", list[3].Why, list[1].Why)
 	}
 	// A claim whose coming the journal does not reach back to.
 	must(t, w.e.do(t.Context(), func() {

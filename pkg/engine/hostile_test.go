@@ -164,7 +164,7 @@ func script(s *ldaptest.Server, fn func(q ldaptest.Search, p *syncrepl.Provider)
 func (w *world) awaitReason(state, reason string) {
 	w.t.Helper()
 	var head Link
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	await(w.t, fmt.Sprintf("%s because of %q", state, reason), func() bool {
 		head = w.name(name).Head
 		if time.Now().Add(time.Second).After(deadline) {

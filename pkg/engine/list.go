@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
@@ -25,6 +26,25 @@ type list struct {
 	server string // that gave the cookie
 	search string // what was searched and expanded then
 	feed   *listFeed
+	again  time.Time // when it was last searched in full because a claim's base was gone
+}
+
+// searchAgain is how often at most a list is searched in full because the bases of
+// its claims are gone.
+const searchAgain = time.Minute
+
+// baseGone deals with a found entry that is not where it was. When an entry above
+// found ones gets another name, and is not found itself, servers say nothing: only a
+// full search tells where they are now.
+func (e *Engine) baseGone(l *list) {
+	now := e.o.Now()
+	if l == nil || l.feed == nil || now.Sub(l.again) < searchAgain && now.After(l.again) {
+		return
+	}
+	e.log.Info("the base of a list's claim is gone: the list is searched in full", "list", l.id)
+	l.again, l.cookie = now, nil
+	e.unfollowList(l)
+	e.followList(l)
 }
 
 // listCookie is a list's record: the cookie of its search and what that is good for.

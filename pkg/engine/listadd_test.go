@@ -24,7 +24,7 @@ func TestListsThatCannotWork(t *testing.T) {
 		"cn=%(attr.cn":               "column 4",
 		"cn=%(rdn.cn)s":              "column 9",
 		"cn=%(nothing.cn)s":          `unknown directive "nothing"`,
-		"":                           "empty",
+		"":                           "a name is needed",
 		"%(attr.cn)s":                "makes no DN",
 		"cn=%(attr.cn)s,,x":          "makes no DN",
 		"cn=%(attr.cn)s,o=Elsewhere": "does not lie below the base DN",
@@ -154,7 +154,7 @@ func listDryRun(t *testing.T, sync bool) {
 	must(t, err)
 	must(t, w.e.do(t.Context(), func() { must(t, w.e.enact(decisions{events: []queue.Event{queue.ClaimSuppressed{ID: "l/1"}}})) }))
 	sub.Name = "cn=%(attr.l)s,cn=%(rdn0.cn)s"
-	now, err := w.e.preview(t.Context(), sub)
+	now, _, err := w.e.preview(t.Context(), sub)
 	must(t, err)
 	if n := now[0].Names[0]; n.Outcome != "suppressed" || n.Name != "cn=A,cn=a,"+baseDN {
 		t.Errorf("%+v", now)

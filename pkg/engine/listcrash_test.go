@@ -111,6 +111,10 @@ func TestDecisionsThatAreRefused(t *testing.T) {
 	w.awaitPlaces(s, places{at("A"): found("a"), at("B"): found("b")})
 	w.awaitLive(at("A"))
 	w.awaitLive(at("B"))
+	await(t, "who waits has been asked", func() (asked bool) {
+		must(t, w.e.do(t.Context(), func() { asked = w.e.state.Claims["l/3"].Online && w.e.state.Lists["l"].Online }))
+		return asked
+	})
 	before, tree := w.stored(""), w.print()
 	events := distroEvents(w)
 	large := store.Record{Name: "large", Value: make([]byte, store.MaxValue+1)}

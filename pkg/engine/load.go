@@ -162,6 +162,11 @@ func (e *Engine) addClaim(qc *queue.Claim, sub *Subscription) error {
 		return fmt.Errorf("claim %s: %w", qc.ID, err)
 	}
 	cl := &claim{id: qc.ID, number: qc.Number, sub: sub, name: name, source: contentSource(sub, qc), raw: sub.NoDNRewrite}
+	if qc.Entry != "" {
+		if cl.entry, err = dit.ParseUUID(qc.Entry); err != nil {
+			return fmt.Errorf("claim %s: its found entry: %w", qc.ID, err)
+		}
+	}
 	e.claims[cl.id], e.byNum[cl.number] = cl, cl
 	return nil
 }

@@ -18,7 +18,7 @@ type load struct {
 	task    *task
 	pending map[*claim]bool
 	failing map[*claim]bool // whose latest session ended before its load was complete
-	done    int             // claims that are complete
+	done    map[*claim]int  // how many of its loads are complete; never 0
 	entries int             // of those
 }
 
@@ -52,7 +52,7 @@ func (e *Engine) loading(cl *claim) {
 
 // newLoad makes a task one of loading. A command's own is joined by no other load.
 func newLoad(t *task) *load {
-	t.load = &load{task: t, pending: map[*claim]bool{}, failing: map[*claim]bool{}}
+	t.load = &load{task: t, pending: map[*claim]bool{}, failing: map[*claim]bool{}, done: map[*claim]int{}}
 	return t.load
 }
 
@@ -72,7 +72,7 @@ func (e *Engine) loaded(b *store.Batch, cl *claim) (revert func()) {
 	entries := cl.current().Entries
 	delete(l.pending, cl)
 	cl.load = nil
-	l.done++
+	l.done[cl]++
 	l.entries += entries
 	l.task.Entries = l.entries
 	l.task.step(e.o.Now(), "load", true, fmt.Sprintf("%s: complete", cl.id))
@@ -82,7 +82,9 @@ func (e *Engine) loaded(b *store.Batch, cl *claim) (revert func()) {
 	return func() {
 		l.task.Task = was
 		l.join(cl)
-		l.done--
+		if l.done[cl]--; l.done[cl] == 0 {
+			delete(l.done, cl)
+		}
 		l.entries -= entries
 	}
 }
@@ -91,10 +93,10 @@ func (e *Engine) loaded(b *store.Batch, cl *claim) (revert func()) {
 func (e *Engine) endLoad(b *store.Batch, l *load) {
 	state, outcome := TaskDone, "the content is complete"
 	switch {
-	case l.done == 0:
+	case len(l.done) == 0:
 		state, outcome = TaskFailed, "given up: the claim went, or is not followed any more"
-	case l.done > 1:
-		outcome = fmt.Sprintf("the content of %d claims is complete", l.done)
+	case len(l.done) > 1:
+		outcome = fmt.Sprintf("the content of %d claims is complete", len(l.done))
 	}
 	e.end(b, l.task, state, outcome)
 	if took := l.task.Ended.Sub(l.task.Began).Seconds(); took > 0 && l.task.Entries > 0 {

@@ -10,15 +10,10 @@ import (
 	"shaft/pkg/rewrite"
 )
 
-// localName reads a name as an operator gives it, relative to the base DN or
-// absolute (R3).
+// localName reads a name, relative to the base DN or absolute (R3).
 func (e *Engine) localName(text string) (dit.DN, error) {
-	t, err := e.template(text)
-	if err != nil {
+	if err := e.nameable(text); err != nil {
 		return dit.DN{}, err
-	}
-	if !t.IsConstant() {
-		return dit.DN{}, invalid("name %.200q has substitutions; a tree has one name", text)
 	}
 	dn, err := dit.ParseDN(e.schema, text)
 	if err != nil {
@@ -27,13 +22,31 @@ func (e *Engine) localName(text string) (dit.DN, error) {
 	return e.below(dn, text)
 }
 
+// treeName is localName of a tree's name, which has no substitutions.
+func (e *Engine) treeName(text string) (dit.DN, error) {
+	if strings.Contains(text, "%(") {
+		return dit.DN{}, invalid("name %.200q has substitutions; a tree has one name", text)
+	}
+	return e.localName(text)
+}
+
+// nameable refuses what can be neither name nor template.
+func (e *Engine) nameable(text string) error {
+	switch {
+	case e.o.BaseDN.IsEmpty():
+		return &queue.Refusal{Kind: queue.KindNoBase, Reason: errNoBase.Error()}
+	case text == "":
+		return invalid("a name is needed: a DN below the base DN, or of a list a template of them")
+	case len(text) > maxName:
+		return invalid("the name has %d bytes; at most %d are allowed", len(text), maxName)
+	}
+	return nil
+}
+
 // template reads a name that may have substitutions (R19).
 func (e *Engine) template(text string) (*rewrite.Template, error) {
-	if e.o.BaseDN.IsEmpty() {
-		return nil, &queue.Refusal{Kind: queue.KindNoBase, Reason: errNoBase.Error()}
-	}
-	if len(text) > maxName {
-		return nil, invalid("the name has %d bytes; at most %d are allowed", len(text), maxName)
+	if err := e.nameable(text); err != nil {
+		return nil, err
 	}
 	t, err := rewrite.ParseTemplate(text)
 	if err != nil {

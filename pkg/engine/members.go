@@ -110,24 +110,49 @@ func (e *Engine) addList(s *Subscription, out *Added, t *task) error {
 
 // preview is what a list would find and make of it, against the live source: the
 // search is done once by the code that follows it, and decided on a copy of the
-// queues (R22). Of a list that is there it is what a change would come to.
-func (e *Engine) preview(ctx context.Context, s *Subscription) ([]Found, error) {
+// queues (R22). Of a list that is there it is what a change would come to, with the
+// names that the list would lose.
+func (e *Engine) preview(ctx context.Context, s *Subscription) (found []Found, goes []string, err error) {
 	x, err := e.expander(s)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := &previewFeed{listFeed: listFeed{expander: x, e: e}}
 	if err := upstream.Collect(ctx, searchSource(s), p, e.o.Upstream); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if p.done == nil {
-		return nil, fmt.Errorf("the search of the list %s ended without an end of its refresh", s.ID)
+		return nil, nil, fmt.Errorf("the search of the list %s ended without an end of its refresh", s.ID)
 	}
 	var copied *queue.State
 	if err := e.do(ctx, func() { copied = e.state.Clone() }); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return decideFound(copied, s.ID, p.done)
+	before := namesOf(copied, s.ID)
+	if found, err = decideFound(copied, s.ID, p.done); err != nil {
+		return nil, nil, err
+	}
+	after := namesOf(copied, s.ID)
+	for norm, name := range before {
+		if _, stays := after[norm]; !stays {
+			goes = append(goes, name)
+		}
+	}
+	slices.Sort(goes)
+	return found, goes, nil
+}
+
+// namesOf gives the names that a list lays claim to, by their normal forms.
+func namesOf(s *queue.State, list string) map[string]string {
+	out := map[string]string{}
+	for _, m := range s.Members[list] {
+		for _, mc := range m.Claims {
+			if c := s.Claims[mc.Claim]; c != nil {
+				out[c.Norm] = c.Name
+			}
+		}
+	}
+	return out
 }
 
 // decideFound plays a complete refresh on a copy of the queues.

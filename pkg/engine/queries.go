@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ type Link struct {
 	Claim        string `json:"claim"`
 	Subscription string `json:"subscription"`
 	URL          string `json:"url"`
+	Server       string `json:"server,omitempty"` // the latest that was connected to, "host:port" or a socket
 	Online       bool   `json:"online"`
 	State        string `json:"state"`
 	Reason       string `json:"reason,omitempty"`
@@ -113,7 +115,9 @@ func (e *Engine) Names(ctx context.Context) (out []Name, err error) {
 			out = append(out, e.name(n, overlaps[n.Norm]))
 		}
 	})
-	slices.SortFunc(out, func(a, b Name) int { return strings.Compare(a.DN, b.DN) })
+	slices.SortFunc(out, func(a, b Name) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a.DN), strings.ToLower(b.DN)), strings.Compare(a.DN, b.DN))
+	})
 	return out, err
 }
 
@@ -192,7 +196,7 @@ func (e *Engine) link(id queue.ClaimID) Link {
 
 // standing is how a source is doing, of no claim yet.
 func (e *Engine) standing(s upstream.Status) Link {
-	out := Link{Online: s.Online(), State: string(s.State), Reason: s.Reason, LastContact: stamp(s.LastContact)}
+	out := Link{Server: s.Server, Online: s.Online(), State: string(s.State), Reason: s.Reason, LastContact: stamp(s.LastContact)}
 	if s.State == upstream.Refreshing {
 		out.RefreshEntries, out.RefreshRate = e.pace(s)
 	}

@@ -11,11 +11,12 @@ import (
 
 // Removed is the outcome of removing a subscription, or one name.
 type Removed struct {
-	ID       string   `json:"id"`
-	Names    []string `json:"names"` // that lost a claim
-	Warnings []string `json:"warnings"`
-	Task     uint64   `json:"task,omitempty"`
-	DryRun   bool     `json:"dry_run,omitempty"`
+	ID         string   `json:"id"`
+	Names      []string `json:"names"`                // that lost a claim
+	Suppressed bool     `json:"suppressed,omitempty"` // the claim of a list: its entry is found still, and makes it no more
+	Warnings   []string `json:"warnings"`
+	Task       uint64   `json:"task,omitempty"`
+	DryRun     bool     `json:"dry_run,omitempty"`
 }
 
 // maxTakeovers is how many promotions the warnings of a removal name.
@@ -43,9 +44,9 @@ func (e *Engine) RemoveName(ctx context.Context, dn string, dryRun bool) (*Remov
 			return e.remove(c.Subscription, t, dryRun)
 		}
 		out := e.losses(string(c.ID), []*queue.Claim{c})
-		out.DryRun = dryRun
+		out.DryRun, out.Suppressed = dryRun, true
 		out.Warnings = append(out.Warnings, fmt.Sprintf(
-			"%s is of the list %s: it is suppressed, and stays so until that is lifted or its entry goes (shaft queue lift %s)", c.ID, c.Subscription, c.ID))
+			"%s is of the list %s, which finds its entry still: it stays suppressed until that goes, or the list is removed and added again", c.ID, c.Subscription))
 		ev := queue.ClaimSuppressed{ID: c.ID}
 		if dryRun {
 			return out, queue.Refuses(e.state, ev)

@@ -84,14 +84,14 @@ func (e *Engine) resync(cl *claim, out *Resynced, t *task) error {
 	if err := e.commit(&b); err != nil {
 		return err
 	}
+	if s := cl.current(); s.State == upstream.Down || s.State == upstream.Unsupported {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("the source is %s: %s; the load begins when that is over", s.State, s.Reason))
+	}
 	e.unfollow(cl)
 	e.notLoading(cl)
 	cl.cookie = nil
 	newLoad(t).join(cl)
 	e.follow(cl)
-	if s := cl.current(); s.State == upstream.Down {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("the source is down: %s; the load begins when it is back", s.Reason))
-	}
 	e.log.Info("resync begun", "claim", cl.id)
 	return nil
 }

@@ -19,6 +19,7 @@ type Changed struct {
 	Effect       string          `json:"effect"` // in words: what follows from it
 	Check        []upstream.Step `json:"check"`
 	Found        []Found         `json:"found,omitempty"` // of a list, in a dry run
+	Goes         []string        `json:"goes,omitempty"`  // names that the list loses then; where they move, the new ones are in Found
 	Warnings     []string        `json:"warnings"`
 	Task         uint64          `json:"task,omitempty"`
 	DryRun       bool            `json:"dry_run,omitempty"`
@@ -87,7 +88,7 @@ func (e *Engine) set(ctx context.Context, id string, fields map[string]string, t
 		out.Warnings = append(out.Warnings, checkWarnings(steps, entries)...)
 	}
 	if dryRun && next.Kind == KindList && (a.then == replace || a.searches()) {
-		if out.Found, err = e.preview(ctx, &next); err != nil {
+		if out.Found, out.Goes, err = e.preview(ctx, &next); err != nil {
 			out.Warnings = append(out.Warnings, fmt.Sprintf("what the list would find is not known: %s", err))
 		}
 	}

@@ -103,7 +103,8 @@ func TestSetFields(t *testing.T) {
 		want   string
 	}{
 		{map[string]string{"colour": "red"}, "there are attributes, base,"},
-		{map[string]string{"servers": "x"}, "there is no field"},
+		{map[string]string{"servers": "x"}, "url= for each"},
+		{map[string]string{"kind": "list"}, "kind: it stays what it is"},
 		{map[string]string{"port": "many"}, "port: \"many\""},
 		{map[string]string{"port": "0"}, "port: \"0\""},
 		{map[string]string{"starttls": "perhaps"}, "starttls: \"perhaps\""},

@@ -29,8 +29,14 @@ func TestSetList(t *testing.T) {
 	}
 	dry, err := w.e.SetSubscription(t.Context(), "l", map[string]string{"name": "cn=New %(attr.l)s"}, true)
 	must(t, err)
-	if len(dry.Found) != 2 || dry.Found[0].Names[0].Name != at("New A") || !strings.Contains(dry.Effect, "names follow") || dry.Task != 0 {
+	if len(dry.Found) != 2 || dry.Found[0].Names[0].Name != at("New A") || !strings.Contains(dry.Effect, "names follow") || dry.Task != 0 ||
+		!slices.Equal(dry.Goes, []string{at("A"), at("B")}) {
 		t.Errorf("%+v", dry)
+	}
+	dry, err = w.e.SetSubscription(t.Context(), "l", map[string]string{"name": "cn=A"}, true)
+	must(t, err)
+	if len(dry.Found) != 2 || !slices.Equal(dry.Goes, []string{at("B")}) {
+		t.Errorf("where one name stays: %+v", dry)
 	}
 	w.awaitPlaces(s, want)
 	w.set("l", map[string]string{"name": "cn=New %(attr.l)s"})
@@ -127,6 +133,35 @@ func TestRemoveNameOfList(t *testing.T) {
 	}
 	if got := w.task("name remove"); got.ID != out.Task || got.State != TaskDone || !strings.Contains(got.Outcome, "suppressed") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// R3, R19: a % is a character like any other, in the names that a list makes, in a
+// tree's name, and in the names that operators give; a tree has no template.
+func TestPercentInNames(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: listBase, LDIF: listLDIF + distro("a", "A")})
+	w := newWorld(t)
+	w.list("l", "cn=100%% %(attr.l)s", s)
+	w.awaitPlaces(s, places{at("100% A"): found("a")})
+	w.add("tree", "cn=50% off", w.source(s, listBase))
+	w.awaitLive("cn=50% off")
+	w.awaitLive("cn=100% A")
+	if _, err := w.e.History(t.Context(), "cn=100% A"); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.e.ResyncName(t.Context(), "cn=50% off", true); err != nil {
+		t.Error(err)
+	}
+	w.restart()
+	out, err := w.e.RemoveName(t.Context(), "cn=100% A", false)
+	must(t, err)
+	if !out.Suppressed || len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "stays suppressed") {
+		t.Errorf("%+v", out)
+	}
+	for name, want := range map[string]string{"cn=%(attr.cn)s": "a tree has one name", "": "a name is needed"} {
+		if _, err := w.e.SetSubscription(t.Context(), "tree", map[string]string{"name": name}, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("name %q: %v", name, err)
+		}
 	}
 }
 

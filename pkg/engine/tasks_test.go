@@ -261,6 +261,20 @@ func TestLoadTask(t *testing.T) {
 	if got.State != TaskDone || got.Ended == nil || len(w.tasks()) != 2 {
 		t.Errorf("%+v", w.tasks())
 	}
+	before := got
+	must(t, w.e.do(t.Context(), func() {
+		cl := w.e.claims["s"]
+		cl.cookie = nil
+		w.e.unfollow(cl)
+		w.e.follow(cl)
+	}))
+	await(t, "the second load of one claim", func() bool {
+		got := w.task("first load")
+		return got.State == TaskDone && len(got.Steps) > len(before.Steps)
+	})
+	if got := w.task("first load"); got.Outcome != before.Outcome {
+		t.Errorf("one claim that was loaded twice: %q", got.Outcome)
+	}
 	script(s, cut)
 	must(t, w.e.do(t.Context(), func() {
 		cl := w.e.claims["s"]

@@ -143,10 +143,13 @@ func (w *world) name(dn string) *Name {
 	return n
 }
 
+// patience is how long a test waits for what takes milliseconds on an idle machine.
+const patience = time.Minute
+
 // await waits until cond holds.
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {
@@ -212,7 +215,7 @@ func (w *world) awaitEqual(s server, base, name string) {
 	w.t.Helper()
 	want := w.upstreamContent(s, base, name)
 	var got map[string]string
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -16,7 +16,6 @@ type addFlags struct {
 	list       bool
 	attributes string
 	content    string // attributes
-	poll       time.Duration
 }
 
 func (c *cli) addFlags(fs *flag.FlagSet) {
@@ -43,7 +42,7 @@ func (c *cli) addFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.CAFile, "ca-file", "", "CA certificates (PEM) instead of the system's")
 	fs.StringVar(&s.CertFile, "certificate", "", "certificate (PEM) to show to the server")
 	fs.StringVar(&s.KeyFile, "key", "", "its key (PEM)")
-	fs.DurationVar(&c.add.poll, "poll", 0, "`interval` at which a server without SyncRepl is read (never)")
+	fs.TextVar(&s.Poll, "poll", upstream.Interval(0), "`interval` at which a server without SyncRepl is read, as 5m (never)")
 	fs.BoolVar(&s.NewCookieEnds, "newcookie-ends-refresh", false, "take a newcookie as the end of a refresh (ApacheDS)")
 	fs.BoolVar(&s.UUIDFromDN, "uuid-from-dn", false, "make up a UUID from the DN of an entry without one")
 	fs.BoolVar(&r.NoDNRewrite, "no-dn-rewrite", false, "leave DN values inside the subtree as they are")
@@ -62,8 +61,8 @@ func (a *addFlags) make(id string) (Request, error) {
 		return r, usage("--url, or --protocol and --host and --base, say where the subtree is")
 	case !a.list && (r.ContentFilter != "" || a.content != ""):
 		return r, usage("--content-filter and --content-attributes are for a --list; a subtree has --filter and --attributes")
-	case a.poll < 0:
-		return r, usage("--poll %s: an interval is not negative", a.poll)
+	case r.Source.Poll < 0:
+		return r, usage("--poll %s: an interval is not negative", time.Duration(r.Source.Poll))
 	case a.list:
 		r.Kind = engine.KindList
 	}
@@ -71,7 +70,6 @@ func (a *addFlags) make(id string) (Request, error) {
 		r.URL, r.URLs = r.URLs[0], nil
 	}
 	r.Source.Attributes, r.ContentAttributes = commas(a.attributes), commas(a.content)
-	r.Source.Poll = upstream.Interval(a.poll)
 	for _, file := range files(&r.Source) {
 		var err error
 		if *file, err = absolute("", *file); err != nil {

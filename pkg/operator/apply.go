@@ -89,6 +89,8 @@ func (c *cli) printApplied(a engine.Applied) {
 		}
 		c.line("%d %s: %s", len(group.ids), would(a.DryRun, group.words), text)
 	}
-	c.line("%d unchanged", len(a.Unchanged))
+	if done := len(a.Added) + len(a.Changed) + len(a.Removed); done == 0 || len(a.Unchanged) > 0 {
+		c.line("%d unchanged", len(a.Unchanged))
+	}
 	c.printWarnings(a.Warnings)
 }

@@ -111,19 +111,16 @@ var commands = []command{
 		nargs: 1, flags: (*cli).applyFlags, run: (*cli).apply},
 }
 
-// Usage prints the commands that talk to a daemon.
-func Usage(w io.Writer) {
-	for _, c := range commands {
-		fmt.Fprintf(w, "    shaft %-42s %s\n", c.line(), c.help)
-	}
-}
-
 // errUsage marks a wrong command line.
 var errUsage = errors.New("wrong usage")
 
 // Main runs one command line (without the program's name) and returns the exit code.
 func Main(ctx context.Context, args []string, streams Streams) int {
 	cmd, rest, err := find(args)
+	if err != nil && len(args) == 2 && isHelp(args[1]) && isGroup(args[0]) {
+		usageOf(streams.Out, args[0]+" ")
+		return ExitDone
+	}
 	if err == nil {
 		err = execute(ctx, cmd, rest, streams)
 	}
@@ -148,6 +145,9 @@ func find(args []string) (*command, []string, error) {
 	if len(args) == 0 {
 		return nil, nil, usage("no command")
 	}
+	if strings.HasPrefix(args[0], "-") {
+		return nil, nil, fmt.Errorf("%w: %q stands before the command; flags stand behind it", errUsage, args[0])
+	}
 	var near []string
 	for _, c := range commands {
 		if strings.HasPrefix(c.verb, args[0]+" ") {
@@ -158,6 +158,11 @@ func find(args []string) (*command, []string, error) {
 		return nil, nil, usage("%q: known are %s", strings.Join(args[:min(2, len(args))], " "), strings.Join(near, ", "))
 	}
 	return nil, nil, usage("there is no command %q; `shaft help` lists them", args[0])
+}
+
+// isGroup tells whether commands begin with that word.
+func isGroup(word string) bool {
+	return slices.ContainsFunc(commands, func(c command) bool { return strings.HasPrefix(c.verb, word+" ") })
 }
 
 func execute(ctx context.Context, cmd *command, args []string, streams Streams) error {
@@ -184,11 +189,10 @@ func execute(ctx context.Context, cmd *command, args []string, streams Streams) 
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(stdout, "usage: shaft %s\n%s\n", cmd.line(), cmd.help)
-		fs.SetOutput(stdout)
-		fs.PrintDefaults()
+		PrintFlags(stdout, fs)
 		return err
 	case err != nil:
-		return usage("%v; `shaft %s --help` lists what there is", err, cmd.verb)
+		return usage("%v; `shaft %s --help` lists what there is", FlagError(err), cmd.verb)
 	case len(positional) < cmd.nargs || len(positional) > cmd.nargs && !cmd.more || slices.Contains(positional, ""):
 		return usage("shaft %s", cmd.line())
 	}

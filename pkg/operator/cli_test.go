@@ -87,6 +87,7 @@ func TestTables(t *testing.T) {
 		}},
 		{"subscription_set", []string{"subscription", "set", "redhat", "filter=(cn=*)", "port="}, nil},
 		{"subscription_set_dry", []string{"subscription", "set", "redhat", "filter=(cn=*)", "--dry-run"}, nil},
+		{"subscription_set_list_dry", []string{"subscription", "set", "dpkg", "name=cn=%(attr.cn)s", "--dry-run"}, nil},
 		{"name_resync", []string{"name", "resync", "cn=SuSe" + listers}, nil},
 		{"name_resync_dry", []string{"name", "resync", "cn=SuSe" + listers, "--dry-run"}, nil},
 		{"name_history", []string{"name", "history", "cn=SuSe" + listers}, nil},
@@ -103,6 +104,8 @@ func TestTables(t *testing.T) {
 		{"alarm_ack_dry", []string{"alarm", "ack", "down-1", "--until", "2026-01-03T00:00:00+01:00", "--dry-run"}, nil},
 		{"alarm_unack", []string{"alarm", "unack", "down-1"}, nil},
 		{"name_remove", []string{"name", "remove", "cn=SuSe" + listers}, nil},
+		{"name_remove_list", []string{"name", "remove", "cn=Debian 8" + listers}, nil},
+		{"subscription_set_same", []string{"subscription", "set", "suse", "filter=(objectClass=*)"}, func(f *fake) { f.same = true }},
 		{"task_list", []string{"task", "list"}, nil},
 		{"task_show", []string{"task", "show", "11"}, nil},
 		{"task_show_running", []string{"task", "show", "12"}, nil},
@@ -200,7 +203,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"queue", "show", "cn=nobody"}, 1, "there is no cn=nobody", "name cn=nobody"},
 		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://h/o=x"}, 0, "", "add x real"},
 		{[]string{"subscription", "add", "--name", "cn=x", "x", "--url", "ldap://h/o=x", "--dry-run"}, 0, "", "add x dry"},
-		{nil, 2, "no command", ""},
+		{nil, 2, `"--socket" stands before`, ""},
 		{[]string{"frobnicate"}, 2, "no command \"frobnicate\"", ""},
 		{[]string{"subscription"}, 2, "subscription add, subscription list", ""},
 		{[]string{"subscription", "set", "x"}, 2, "wrong usage: shaft subscription set ID FIELD=VALUE", ""},
@@ -209,6 +212,11 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"subscription", "set", "x", "bind-dn=a", "bind_dn=b"}, 2, "each field once", ""},
 		{[]string{"subscription", "set", "x", "filter=(cn=*)"}, 0, "", "set x real"},
 		{[]string{"subscription", "set", "x", "--dry-run", "filter="}, 0, "", "set x dry"},
+		{[]string{"--socket", "/x", "status"}, 2, `wrong usage: "--socket" stands before the command`, ""},
+		{[]string{"frobnicate", "--help"}, 2, "there is no command", ""},
+		{[]string{"status", "--frobnicate"}, 2, "there is no flag --frobnicate; `shaft status --help` lists", ""},
+		{[]string{"task", "list", "--limit", "x"}, 2, `invalid value "x" for --limit;`, ""},
+		{[]string{"subscription", "add", "x", "--poll", "often"}, 2, `for --poll: "often" is no time span; 30s, 5m and 1h are`, ""},
 		{[]string{"status", "extra"}, 2, "wrong usage: shaft status", ""},
 		{[]string{"subscription", "show"}, 2, "wrong usage: shaft subscription show ID", ""},
 		{[]string{"subscription", "show", "a", "b"}, 2, "wrong usage", ""},
@@ -301,10 +309,17 @@ func TestHelp(t *testing.T) {
 		if code := Main(context.Background(), append(strings.Fields(c.verb), "--help"), Streams{Out: &out, Err: &errs}); code != ExitDone || errs.Len() > 0 {
 			t.Errorf("%s: exit %d, %s", c.verb, code, &errs)
 		}
-		for _, want := range []string{"usage: shaft " + c.verb, c.help, "-socket", "-o"} {
+		for _, want := range []string{"usage: shaft " + c.verb, c.help, "  --socket string ", "  -o string "} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%s --help lacks %q:\n%s", c.verb, want, &out)
 			}
+		}
+	}
+	for _, help := range []string{"-h", "-help", "--help"} {
+		var out, errs bytes.Buffer
+		if code := Main(context.Background(), []string{"queue", help}, Streams{Out: &out, Err: &errs}); code != ExitDone || errs.Len() > 0 ||
+			!strings.Contains(out.String(), "shaft queue show DN") || strings.Contains(out.String(), "shaft name") {
+			t.Errorf("queue %s: exit %d, %s%s", help, code, &out, &errs)
 		}
 	}
 	var out bytes.Buffer

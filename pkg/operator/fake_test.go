@@ -27,6 +27,7 @@ type fake struct {
 	status engine.Status
 	subs   []engine.Subscription
 	added  *engine.Added
+	same   bool // what is set was so already
 	names  []engine.Name
 	check  engine.Checked
 	err    error // answers everything, if set
@@ -142,6 +143,13 @@ func (f *fake) SetSubscription(_ context.Context, id string, fields map[string]s
 	if f.err != nil {
 		return nil, f.err
 	}
+	if f.same {
+		return &engine.Changed{Subscription: f.subs[0], Effect: "nothing changed", Check: []upstream.Step{}}, nil
+	}
+	if id == "dpkg" {
+		return &engine.Changed{Subscription: f.subs[2], Fields: slices.Sorted(maps.Keys(fields)), Effect: "names follow", Check: []upstream.Step{},
+			Found: f.found, Goes: []string{"cn=old,ou=Package Listers"}, Task: 7, DryRun: dryRun}, nil
+	}
 	return &engine.Changed{Subscription: f.subs[0], Fields: slices.Sorted(maps.Keys(fields)), Effect: "the session begins anew",
 		Check: f.check.Steps, Warnings: []string{"it is slow"}, Task: 7, DryRun: dryRun}, nil
 }
@@ -214,6 +222,9 @@ func (f *fake) RemoveName(_ context.Context, dn string, dryRun bool) (*engine.Re
 	f.asked("remove name", dn, dry(dryRun))
 	if f.err != nil {
 		return nil, f.err
+	}
+	if strings.HasPrefix(dn, "cn=Debian") {
+		return &engine.Removed{ID: "dpkg/3", Suppressed: true, Names: []string{dn}, Warnings: []string{}, Task: 10, DryRun: dryRun}, nil
 	}
 	return &engine.Removed{ID: "suse", Names: []string{dn}, Warnings: []string{}, Task: 10, DryRun: dryRun}, nil
 }
@@ -299,7 +310,7 @@ func story() *fake {
 	const stamp, listers = "2026-01-02T03:04:05Z", ",ou=Package Listers"
 	when := func(minute int) time.Time { return time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC) }
 	at := func(minute int) *time.Time { t := when(minute); return &t }
-	suse := engine.Link{Claim: "suse", Subscription: "suse", URL: "ldap://ldap.suse.example/o=SuSe,c=DE", Online: true,
+	suse := engine.Link{Claim: "suse", Subscription: "suse", URL: "ldap://ldap.suse.example/o=SuSe,c=DE", Server: "192.0.2.7:389", Online: true,
 		State: "live", LastContact: stamp, LastChange: stamp}
 	red := engine.Link{Claim: "redhat", Subscription: "redhat", URL: "ldaps://ldap.redhat.example/o=RedHat,c=US", State: "down",
 		Reason: "bind: invalid credentials (49): \x1b[31mgo away\x07"}

@@ -43,8 +43,8 @@ func (c *cli) nameList(ctx context.Context, _ []string) error {
 
 func (c *cli) nameShow(ctx context.Context, args []string) error {
 	return show(c, func(n engine.Name) {
-		rows := [][]string{{"name", n.DN}, {"head", n.Head.Claim}, {"source", n.Head.URL}, {"state", n.Head.State},
-			{"reason", orDash(n.Head.Reason)}, {"last known good", yesNo(n.LastKnownGood)}, {"entries", fmt.Sprint(n.Entries)},
+		rows := [][]string{{"name", n.DN}, {"head", n.Head.Claim}, {"source", n.Head.URL}, {"server", orDash(n.Head.Server)},
+			{"state", n.Head.State}, {"reason", orDash(n.Head.Reason)}, {"last known good", yesNo(n.LastKnownGood)}, {"entries", fmt.Sprint(n.Entries)},
 			{"last contact", orDash(n.Head.LastContact)}, {"last change", orDash(n.Head.LastChange)},
 			{"waiting", fmt.Sprint(len(n.Queue))}, {"revision", fmt.Sprint(n.Revision)}, {"overlaps", orDash(strings.Join(n.Overlaps, "; "))},
 			{"alarms", orDash(strings.Join(n.Alarms, ","))}}

@@ -59,13 +59,17 @@ func (c *cli) subscriptionSet(ctx context.Context, args []string) error {
 	}
 	return show(c, func(out engine.Changed) {
 		c.printSteps(out.Check)
-		if len(out.Fields) == 0 {
-			c.line("%s is like that already", out.Subscription.ID)
-		} else {
-			c.line("%s %s: %s", out.Subscription.ID, would(out.DryRun, "changed"), strings.Join(out.Fields, ", "))
+		did := "stays as it is"
+		if len(out.Fields) > 0 {
+			did = would(out.DryRun, "changed") + ": " + strings.Join(out.Fields, ", ")
 		}
+		c.line("%s %s", out.Subscription.ID, did)
 		if out.Effect != "" {
 			c.line("%s", out.Effect)
+		}
+		if len(out.Goes) > 0 {
+			c.line("would go: %d", len(out.Goes))
+			c.printSome(out.Goes)
 		}
 		c.printFound(out.Found, out.DryRun)
 		c.printWarnings(out.Warnings)
@@ -114,8 +118,8 @@ func (c *cli) printSubscription(s *engine.Subscription, link *engine.Link) {
 	} else {
 		rows = append(rows, []string{"name", s.Name})
 	}
-	rows = append(rows, []string{"source", s.URL}, []string{"state", link.State}, []string{"reason", orDash(link.Reason)},
-		[]string{"last contact", orDash(link.LastContact)})
+	rows = append(rows, []string{"source", s.URL}, []string{"server", orDash(link.Server)}, []string{"state", link.State},
+		[]string{"reason", orDash(link.Reason)}, []string{"last contact", orDash(link.LastContact)})
 	for _, server := range src.Servers {
 		rows = append(rows, []string{"further server", address(server)})
 	}
@@ -166,7 +170,11 @@ func (c *cli) subscriptionRemove(ctx context.Context, args []string) error {
 }
 
 func (c *cli) printRemoved(r engine.Removed) {
-	did := would(r.DryRun, "removed")
+	did := "removed"
+	if r.Suppressed {
+		did = "suppressed"
+	}
+	did = would(r.DryRun, did)
 	switch {
 	case len(r.Names) == 0:
 		c.line("%s %s; it has no claim", r.ID, did)

@@ -109,7 +109,7 @@ func Consume(ctx context.Context, frames Frames, o Options, sink Sink) error {
 			return fmt.Errorf("%s stage: malformed message: %w", c.stage(), err)
 		}
 		if err := c.take(&m); err != nil {
-			return err
+			return c.last(err)
 		}
 		if c.gathered && (c.ended || !frames.Buffered()) {
 			c.gathered = false
@@ -132,8 +132,23 @@ type consumer struct {
 	cookie   []byte // persist: the one held; refresh: the one sent or told of since
 	told     bool   // refresh: cookie was told of
 	gathered bool   // something was handed on since the last Flush
+	refused  bool   // the sink did not take the latest
 	ended    bool
 	one      [1]dit.UUID
+}
+
+// last ends the session with err. What the persist stage said before that holds.
+func (c *consumer) last(err error) error {
+	if !c.persist || !c.gathered || c.refused {
+		return err
+	}
+	return errors.Join(err, c.sink.Flush())
+}
+
+// did notes whether the sink took what it was given.
+func (c *consumer) did(err error) error {
+	c.refused = err != nil
+	return err
 }
 
 func (c *consumer) stage() string {
@@ -157,12 +172,6 @@ func (c *consumer) take(m *Message) error {
 	case KindRefreshDelete, KindRefreshPresent:
 		return c.refresh(m)
 	case KindDone:
-		if c.persist && c.gathered { // what was said before the end holds
-			c.gathered = false
-			if err := c.sink.Flush(); err != nil {
-				return err
-			}
-		}
 		return c.done(m)
 	}
 	return nil
@@ -191,7 +200,7 @@ func (c *consumer) entry(m *Message) error {
 		return c.stay(c.one[:])
 	}
 	c.changed, c.gathered = true, true
-	return c.sink.Put(Entry{UUID: m.UUID, DN: m.DN, Attrs: m.Attrs})
+	return c.did(c.sink.Put(Entry{UUID: m.UUID, DN: m.DN, Attrs: m.Attrs}))
 }
 
 // identify gives an entry without a UUID the one that is made up for its DN,
@@ -231,7 +240,7 @@ func (c *consumer) idSet(m *Message) error {
 
 func (c *consumer) remove(ids []dit.UUID) error {
 	c.changed, c.gathered = true, true
-	return c.sink.Delete(ids)
+	return c.did(c.sink.Delete(ids))
 }
 
 // stay: in the persist stage there is nothing to tell of what is unchanged.
@@ -240,7 +249,7 @@ func (c *consumer) stay(ids []dit.UUID) error {
 		return nil
 	}
 	c.present, c.changed, c.gathered = true, true, true
-	return c.sink.Present(ids)
+	return c.did(c.sink.Present(ids))
 }
 
 // newCookie keeps a cookie until the refresh ends, and hands it on after that.
@@ -255,7 +264,7 @@ func (c *consumer) newCookie(m *Message) error {
 	}
 	c.cookie = MergeCookie(c.cookie, m.Cookie)
 	c.gathered = true
-	return c.sink.Cookie(c.cookie)
+	return c.did(c.sink.Cookie(c.cookie))
 }
 
 // lastCookie is a cookie that comes alone: where the operator said so, it ends
@@ -302,7 +311,7 @@ func (c *consumer) refreshDone() error {
 	c.cookie = end.Cookie
 	c.persist = true
 	c.gathered = true
-	return c.sink.RefreshDone(end)
+	return c.did(c.sink.RefreshDone(end))
 }
 
 func (c *consumer) done(m *Message) error {

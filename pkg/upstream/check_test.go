@@ -40,7 +40,7 @@ func entries(n int) func(s *session, r request) {
 	}
 }
 
-// Each step of a check is reported, and SyncRepl is really tried.
+// R14: each step of a check is reported, and SyncRepl is really tried.
 func TestCheck(t *testing.T) {
 	noLeak(t)
 	ca, caFile := authority(t)
@@ -224,7 +224,7 @@ func TestR14CheckOfSeveralServers(t *testing.T) {
 	wantReason(t, steps[0].Detail, "dead.test:389 is 127.0.0.1 (SRV records: ")
 }
 
-// Only what can never work is fatal.
+// R14: only what can never work is fatal.
 func TestCheckFatal(t *testing.T) {
 	steps, n, fatal := Check(context.Background(), Source{Host: "h", Filter: "(("}, quick())
 	if len(steps) != 0 || n != -1 || fatal == nil || !strings.Contains(fatal.Error(), "filter") {

@@ -13,7 +13,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // recorder is a feed and its sink: it keeps what happened, in words.
 type recorder struct {

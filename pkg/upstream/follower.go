@@ -107,6 +107,7 @@ func (f *follower) RefreshDone(end syncrepl.End) error {
 		return err
 	}
 	f.live = true
+	f.link.refused = false
 	f.frames.patience = 0
 	f.frames.search.settle()
 	f.conn.refreshed()
@@ -117,8 +118,8 @@ func (f *follower) RefreshDone(end syncrepl.End) error {
 }
 
 // fetch puts what is below top, while the sync search's messages wait. Where that
-// search has other UUIDs than a plain one shows, as of a 389-ds that has both
-// entryUUID and nsUniqueId, it has to give the entries itself.
+// search has other UUIDs than a plain one shows, as of a 389-ds that plays
+// OpenLDAP, it has to give the entries itself.
 func (f *follower) fetch(top newcomer) error {
 	f.frames.search.fallBehind(true)
 	defer f.frames.search.fallBehind(false)

@@ -27,6 +27,9 @@ type linkImpl struct {
 	reached atomic.Pointer[reached]
 
 	fetches atomic.Int64 // subtrees fetched so far
+	noBase  atomic.Bool  // the last failure was a missing base
+
+	refused bool // with no search beside it: it is not for being too many. The goroutine's own
 
 	alone bool // no shared connection any more; the goroutine's own
 }
@@ -92,6 +95,7 @@ func (l *linkImpl) current() Status {
 		s.LastContact = time.Unix(0, at)
 	}
 	s.Entries = int(l.entries.Load())
+	s.NoBase = s.State == Down && l.noBase.Load()
 	return s
 }
 
@@ -121,6 +125,12 @@ func (l *linkImpl) set(state State, reason string) {
 	if l.change(state, reason) {
 		l.report(l.current())
 	}
+}
+
+// down says why a session failed.
+func (l *linkImpl) down(err error) {
+	l.noBase.Store(errors.Is(err, errNoBase))
+	l.set(Down, err.Error())
 }
 
 // change changes the status; false when it stays what it is.
@@ -179,7 +189,7 @@ func (l *linkImpl) follow(ctx context.Context, feed Feed) {
 			l.set(Unsupported, err.Error())
 			pause = pauses.jitter(l.o.MaxBackoff)
 		default:
-			l.set(Down, err.Error())
+			l.down(err)
 			pause = pauses.pause()
 		}
 		if !l.sleep(ctx, pause) {

@@ -51,7 +51,7 @@ func (l *linkImpl) polls(ctx context.Context, feed Feed, pauses *backoff) bool {
 			pauses.reset()
 			l.set(Polling, "")
 		} else {
-			l.set(Down, err.Error())
+			l.down(err)
 			pause = min(every, pauses.pause())
 		}
 		if !l.sleep(ctx, pause) {

@@ -333,6 +333,7 @@ func TestUUIDsOfPlainEntries(t *testing.T) {
 		{"entryUUID", append(attr("cn", []byte("x")), attr("ENTRYUUID", []byte(id))...), "cn=x,dc=tea", false, id, ""},
 		{"nsUniqueId", attr("nsuniqueid", []byte("01020304-05060708-090a0b0c-0d0e0f10")), "cn=x,dc=tea", false, id, ""},
 		{"objectGUID", attr("objectGUID", octets), "cn=x,dc=tea", false, guid, ""},
+		{"as 389-ds syncs", slices.Concat(attr("entryUUID", []byte(made.String())), attr("nsUniqueId", []byte("01020304-05060708-090a0b0c-0d0e0f10"))), "cn=x,dc=tea", false, id, ""},
 		{"the first of them", slices.Concat(attr("objectGUID", octets), attr("entryUUID", []byte(id))), "cn=x,dc=tea", true, id, ""},
 		{"its DN", nil, "CN=X, DC=tea", true, made.String(), ""},
 		{"none", nil, "cn=x,dc=tea", false, "", `entry "cn=x,dc=tea" has no entryUUID; where uuid_from_dn`},

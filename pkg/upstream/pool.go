@@ -43,9 +43,11 @@ type Pool struct {
 type group struct {
 	conns   []*shared
 	limit   int   // searches that a connection takes, as far as is known
+	before  int   // limit before searches were refused
 	strikes int   // connections in a row that broke while searches began
-	failure error // of the latest dial
+	failure error // of the latest dial; it is told again until the pause is over
 	until   time.Time
+	pauses  backoff
 }
 
 // shared is a connection and those who use it. It is dialled once for all.
@@ -111,8 +113,10 @@ func (o Options) lease(ctx context.Context, src Source, alone bool, contact func
 	}
 }
 
-// join finds a connection with room for one more, or begins to dial one. Within
-// MinBackoff of a failure that is told again instead.
+// join finds a connection with room for one more, or begins to dial one. After a
+// failure that is told again instead, for a pause that grows from one to the next:
+// however many links there are, a server that is away is dialled, and a password
+// that is wrong is tried, as often as one link would.
 func (p *Pool) join(src Source, o Options) (*shared, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,7 +128,7 @@ func (p *Pool) join(src Source, o Options) (*shared, error) {
 			return s, nil
 		}
 	}
-	if g.failure != nil && time.Now().Before(g.until) {
+	if g.failure != nil && o.Now().Before(g.until) {
 		return nil, g.failure
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -210,7 +214,12 @@ func (p *Pool) dial(ctx context.Context, s *shared, src Source, o Options) {
 	if ctx.Err() != nil {
 		g.failure = nil // nobody wanted it any more
 	}
-	g.until = time.Now().Add(o.MinBackoff)
+	if g.failure == nil {
+		g.pauses.reset()
+		return
+	}
+	g.pauses.min, g.pauses.max, g.pauses.random = o.MinBackoff, o.MaxBackoff, o.Rand
+	g.until = o.Now().Add(g.pauses.pause())
 }
 
 // errNoRoom: others were faster, or it takes fewer than it seemed.
@@ -262,16 +271,24 @@ func (l *lease) refreshed() {
 	}
 }
 
-// refused notes that the server would not begin one more search here.
-func (l *lease) refused() {
+// refused notes that the server would not begin one more search here. alone tells
+// that none was beside it: then it was not for being too many, and neither was
+// what was taken for that before.
+func (l *lease) refused() (alone bool) {
 	if l.shared == nil {
-		return
+		return false
 	}
-	if n, _ := l.wire.census(); n > 0 {
-		l.pool.mu.Lock()
-		defer l.pool.mu.Unlock()
-		l.shared.group.limit = min(l.shared.group.limit, n)
+	n, _ := l.wire.census()
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	g := l.shared.group
+	switch {
+	case n == 0:
+		g.limit, g.before = max(g.limit, g.before), 0
+	case n < g.limit:
+		g.limit, g.before = n, max(g.limit, g.before)
 	}
+	return n == 0
 }
 
 var errUnused = errors.New("nobody uses the connection any more")

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +18,7 @@ func Probe(src Source, interval time.Duration, report func(Status), o Options) *
 			state, reason := Live, ""
 			if err := l.probe(ctx); err != nil {
 				state, reason = Down, err.Error()
+				l.noBase.Store(errors.Is(err, errNoBase))
 			}
 			if ctx.Err() != nil {
 				return
@@ -58,8 +60,11 @@ func (c *conn) findBase(ctx context.Context, src Source, o Options) error {
 	return nil
 }
 
+// errNoBase marks that the server is there and the source's base is not.
+var errNoBase = errors.New("the base is missing")
+
 func missingBase(src Source) error {
-	return fmt.Errorf("the base DN %q is not there: %s", src.Base, resultText(ldap.LDAPResultNoSuchObject, ""))
+	return inWords(errNoBase, "the base DN %q is not there: %s", src.Base, resultText(ldap.LDAPResultNoSuchObject, ""))
 }
 
 // baseSearch is a plain search of the source's base that asks for no attributes.

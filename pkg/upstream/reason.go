@@ -163,7 +163,7 @@ func (p *place) tlsReason(src Source, o Options, err error) error {
 	case alert != "":
 		return inWords(err, "TLS: refused by the server: %s", alert)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return inWords(err, "TLS: the server closed the connection during the handshake")
+		return inWords(err, "TLS: the server closed the connection during the handshake; does it speak TLS on this port?")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return inWords(err, "TLS: no answer within %v", o.DialTimeout)
 	}
@@ -280,7 +280,7 @@ func searchError(src Source, err error) error {
 	}
 	switch end.Code {
 	case ldap.LDAPResultNoSuchObject:
-		return inWords(err, "search: the base DN %q is not there: %s", src.Base, text)
+		return inWords(errors.Join(errNoBase, err), "search: the base DN %q is not there: %s", src.Base, text)
 	case ldap.LDAPResultSizeLimitExceeded, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultAdminLimitExceeded:
 		return inWords(err, "search: the server gives only a part of the content: %s", text)
 	}

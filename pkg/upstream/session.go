@@ -79,8 +79,8 @@ func (l *linkImpl) consume(ctx context.Context, c *lease, mode syncrepl.Mode, co
 		err = fmt.Errorf("search: the server ended it")
 	}
 	var end *syncrepl.ResultError
-	if !follower.live && errors.As(err, &end) && (end.Code == ldap.LDAPResultBusy || end.Code == ldap.LDAPResultAdminLimitExceeded) {
-		c.refused()
+	if !follower.live && !l.refused && errors.As(err, &end) && (end.Code == ldap.LDAPResultBusy || end.Code == ldap.LDAPResultAdminLimitExceeded) {
+		l.refused = c.refused()
 	}
 	return follower.live, searchError(l.src, err)
 }

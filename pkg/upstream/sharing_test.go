@@ -448,3 +448,35 @@ func TestMalformedAnswerEndsOneSearch(t *testing.T) {
 		t.Error("its neighbour noticed")
 	}
 }
+
+// A search that the server refuses whoever is beside it does not part the others.
+func TestRefusedForWhatItIs(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{sync: func(s *session, r request) {
+		if strings.Contains(string(r.frame), "ou=u0,") {
+			s.fail(11, "look-through limit")
+			return
+		}
+		s.refresh(1, "c")
+	}})
+	o, _ := pooled()
+	first, refused, c := newRecorder(), newRecorder(), newClock()
+	follow(t, below(s.source(), 1), first, o)
+	first.await(t, Live)
+	alone := o
+	alone.After = c.after
+	follow(t, below(s.source(), 0), refused, alone)
+	for range 4 {
+		c.next(t)
+		c.end(t)
+	}
+	c.next(t)
+	for i := range 10 {
+		r := newRecorder()
+		follow(t, below(s.source(), 2+i), r, o)
+		r.await(t, Live)
+	}
+	if n := o.Pool.size(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}

@@ -100,7 +100,7 @@ func TestStoppedSlapdIsFound(t *testing.T) {
 	r.await(t, Live)
 }
 
-// What slapd lacks is named by the check.
+// R14: what slapd lacks is named by the check.
 func TestCheckOfRealSlapd(t *testing.T) {
 	noLeak(t)
 	_, sources := slapd(t)

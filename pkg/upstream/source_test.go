@@ -127,14 +127,14 @@ func TestURLPrints(t *testing.T) {
 		"ldap://h:389/o=a b,c=US?":     "ldap://h:389/o=a%20b,c=US??sub",
 		"ldap://h:0389/":               "ldap://h:389/??sub",
 		"ldaps://1.2.3.4:636/":         "ldaps://1.2.3.4/??sub",
-		"ldapi://%2Fa%20b%3A%40/o=x":   "ldapi://%2fa%20b%3a%40/o=x??sub",
-		"ldaps://h:389/o=Question%3f":  "ldaps://h:389/o=Question%3f??sub",
-		"ldap://h/o=x?cn,*??(cn=é)":    "ldap://h/o=x?cn,*?sub?(cn=%c3%a9)",
-		"ldap://h/o=An%20Ex%5C2C%20I.": "ldap://h/o=An%20Ex%5c2C%20I.??sub",
+		"ldapi://%2Fa%20b%3A%40/o=x":   "ldapi://%2Fa%20b%3A%40/o=x??sub",
+		"ldaps://h:389/o=Question%3f":  "ldaps://h:389/o=Question%3F??sub",
+		"ldap://h/o=x?cn,*??(cn=é)":    "ldap://h/o=x?cn,*?sub?(cn=%C3%A9)",
+		"ldap://h/o=An%20Ex%5C2C%20I.": "ldap://h/o=An%20Ex%5C2C%20I.??sub",
 		"ldap://[::1]/??subordinate":   "ldap://[::1]/??subordinate",
 		"ldap://[fe80::1%25eth0]:3/":   "ldap://[fe80::1%25eth0]:3/??sub",
 		"ldap://h/????x-starttls=1":    "ldap://h/??sub??!StartTLS",
-		"ldap://h/???(o=%5c00%5c04)":   "ldap://h/??sub?(o=%5c00%5c04)",
+		"ldap://h/???(o=%5c00%5c04)":   "ldap://h/??sub?(o=%5C00%5C04)",
 	} {
 		src, _, err := ParseURL(in)
 		if err != nil {
@@ -259,7 +259,7 @@ func TestValidateRefuses(t *testing.T) {
 		{Source{Host: "h", Servers: make([]Server, maxServers)}, "servers: more than 16"},
 		{Source{Host: "h", Servers: []Server{{Protocol: "ldaps", Host: "a"}}}, "servers: of ldap://h and ldaps://a only one is protected"},
 		{Source{Protocol: "ldaps", Host: "h", Servers: []Server{{Protocol: "ldap", Host: "a"}}}, "servers: of ldaps://h and ldap://a only one is protected"},
-		{Source{Socket: "/x", Servers: []Server{{Host: "a"}}}, "servers: of ldapi://%2fx and ldap://a only one is protected"},
+		{Source{Socket: "/x", Servers: []Server{{Host: "a"}}}, "servers: of ldapi://%2Fx and ldap://a only one is protected"},
 		{Source{Host: "h", Base: "nonsense"}, "base: "},
 		{Source{Host: "h", Base: "cn=" + strings.Repeat("x", maxText)}, "base: longer"},
 		{Source{Host: "h", Filter: "(a=b"}, "filter: "},

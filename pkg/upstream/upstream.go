@@ -61,6 +61,7 @@ type Status struct {
 	LastContact time.Time // last octet that came from the server, or probe that succeeded
 	Reason      string    // in words, while Down or Unsupported; at most 512 printable characters
 	Server      string    // the latest that was connected to: "host:port", or the path of a socket
+	NoBase      bool      // it is Down because the server is there and the base is not
 	Entries     int       // taken so far in this refresh; afterwards what the last one brought
 	// Instances names the Shaft that the server is and those that it follows,
 	// transitively (R17); none for other servers.

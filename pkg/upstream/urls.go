@@ -122,7 +122,7 @@ func encode(s, keep string) string {
 			b.WriteByte(c)
 			continue
 		}
-		fmt.Fprintf(&b, "%%%02x", c)
+		fmt.Fprintf(&b, "%%%02X", c)
 	}
 	return b.String()
 }

@@ -24,10 +24,11 @@ func uuidOfDN(text []byte) (dit.UUID, error) {
 	return dit.NewUUIDv5(dnSpace, []byte(dn.Norm())), nil
 }
 
-// Attributes that say which entry it is, whatever its name, in this order.
+// Attributes that say which entry it is, whatever its name, in this order: a 389-ds
+// that has entryUUIDs too names entries by nsUniqueId in its sync searches.
 const (
-	attrEntryUUID  = "entryUUID"  // RFC 4530
 	attrUniqueID   = "nsUniqueId" // of 389-ds and its relatives
+	attrEntryUUID  = "entryUUID"  // RFC 4530
 	attrObjectGUID = "objectGUID" // of Active Directory: 16 octets
 )
 
@@ -37,8 +38,8 @@ func (s *Source) uuidOf(m *syncrepl.Message) (u dit.UUID, err error) {
 		name  string
 		parse func([]byte) (dit.UUID, error)
 	}{
-		{attrEntryUUID, func(v []byte) (dit.UUID, error) { return dit.ParseUUID(string(v)) }},
 		{attrUniqueID, parseUniqueID},
+		{attrEntryUUID, func(v []byte) (dit.UUID, error) { return dit.ParseUUID(string(v)) }},
 		{attrObjectGUID, parseGUID},
 	} {
 		v, there := firstValue(m.Attrs, a.name)
