@@ -17,6 +17,8 @@ type Applied struct {
 	Changed   []string `json:"changed"`
 	Removed   []string `json:"removed"`
 	Unchanged []string `json:"unchanged"`
+	// Decisions counts those on lists' claims that become true; see Decision.
+	Decisions int      `json:"decisions,omitempty"`
 	Warnings  []string `json:"warnings"`
 	Task      uint64   `json:"task,omitempty"`
 	DryRun    bool     `json:"dry_run,omitempty"`
@@ -29,7 +31,7 @@ const (
 	maxFaults, maxApplyWarnings = 1000, 1000
 )
 
-// Apply makes the subscriptions those of the document: all, or none where one is
+// Apply makes the subscriptions and the decisions on lists' claims those of the document: all, or none where one is
 // wrong, over a crash too. What the document lacks stays, unless prune. No
 // source is asked; the links say what does not answer. The error is Faults
 // where the document is wrong.
@@ -56,6 +58,7 @@ func (e *Engine) apply(ctx context.Context, d Document, prune bool, t *task, dry
 	doErr := e.do(ctx, func() {
 		p.compare(prune)
 		p.try()
+		p.decisions(prune)
 		if len(p.faults) > 0 {
 			slices.SortStableFunc(p.faults, func(a, b Fault) int { return p.at[a.Subscription] - p.at[b.Subscription] })
 			err = p.faults
@@ -64,8 +67,8 @@ func (e *Engine) apply(ctx context.Context, d Document, prune bool, t *task, dry
 		if dryRun || len(p.steps) == 0 {
 			return
 		}
-		err = e.execute(p.steps, t, fmt.Sprintf("%d added, %d changed, %d removed, %d as they were",
-			len(p.out.Added), len(p.out.Changed), len(p.out.Removed), len(p.out.Unchanged)))
+		err = e.execute(p.steps, t, fmt.Sprintf("%d added, %d changed, %d removed, %d as they were; %d decisions on claims of lists",
+			len(p.out.Added), len(p.out.Changed), len(p.out.Removed), len(p.out.Unchanged), p.out.Decisions))
 	})
 	if doErr != nil {
 		return nil, doErr
@@ -84,6 +87,8 @@ type applying struct {
 	faults Faults
 	events []planned
 	steps  []planStep
+	trial  *queue.State // in which all that was planned is done
+	wanted []wanted     // the decisions that are valid by themselves
 	out    *Applied
 }
 
@@ -135,7 +140,7 @@ func (p *applying) validate(ctx context.Context, d Document) error {
 		}
 		p.next = append(p.next, &s)
 	}
-	return nil
+	return p.validateDecisions(ctx, d.Decisions)
 }
 
 // sourceFields are those by whose names the errors of a source begin.
@@ -213,7 +218,8 @@ func (p *applying) remove(id string) {
 // try has the queues take all of it in a copy, so that what they refuse is known
 // before anything happens, and which names clash (R26).
 func (p *applying) try() {
-	trial := p.e.state.Clone()
+	p.trial = p.e.state.Clone()
+	trial := p.trial
 	for _, pl := range p.events {
 		norm := ""
 		switch ev := pl.ev.(type) {

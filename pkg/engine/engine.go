@@ -94,6 +94,7 @@ type Engine struct {
 	newLines      []store.PublishedAs
 
 	nest  nest
+	told  told
 	tasks taskLog
 	inbox inbox
 	cmds  chan func()

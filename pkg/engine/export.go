@@ -12,11 +12,13 @@ import (
 // Document is what export prints and apply takes: all that operators entered (R54).
 type Document struct {
 	Subscriptions []Subscription `json:"subscriptions"` // in the order of their claims
+	// Decisions are those on claims of lists; of trees all is said by their names.
+	Decisions []Decision `json:"decisions,omitempty"`
 }
 
 // Fault is one thing that is wrong with a document.
 type Fault struct {
-	Subscription string `json:"subscription,omitempty"` // none where the document itself is wrong
+	Subscription string `json:"subscription,omitempty"` // or a decision's list; none where the document itself is wrong
 	Field        string `json:"field,omitempty"`        // by its name in JSON, "source.filter"
 	Reason       string `json:"reason"`                 // in words
 }
@@ -46,8 +48,9 @@ func (f Fault) String() string {
 }
 
 // Export gives all that operators entered, in the order in which the claims
-// joined: applied elsewhere it makes the same queues. A list counts by the
-// oldest of its claims; one without claims comes last.
+// joined or were put: applied elsewhere it makes the same queues of trees. A list counts by the
+// oldest of its claims, which join their queues elsewhere as they are found; one
+// without claims comes last. What was decided of lists' claims comes with it.
 func (e *Engine) Export(ctx context.Context) (*Document, error) {
 	out := &Document{Subscriptions: []Subscription{}}
 	err := e.do(ctx, func() {
@@ -57,6 +60,7 @@ func (e *Engine) Export(ctx context.Context) (*Document, error) {
 				first[c.Subscription] = c.Number
 			}
 		}
+		e.orderTrees(first)
 		for id, s := range e.subs {
 			if _, ok := first[id]; !ok {
 				first[id] = math.MaxUint32
@@ -66,6 +70,25 @@ func (e *Engine) Export(ctx context.Context) (*Document, error) {
 		slices.SortFunc(out.Subscriptions, func(a, b Subscription) int {
 			return cmp.Or(cmp.Compare(first[a.ID], first[b.ID]), strings.Compare(a.ID, b.ID))
 		})
+		out.Decisions = decisionsOf(e.state)
 	})
 	return out, err
+}
+
+// orderTrees has trees of one queue come in the order in which they stand there,
+// whatever their age: among them their ages are dealt out anew.
+func (e *Engine) orderTrees(first map[string]uint32) {
+	for _, n := range e.state.Names {
+		var trees []string
+		var ages []uint32
+		for _, id := range n.Claims {
+			if c := e.state.Claims[id]; c.Entry == "" {
+				trees, ages = append(trees, c.Subscription), append(ages, c.Number)
+			}
+		}
+		slices.Sort(ages)
+		for i, id := range trees {
+			first[id] = ages[i]
+		}
+	}
 }

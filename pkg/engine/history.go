@@ -16,7 +16,7 @@ import (
 type Happening struct {
 	At    time.Time     `json:"at"` // zero where the journal's line has none
 	Claim queue.ClaimID `json:"claim"`
-	What  string        `json:"what"` // claimed, removed, moved, refreshed, up, down
+	What  string        `json:"what"` // claimed, removed, moved, queued, refreshed, up, down
 	Why   string        `json:"why,omitempty"`
 }
 
@@ -162,6 +162,8 @@ func (h *historian) take(head *lineHead, ev queue.Event) {
 		} else {
 			h.fact(head, ev.ID, "down", ev.Reason)
 		}
+	case queue.QueueMoved:
+		h.fact(head, ev.ID, "queued", fmt.Sprintf("put at position %d of those that wait", ev.Position))
 	case queue.ListRemoved:
 		h.listGone(head, ev.ID)
 	default:

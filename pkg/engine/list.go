@@ -166,7 +166,7 @@ func (e *Engine) removeList(id string, last ...store.Record) error {
 	for _, m := range e.membersOf(id) {
 		d.events = append(d.events, queue.EntryLost{List: id, Entry: m.Entry})
 	}
-	d.events = append(d.events, queue.ListRemoved{ID: id})
+	d.events = append(append(d.events, takenBack(e.state, id)...), queue.ListRemoved{ID: id})
 	if err := e.enact(d); err != nil {
 		// What went before comes back, by a search in full.
 		l.cookie = nil

@@ -49,7 +49,7 @@ func foundName(s *queue.State, mc queue.MemberClaim) FoundName {
 	case c == nil:
 		out.Outcome = "fails"
 		return out
-	case c.Norm != mc.Norm:
+	case c.Renamed:
 		out.Detail = fmt.Sprintf("renamed to %s", c.Name)
 	}
 	if n := s.Names[c.Norm]; n.Head() != mc.Claim {

@@ -22,10 +22,12 @@ const (
 	recordPlanBegun = "plan-begun" // JSON of planBegun
 )
 
-// planStep is one step: what a subscription is to be, or that it is to go.
+// planStep is one step: what a subscription is to be, or that it is to go, or what is decided
+// of a list's claim.
 type planStep struct {
 	Remove       string        `json:"remove,omitempty"` // its id
 	Subscription *Subscription `json:"subscription,omitempty"`
+	Decision     *Decision     `json:"decision,omitempty"`
 }
 
 // planBegun is the point of no return.
@@ -40,6 +42,8 @@ const (
 	planChunk = 128 << 10
 	// planGroup is how many additions go into one commit.
 	planGroup = 100
+	// planTogether is how many decisions on lists' claims do.
+	planTogether = 500
 )
 
 // execute carries a plan out, on the engine's goroutine: readers see it as one version.
@@ -86,6 +90,9 @@ func planRecords(steps []planStep) (records []store.Record, err error) {
 		if s.Subscription != nil {
 			size += 2 * s.Subscription.size()
 		}
+		if d := s.Decision; d != nil {
+			size += 2 * (len(d.List) + len(d.Name) + len(d.Rename))
+		}
 		if size += 200; size >= planChunk {
 			cut()
 		}
@@ -104,6 +111,8 @@ func (e *Engine) finishPlan(steps []planStep, t *task, outcome string) error {
 			var err error
 			if n > 0 {
 				err = e.addAll(steps[:n])
+			} else if n = decided(steps); n > 0 {
+				err = e.decideAll(steps[:n])
 			} else {
 				n, err = 1, e.doStep(&steps[0])
 			}

@@ -134,6 +134,7 @@ func (e *Engine) Name(ctx context.Context, dn string) (out *Name, err error) {
 			return
 		}
 		got := e.name(n, e.overlapsOf(n.Norm))
+		e.told.note(got.Revision, n)
 		out = &got
 	})
 	if doErr != nil {

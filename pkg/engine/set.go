@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,6 +32,7 @@ type alteration struct {
 	fields []string
 	then   consequence
 	move   *queue.ClaimMoved // of a tree whose name is another now
+	words  string            // the outcome, where effect does not tell it
 }
 
 // SetSubscription changes fields of a subscription: by their names on the command
@@ -194,7 +196,7 @@ func (e *Engine) alter(a *alteration, was *Subscription, t *task) error {
 	if err := e.record(&b, a.next); err != nil {
 		return err
 	}
-	e.end(&b, t, TaskDone, a.effect())
+	e.end(&b, t, TaskDone, cmp.Or(a.words, a.effect()))
 	var events []queue.Event
 	if a.move != nil {
 		events = append(events, *a.move)

@@ -18,6 +18,16 @@ func (s *State) suppressed(id ClaimID) (*Member, int) {
 	return nil, 0
 }
 
+// Suppressed gives the member that has a claim suppressed, and the name that the claim
+// would be on; false where no such claim is suppressed.
+func (s *State) Suppressed(id ClaimID) (*Member, MemberClaim, bool) {
+	m, i := s.suppressed(id)
+	if m == nil {
+		return nil, MemberClaim{}, false
+	}
+	return m, m.Claims[i], true
+}
+
 func (s *State) checkSuppress(id ClaimID) error {
 	if c := s.Claims[id]; c == nil {
 		if m, _ := s.suppressed(id); m != nil {
