@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -117,7 +118,7 @@ func (x *randomList) act() {
 		return
 	}
 	dn, other := x.dns[x.r.IntN(len(x.dns))], x.dns[x.r.IntN(len(x.dns))]
-	switch x.r.IntN(9) {
+	switch x.r.IntN(11) {
 	case 0, 1:
 		must(x.t, x.s.Modify(dn, "l", x.some(2)...))
 	case 2:
@@ -138,7 +139,7 @@ func (x *randomList) act() {
 		}
 	case 7:
 		must(x.t, x.s.Modify("cn=0,"+dn, "description", fmt.Sprint("step ", x.next)))
-	case 8:
+	default:
 		x.operate()
 	}
 }
@@ -153,36 +154,60 @@ func (x *randomList) rename(dn, to string) {
 	}
 }
 
-// operate has the operator rename, suppress or lift.
+// operate has the operator rename, suppress, lift or reorder, by commands; one that is
+// refused has changed nothing.
 func (x *randomList) operate() {
 	x.t.Helper()
+	var ids []queue.ClaimID
+	var lifted queue.ClaimID
+	names, before := map[queue.ClaimID]string{}, ""
 	must(x.t, x.e.do(x.t.Context(), func() {
-		ids := x.e.claimIDs()
-		if len(ids) == 0 {
-			return
+		ids, before = x.e.claimIDs(), fmt.Sprintf("%q", queue.Records(x.e.state))
+		for id, c := range x.e.state.Claims {
+			names[id] = c.Name
 		}
-		id := ids[x.r.IntN(len(ids))]
-		name := at(listNames[x.r.IntN(len(listNames))])
-		if x.r.IntN(3) == 0 {
-			name = "cn=deep," + name
-		}
-		dn, err := dit.ParseDN(x.schema, name)
-		must(x.t, err)
-		ev := queue.Event(queue.ClaimMoved{ID: id, Name: name, Norm: dn.Norm()})
-		if x.r.IntN(3) == 0 {
-			ev = queue.ClaimSuppressed{ID: id}
-			for _, m := range append(x.e.membersOf("l"), x.e.membersOf("m")...) {
-				for _, mc := range m.Claims {
-					if mc.Suppressed {
-						ev = queue.ClaimLifted{ID: mc.Claim}
-					}
+		for _, m := range append(x.e.membersOf("l"), x.e.membersOf("m")...) {
+			for _, mc := range m.Claims {
+				if mc.Suppressed {
+					lifted = mc.Claim
 				}
 			}
 		}
-		if queue.Refuses(x.e.state, ev) == nil {
-			must(x.t, x.e.enact(decisions{events: []queue.Event{ev}}))
+	}))
+	if len(ids) == 0 {
+		return
+	}
+	id := ids[x.r.IntN(len(ids))]
+	to := at(listNames[x.r.IntN(len(listNames))])
+	if x.r.IntN(3) == 0 {
+		to = "cn=deep," + to
+	}
+	err := x.command(names[id], to, id, lifted)
+	var refusal *queue.Refusal
+	if err != nil && !errors.As(err, &refusal) {
+		x.t.Fatal(err)
+	}
+	must(x.t, x.e.do(x.t.Context(), func() {
+		if now := fmt.Sprintf("%q", queue.Records(x.e.state)); err == nil && now == before {
+			x.t.Error("a command was taken, and nothing changed")
 		}
 	}))
+}
+
+// command draws one; a list may have changed the queues since it was looked at.
+func (x *randomList) command(dn, to string, id, lifted queue.ClaimID) (err error) {
+	ctx := x.t.Context()
+	switch k := x.r.IntN(8); {
+	case k < 4:
+		_, err = x.e.RenameName(ctx, dn, to, id, 0, false)
+	case k < 5:
+		_, err = x.e.MoveInQueue(ctx, dn, id, 1+x.r.IntN(2), 0, false)
+	case lifted != "":
+		_, err = x.e.LiftClaim(ctx, lifted, 0, false)
+	default:
+		_, err = x.e.SuppressClaim(ctx, id, 0, false)
+	}
+	return err
 }
 
 // settled waits until the lists know what the server has, and the tree shows the heads.
