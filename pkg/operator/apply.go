@@ -67,7 +67,9 @@ func (c *cli) readFile(name string) (*file, error) {
 func (c *cli) allFaults(ctx context.Context, f *file) error {
 	if len(f.doc.Subscriptions) > 0 {
 		var more engine.Faults
-		if _, _, err := c.client.Apply(ctx, f.doc, false, true); errors.As(err, &more) {
+		doc := f.doc
+		doc.Decisions = nil // they may be about what is left out
+		if _, _, err := c.client.Apply(ctx, doc, false, true); errors.As(err, &more) {
 			f.add(more)
 		}
 	}
@@ -89,8 +91,11 @@ func (c *cli) printApplied(a engine.Applied) {
 		}
 		c.line("%d %s: %s", len(group.ids), would(a.DryRun, group.words), text)
 	}
-	if done := len(a.Added) + len(a.Changed) + len(a.Removed); done == 0 || len(a.Unchanged) > 0 {
+	if done := len(a.Added) + len(a.Changed) + len(a.Removed) + a.Decisions; done == 0 || len(a.Unchanged) > 0 {
 		c.line("%d unchanged", len(a.Unchanged))
+	}
+	if a.Decisions > 0 {
+		c.line("%s on claims of lists %s", plural(a.Decisions, "decision", "decisions"), would(a.DryRun, "carried out"))
 	}
 	c.printWarnings(a.Warnings)
 }

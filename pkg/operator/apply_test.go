@@ -132,6 +132,35 @@ func TestApplyFaults(t *testing.T) {
 	}
 }
 
+// R23, R27, R54: decisions on lists' claims go along with their document, and not where
+// what they may be about is left out.
+func TestApplyDecisions(t *testing.T) {
+	const text = "subscriptions: []\ndecisions:\n  - {list: dpkg, entry: 6ba7b810-9dad-11d1-80b4-00c04fd430c8, name: cn=A, suppressed: true}\n"
+	f := story()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{{[]string{"--dry-run"}, "1 decision on claims of lists would be carried out\n"}, {nil, "1 decision on claims of lists carried out\n"}} {
+		if code, out, errs := applied(t, f, text, c.args...); code != ExitDone || !strings.HasSuffix(out, c.want) {
+			t.Errorf("exit %d %s%s", code, out, errs)
+		}
+	}
+	if want := (engine.Decision{List: "dpkg", Entry: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Name: "cn=A", Suppressed: true}); len(f.doc.Decisions) != 1 || f.doc.Decisions[0] != want {
+		t.Errorf("%+v", f.doc.Decisions)
+	}
+	if _, out, _ := shaft(served(t, f), "export"); !strings.Contains(out, "suppressed: true") {
+		t.Errorf("exported\n%s", out)
+	}
+	f = story()
+	code, _, errs := applied(t, f, strings.ReplaceAll(text, "[]", "[{id: dpkg}, {id: b, name: cn=b, url: 'ldap://h/o=b'}]"))
+	if code != ExitRefused || !slices.Equal(f.calls, []string{"apply 1 prune=false dry"}) || f.dryDecisions != 0 {
+		t.Errorf("exit %d %s, asked %q with %d decisions", code, errs, f.calls, f.dryDecisions)
+	}
+	if code, _, errs := applied(t, story(), strings.ReplaceAll(text, "suppressed", "supressed")); code != ExitRefused || !strings.Contains(errs, `standard input:3:75: unknown key "supressed"`) {
+		t.Errorf("exit %d %s", code, errs)
+	}
+}
+
 // Paths of a file are relative to the file, wherever the command is given.
 func TestApplyPaths(t *testing.T) {
 	dir := t.TempDir()

@@ -23,25 +23,26 @@ import (
 
 // fake is an Engine that answers what it holds and remembers what it was asked.
 type fake struct {
-	calls  []string
-	status engine.Status
-	subs   []engine.Subscription
-	added  *engine.Added
-	same   bool // what is set was so already
-	names  []engine.Name
-	check  engine.Checked
-	err    error // answers everything, if set
-	got    engine.Subscription
-	fields map[string]string // set last
-	doc    engine.Document   // applied last; export gives it
-	faults engine.Faults     // of every document
-	tasks  []engine.Task
-	found  []engine.Found
-	link   func() engine.Link // of sources
-	actor  engine.Actor       // of the last removal
-	alarms []engine.Alarm
-	note   string    // of the last acknowledgement
-	until  time.Time // of the same
+	calls        []string
+	dryDecisions int // in the last document that was only tried
+	status       engine.Status
+	subs         []engine.Subscription
+	added        *engine.Added
+	same         bool // what is set was so already
+	names        []engine.Name
+	check        engine.Checked
+	err          error // answers everything, if set
+	got          engine.Subscription
+	fields       map[string]string // set last
+	doc          engine.Document   // applied last; export gives it
+	faults       engine.Faults     // of every document
+	tasks        []engine.Task
+	found        []engine.Found
+	link         func() engine.Link // of sources
+	actor        engine.Actor       // of the last removal
+	alarms       []engine.Alarm
+	note         string    // of the last acknowledgement
+	until        time.Time // of the same
 
 	unknown bool // how often sources were there
 }
@@ -184,7 +185,10 @@ func (f *fake) Apply(ctx context.Context, d engine.Document, prune, dryRun bool)
 	if f.err != nil {
 		return nil, f.err
 	}
-	out := engine.Applied{Added: []string{}, Changed: []string{"suse"}, Removed: []string{}, Unchanged: []string{"redhat"}, Warnings: []string{}, Task: 9, DryRun: dryRun}
+	out := engine.Applied{Added: []string{}, Changed: []string{"suse"}, Removed: []string{}, Unchanged: []string{"redhat"}, Warnings: []string{}, Task: 9, DryRun: dryRun, Decisions: len(d.Decisions)}
+	if dryRun {
+		f.dryDecisions = len(d.Decisions)
+	}
 	for _, s := range d.Subscriptions {
 		out.Added = append(out.Added, s.ID)
 	}

@@ -29,6 +29,7 @@ func full() Document {
 	for i, name := range []string{"yes", "~", "null", "1", "0x1f", "1:30", "2026-01-01", "- a", "a: b", "a #b", " lead", "trail ", "", "two\nlines", "tab\t", "\x1b[2J",
 		"\u2028", "\u0085", "'", `"`, "*a", "&a", "!a", "%a", "@a", "`a", "|", ">", "<<", "=", ".inf", "1e3", strings.Repeat("long ", 100)} {
 		d.Subscriptions = append(d.Subscriptions, Request{ID: fmt.Sprint("n", i), Kind: "tree", Name: name, Source: plain})
+		d.Decisions = append(d.Decisions, engine.Decision{List: "all", Entry: fmt.Sprint(i), Name: name, Rename: name, Suppressed: i%2 == 0})
 	}
 	return d
 }

@@ -25,12 +25,14 @@ type Request struct {
 // Document is what export gives and apply takes: all that operators entered (R54).
 type Document struct {
 	Subscriptions []Request `json:"subscriptions" api:"required"` // in the order of their claims
+	// Decisions are renames and suppressions of lists' claims.
+	Decisions []engine.Decision `json:"decisions,omitempty"`
 }
 
 // exported is the document of the engine's subscriptions. They are given by their
 // fields, which say all; a file that comes back may use URLs instead.
 func exported(d *engine.Document) Document {
-	out := Document{Subscriptions: []Request{}}
+	out := Document{Subscriptions: []Request{}, Decisions: d.Decisions}
 	for _, s := range d.Subscriptions {
 		out.Subscriptions = append(out.Subscriptions, Request{ID: s.ID, Kind: s.Kind, Name: s.Name, Source: s.Source,
 			ContentFilter: s.ContentFilter, ContentAttributes: s.ContentAttributes, NoDNRewrite: s.NoDNRewrite})
@@ -58,6 +60,9 @@ func (d *Document) records() (out engine.Document, warnings []string, faults eng
 			warnings = append(warnings, fmt.Sprintf("%s: %s", r.ID, w))
 		}
 		out.Subscriptions = append(out.Subscriptions, s)
+	}
+	if len(faults) == 0 { // else they may be about what is left out
+		out.Decisions = d.Decisions
 	}
 	return out, warnings, faults
 }
