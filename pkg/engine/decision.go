@@ -16,10 +16,10 @@ import (
 // it, since its id is another in another Shaft; a decision on an entry that is not
 // found yet waits for it.
 type Decision struct {
-	List       string `json:"list"`
-	Entry      string `json:"entry"`            // entryUUID
-	Name       string `json:"name"`             // that the template makes
-	Rename     string `json:"rename,omitempty"` // the name that it has instead
+	List       string `json:"list" api:"required"`
+	Entry      string `json:"entry" api:"required"` // entryUUID
+	Name       string `json:"name" api:"required"`  // that the template makes
+	Rename     string `json:"rename,omitempty"`     // the name that it has instead
 	Suppressed bool   `json:"suppressed,omitempty"`
 }
 

@@ -269,6 +269,7 @@ func TestOpenAPIAnswersConform(t *testing.T) {
 		{"GET", "/tasks/99", "/tasks/{id}", "", 404, nil},
 		{"GET", "/export", "/export", "", 200, nil},
 		{"POST", "/apply", "/apply", `{"subscriptions":[` + add + `]}`, 200, nil},
+		{"POST", "/apply", "/apply", `{"subscriptions":[],"decisions":[{"list":"dpkg","entry":"u","name":"cn=x","suppressed":true}]}`, 200, nil},
 		{"POST", "/apply", "/apply", `{"subscriptions":[` + add + `]}`, 400, refusing},
 		{"GET", "/openapi.json", "/openapi.json", "", 200, nil},
 	} {
