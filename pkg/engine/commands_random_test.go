@@ -72,7 +72,7 @@ func randomCommands(t *testing.T, r *rand.Rand) {
 			w.remove(id)
 			m.leave(id)
 		case what == 1:
-			if _, err := w.e.RemoveName(t.Context(), at, false); err != nil {
+			if _, err := w.e.RemoveName(t.Context(), at, 0, false); err != nil {
 				t.Fatal(err)
 			}
 			m.leave(m.queues[at][0])

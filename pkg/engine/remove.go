@@ -28,13 +28,16 @@ func (e *Engine) RemoveSubscription(ctx context.Context, id string, dryRun bool)
 }
 
 // RemoveName removes the head's subscription if it is a tree, and suppresses the
-// claim if it is a list's (R23).
-func (e *Engine) RemoveName(ctx context.Context, dn string, dryRun bool) (*Removed, error) {
+// claim if it is a list's (R23); revision is as for MoveInQueue.
+func (e *Engine) RemoveName(ctx context.Context, dn string, revision uint64, dryRun bool) (*Removed, error) {
 	name, err := e.localName(dn)
 	if err != nil {
 		return nil, err
 	}
 	return e.removing(ctx, "name remove", name.String(), dryRun, func(t *task) (*Removed, error) {
+		if err := e.asSeen(name.String(), name.Norm(), revision); err != nil {
+			return nil, err
+		}
 		n := e.state.Names[name.Norm()]
 		if n == nil {
 			return nil, notFound("name", name.String())

@@ -82,12 +82,12 @@ func TestRemoveNameOfTree(t *testing.T) {
 	w.awaitLive(name)
 	await(t, "the probe is recorded", func() bool { return strings.Contains(w.stored(recordQueue)["claim/next"], `"online":true`) })
 	stored := w.stored("")
-	dry, err := w.e.RemoveName(t.Context(), "cn=Here", true)
+	dry, err := w.e.RemoveName(t.Context(), "cn=Here", 0, true)
 	must(t, err)
 	if dry.ID != "s" || len(dry.Warnings) != 1 || !strings.Contains(dry.Warnings[0], "next takes over") || !maps.Equal(stored, w.stored("")) {
 		t.Errorf("%+v", dry)
 	}
-	out, err := w.e.RemoveName(t.Context(), name, false)
+	out, err := w.e.RemoveName(t.Context(), name, 0, false)
 	must(t, err)
 	if got := w.task("name remove"); out.ID != "s" || got.ID != out.Task || got.State != TaskDone || got.Target != name {
 		t.Errorf("%+v, task %+v", out, got)
@@ -96,7 +96,7 @@ func TestRemoveNameOfTree(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 	for _, dn := range []string{"cn=nobody", "o=x,c=yy", ""} {
-		if _, err := w.e.RemoveName(t.Context(), dn, false); err == nil {
+		if _, err := w.e.RemoveName(t.Context(), dn, 0, false); err == nil {
 			t.Errorf("%q was removed", dn)
 		}
 	}
@@ -132,7 +132,7 @@ func TestRemoveList(t *testing.T) {
 		w.listed("l", n)
 		w.add("waits", "cn=n1", nowhere(1))
 		if n > 0 {
-			out, err := w.e.RemoveName(t.Context(), "cn=n2", false)
+			out, err := w.e.RemoveName(t.Context(), "cn=n2", 0, false)
 			must(t, err)
 			if out.ID != "l/3" || !strings.Contains(out.Warnings[0], "suppressed") {
 				t.Errorf("%+v", out)

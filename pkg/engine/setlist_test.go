@@ -112,10 +112,10 @@ func TestRemoveNameOfList(t *testing.T) {
 	w.list("l", "cn=%(attr.l)s", s)
 	w.awaitPlaces(s, places{at("A"): found("a"), at("B"): found("b")})
 	stored := w.stored("")
-	if _, err := w.e.RemoveName(t.Context(), "cn=A", true); err != nil || !maps.Equal(stored, w.stored("")) {
+	if _, err := w.e.RemoveName(t.Context(), "cn=A", 0, true); err != nil || !maps.Equal(stored, w.stored("")) {
 		t.Errorf("the dry run: %v", err)
 	}
-	out, err := w.e.RemoveName(t.Context(), "cn=A", false)
+	out, err := w.e.RemoveName(t.Context(), "cn=A", 0, false)
 	must(t, err)
 	w.awaitPlaces(s, places{at("B"): found("b")})
 	must(t, s.Modify("cn=0,"+found("a"), "description", "changed"))
@@ -153,7 +153,7 @@ func TestPercentInNames(t *testing.T) {
 		t.Error(err)
 	}
 	w.restart()
-	out, err := w.e.RemoveName(t.Context(), "cn=100% A", false)
+	out, err := w.e.RemoveName(t.Context(), "cn=100% A", 0, false)
 	must(t, err)
 	if !out.Suppressed || len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "stays suppressed") {
 		t.Errorf("%+v", out)

@@ -90,7 +90,7 @@ var commands = []command{
 	{verb: "name history", args: "DN [--from TIME] [--to TIME]", help: "what happened to it, newest first, and how often its source was there",
 		nargs: 1, flags: (*cli).periodFlags, run: (*cli).nameHistory},
 	{verb: "name remove", args: "DN", help: "remove its head: a tree's subscription; a list's claim is suppressed",
-		nargs: 1, flags: (*cli).changeFlags, run: (*cli).nameRemove},
+		nargs: 1, flags: (*cli).queueFlags, run: (*cli).nameRemove},
 	{verb: "queue show", args: "DN", help: "who claims a name, head first", nargs: 1, run: (*cli).queueShow},
 	{verb: "queue move", args: "DN CLAIM POSITION", help: "put a waiting claim at another position, from 1",
 		nargs: 3, flags: (*cli).queueFlags, run: (*cli).queueMove},

@@ -222,8 +222,8 @@ func (f *fake) ResyncName(_ context.Context, dn string, dryRun bool) (*engine.Re
 		Counts: [3]int{1, 0, 1}, Warnings: []string{}, Task: 8, DryRun: dryRun}, nil
 }
 
-func (f *fake) RemoveName(_ context.Context, dn string, dryRun bool) (*engine.Removed, error) {
-	f.asked("remove name", dn, dry(dryRun))
+func (f *fake) RemoveName(_ context.Context, dn string, revision uint64, dryRun bool) (*engine.Removed, error) {
+	f.asked("remove name", dn, fmt.Sprint(revision), dry(dryRun))
 	if f.err != nil {
 		return nil, f.err
 	}

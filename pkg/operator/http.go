@@ -161,7 +161,7 @@ func (a *api) names(c *call) (any, error) { return a.engine.Names(c.Context()) }
 func (a *api) name(c *call) (any, error) { return a.engine.Name(c.Context(), c.PathValue("dn")) }
 
 func (a *api) removeName(c *call) (any, error) {
-	return a.engine.RemoveName(c.Context(), c.PathValue("dn"), c.dryRun)
+	return a.engine.RemoveName(c.Context(), c.PathValue("dn"), c.revision, c.dryRun)
 }
 
 func (a *api) resync(c *call) (any, error) {

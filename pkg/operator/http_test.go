@@ -42,8 +42,8 @@ func TestRoutes(t *testing.T) {
 		{"PATCH", "/api/v1/subscriptions/x?dry_run=true", `{"filter":null}`, 200, "set x dry", `"dry_run": true`},
 		{"GET", "/api/v1/subscriptions/x/state", "", 200, "state x", `"state": "live"`},
 		{"GET", "/api/v1/subscriptions/x/members", "", 200, "members x", `"problems"`},
-		{"DELETE", "/api/v1/names/cn=x", "", 200, "remove name cn=x real", `"names"`},
-		{"DELETE", "/api/v1/names/cn=x?dry_run=true", "", 200, "remove name cn=x dry", `"dry_run": true`},
+		{"DELETE", "/api/v1/names/cn=x", "", 200, "remove name cn=x 0 real", `"names"`},
+		{"DELETE", "/api/v1/names/cn=x?dry_run=true", "", 200, "remove name cn=x 0 dry", `"dry_run": true`},
 		{"POST", "/api/v1/names/cn=x/resync", "", 200, "resync cn=x real", `"claim": "suse"`},
 		{"POST", "/api/v1/names/cn=x/resync?dry_run=true", "", 200, "resync cn=x dry", `"audited": true`},
 		{"POST", "/api/v1/names/cn=x/rename", `{"to":"cn=y"}`, 200, "rename cn=x cn=y  0 real", `"position": 1`},
@@ -259,7 +259,7 @@ func TestPathValues(t *testing.T) {
 			t.Errorf("suppress %.40q: %v", dn, err)
 		}
 		want := []string{"name " + dn, "name " + dn, "subscription " + dn, "remove " + dn + " dry", "check " + dn,
-			"resync " + dn + " dry", "history " + dn, "name " + dn, "availability  " + none + " " + none, "remove name " + dn + " dry", "members " + dn,
+			"resync " + dn + " dry", "history " + dn, "name " + dn, "availability  " + none + " " + none, "remove name " + dn + " 0 dry", "members " + dn,
 			"rename " + dn + " cn=y  0 dry", "move " + dn + " " + dn + " 1 0 dry", "suppress " + dn + " 0 dry"}
 		if !slices.Equal(f.calls, want) {
 			t.Errorf("%.40q: asked %.200q", dn, f.calls)

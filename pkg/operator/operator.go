@@ -38,7 +38,7 @@ type Engine interface {
 	Tasks(context.Context) ([]engine.Task, error)
 	Task(ctx context.Context, id uint64) (*engine.Task, error)
 	ResyncName(ctx context.Context, dn string, dryRun bool) (*engine.Resynced, error)
-	RemoveName(ctx context.Context, dn string, dryRun bool) (*engine.Removed, error)
+	RemoveName(ctx context.Context, dn string, revision uint64, dryRun bool) (*engine.Removed, error)
 	History(ctx context.Context, dn string) ([]engine.Happening, error)
 	Availability(ctx context.Context, source string, from, to time.Time) (*engine.Availability, error)
 	RenameName(ctx context.Context, dn, newDN string, claim queue.ClaimID, revision uint64, dryRun bool) (*engine.Renamed, error)

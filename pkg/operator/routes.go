@@ -45,7 +45,7 @@ var routes = []route{
 	{method: "GET", path: "/names/{dn}", summary: "one name",
 		gives: engine.Name{}, handle: (*api).name},
 	{method: "DELETE", path: "/names/{dn}", summary: "remove the head's subscription if it is a tree, suppress the claim if it is a list's",
-		query: []param{dryRunParam}, gives: engine.Removed{}, handle: (*api).removeName},
+		query: []param{dryRunParam}, gives: engine.Removed{}, revised: true, handle: (*api).removeName},
 	{method: "POST", path: "/names/{dn}/resync", summary: "load the head's content again in full; a dry run is an audit",
 		query: []param{dryRunParam}, gives: engine.Resynced{}, handle: (*api).resync},
 	{method: "POST", path: "/names/{dn}/rename", summary: "put its head, or another claim of its queue, on another name",
