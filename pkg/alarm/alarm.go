@@ -3,14 +3,21 @@
 // what time it is, is told to it; what it finds is kept by others.
 //
 //	candidates := alarm.Compute(input)
-//	changes := alarm.Next(state, candidates, now)
+//	changes := state.Next(candidates, now)
 //
 // An alarm has a fingerprint of its cause: a change that says nothing new (a port
 // number, the order of a queue) leaves it as it is, another cause begins a new
 // generation of it. An acknowledgement covers one cause, and ends with it.
+//
+// Reckon tells from change points and from the times in which somebody looked how
+// often a source was there.
 package alarm
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+)
 
 // Kind says what is wrong (R48).
 type Kind string
@@ -36,6 +43,22 @@ const (
 	Disaster Severity = "disaster"
 )
 
+// kinds are all of them, in their order.
+var kinds = map[Kind]struct {
+	rank     int
+	severity Severity
+}{
+	NoLKG:       {0, Disaster},
+	Down:        {1, Average},
+	NotSyncRepl: {2, Average},
+	Clash:       {3, Warning},
+	Overlap:     {4, Warning},
+	NameError:   {5, Warning},
+}
+
+// Severity of the alarms of a kind.
+func (k Kind) Severity() Severity { return kinds[k].severity }
+
 // Alarm is one that is raised.
 type Alarm struct {
 	ID           string    `json:"id"` // of kind and subject: the same whenever the same is wrong again
@@ -55,12 +78,27 @@ type Alarm struct {
 	Until          *time.Time `json:"until,omitempty"` // when the acknowledgement ends by itself; nil: with its cause
 }
 
-// Ack is an acknowledgement of one alarm's cause (R50).
+// Ack is an acknowledgement of one alarm's cause (R50). Without Until it goes when the
+// alarm does; with it, it covers the same cause until then, should that go and come back.
 type Ack struct {
 	ID          string    `json:"id"`          // the alarm's
 	Fingerprint string    `json:"fingerprint"` // its cause's
 	Note        string    `json:"note,omitempty"`
-	Until       time.Time `json:"until"` // zero: until the cause goes or changes
+	Until       time.Time `json:"until,omitzero"`
 	Who         string    `json:"who"`
 	When        time.Time `json:"when"`
 }
+
+// hash stands for texts: short enough to be typed, and found for no other by chance
+// or by a server's will.
+func hash(texts ...string) string {
+	h := sha256.New()
+	for _, t := range texts {
+		h.Write([]byte(t))
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// idOf names the alarm of a kind about a name (its normal form) or a list.
+func idOf(k Kind, what, subject string) string { return string(k) + "-" + hash(what, subject) }

@@ -91,7 +91,7 @@ func (e *Engine) bringBack(norm string) {
 // a server was last there.
 func (e *Engine) takeReports() {
 	var d decisions
-	var contacts []store.Record
+	var contacts []store.Record // and points of up and down
 	for _, r := range e.inbox.takeReports() {
 		if e.failed != nil || r.status.State == upstream.Connecting {
 			continue
@@ -102,11 +102,8 @@ func (e *Engine) takeReports() {
 			contacts = append(contacts, e.tellClaim(&d, r.claim, r.status)...)
 		}
 	}
-	if len(d.events) == 0 {
-		return
-	}
 	err := e.writeRecords(contacts)
-	if err == nil {
+	if err == nil && len(d.events) > 0 {
 		err = e.enact(d)
 	}
 	if err != nil {
@@ -122,6 +119,7 @@ func (e *Engine) tellClaim(d *decisions, cl *claim, s upstream.Status) []store.R
 		return nil
 	}
 	e.learnInstances(cl.sub, s)
+	points := e.point(string(cl.id), s)
 	online, reason := s.Online(), s.Reason
 	if online {
 		reason = ""
@@ -132,13 +130,13 @@ func (e *Engine) tellClaim(d *decisions, cl *claim, s upstream.Status) []store.R
 		e.baseGone(e.lists[qc.Subscription])
 	}
 	if qc.Online == online && qc.Reason == reason {
-		return nil
+		return points
 	}
 	d.events = append(d.events, queue.LinkChanged{ID: cl.id, Online: online, Reason: reason})
 	if online {
-		return nil
+		return points
 	}
-	return contactRecord(cl.id, s.LastContact)
+	return append(points, contactRecord(cl.id, s.LastContact)...)
 }
 
 func contactRecord(id queue.ClaimID, t time.Time) []store.Record {

@@ -277,6 +277,7 @@ func (s *step) carryOut() error {
 		e.unfollow(cl)
 		e.forget(cl)
 		contacts = append(contacts, store.Record{Name: recordContact + string(cl.id)})
+		contacts = append(contacts, e.dropPoints(string(cl.id))...)
 	}
 	if err := e.writeRecords(contacts); err != nil {
 		return err

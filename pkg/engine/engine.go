@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"shaft/pkg/alarm"
 	"shaft/pkg/dit"
 	"shaft/pkg/ldif"
 	"shaft/pkg/queue"
@@ -46,8 +47,10 @@ type Options struct {
 	Upstream upstream.Options
 	// ProbeEvery is how often a waiting claim's server is asked; 0: a minute.
 	ProbeEvery time.Duration
-	Log        *slog.Logger
-	Now        func() time.Time
+	// AlarmDelays are how long something lasts before it is an alarm.
+	AlarmDelays alarm.Delays
+	Log         *slog.Logger
+	Now         func() time.Time
 }
 
 // DefaultIndex is the equality index when the configuration names none.
@@ -93,13 +96,15 @@ type Engine struct {
 	marked        []*claim // whose content stood elsewhere than the queues say
 	newLines      []store.PublishedAs
 
-	nest  nest
-	told  told
-	tasks taskLog
-	inbox inbox
-	cmds  chan func()
-	done  chan struct{}
-	once  sync.Once
+	nest   nest
+	told   told
+	tasks  taskLog
+	alarms alarmLog
+	points pointLog
+	inbox  inbox
+	cmds   chan func()
+	done   chan struct{}
+	once   sync.Once
 }
 
 // Open reads the store, rebuilds and publishes the tree, and starts following
@@ -144,6 +149,7 @@ func Open(o Options) (*Engine, error) {
 	if err := e.resumePlan(); err != nil {
 		return nil, err
 	}
+	e.lookAtAlarms()
 	e.act(queue.Resume(e.state))
 	go e.loop()
 	return e, nil
@@ -191,16 +197,24 @@ func (e *Engine) do(ctx context.Context, fn func()) error {
 
 func (e *Engine) loop() {
 	defer close(e.done)
+	beat := time.NewTicker(alarm.Beat)
+	defer beat.Stop()
 	for !e.closing {
 		select {
 		case fn := <-e.cmds:
 			fn()
 		case <-e.inbox.wake:
 			e.drain()
+		case <-e.alarms.timer.C:
+		case <-beat.C:
+			e.beat()
 		}
+		e.tendAlarms()
 	}
+	e.alarms.timer.Stop()
 	e.drain()
 	e.rememberContacts()
+	e.beat()
 	e.inbox.close(ErrClosed)
 }
 
@@ -219,6 +233,7 @@ func (e *Engine) drain() {
 		if e.closing {
 			continue
 		}
+		e.tendAlarms()
 		select {
 		case fn := <-e.cmds:
 			fn()
@@ -277,6 +292,7 @@ func (e *Engine) restate() {
 	if e.failed != nil {
 		return
 	}
+	e.alarms.forget()
 	if err := e.loadState(); err != nil {
 		e.fail(err)
 	}
@@ -309,6 +325,7 @@ func (e *Engine) decide(b *store.Batch, ev queue.Event) ([]queue.Effect, error) 
 	b.Journal = append(b.Journal, line)
 	for name, value := range queue.Dirty(e.state) {
 		b.Records = append(b.Records, store.Record{Name: recordQueue + name, Value: value})
+		e.alarms.touch(name)
 	}
 	return effects, nil
 }

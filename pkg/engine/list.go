@@ -138,7 +138,9 @@ func (e *Engine) followList(l *list) {
 	}
 	x, err := e.expander(l.sub)
 	if err != nil {
-		l.setStatus(upstream.Status{State: upstream.Down, Reason: err.Error(), Since: e.o.Now()})
+		s := upstream.Status{State: upstream.Down, Reason: err.Error(), Since: e.o.Now()}
+		l.setStatus(s)
+		e.inbox.tell(report{list: l, status: s})
 		return
 	}
 	l.feed = &listFeed{e: e, list: l, expander: x}
@@ -176,6 +178,9 @@ func (e *Engine) removeList(id string, last ...store.Record) error {
 	}
 	delete(e.lists, id)
 	delete(e.subs, id)
+	if err := e.writeRecords(e.dropPoints(id)); err != nil {
+		e.log.Error("the history of up and down of a removed list is still stored", "list", id, "error", err)
+	}
 	return nil
 }
 
@@ -195,18 +200,19 @@ func (e *Engine) tellList(d *decisions, l *list, s upstream.Status) []store.Reco
 		return nil
 	}
 	e.learnInstances(l.sub, s)
+	points := e.point(l.id, s)
 	online, reason := s.Online(), s.Reason
 	if online {
 		reason = ""
 	}
 	if ql.Online == online && ql.Reason == reason {
-		return nil
+		return points
 	}
 	d.events = append(d.events, queue.ListLinkChanged{ID: l.id, Online: online, Reason: reason})
 	if online {
-		return nil
+		return points
 	}
-	return contactRecord(queue.ClaimID(l.id), s.LastContact)
+	return append(points, contactRecord(queue.ClaimID(l.id), s.LastContact)...)
 }
 
 // memberID is the text form in which the queues know a found entry.

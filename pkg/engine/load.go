@@ -19,6 +19,9 @@ import (
 // load brings the state of an earlier run back and publishes its tree.
 func (e *Engine) load() error {
 	e.last = e.store.LastCSN()
+	if err := e.loadAlarms(); err != nil {
+		return err
+	}
 	if err := e.loadState(); err != nil {
 		return err
 	}
@@ -35,6 +38,9 @@ func (e *Engine) load() error {
 		return err
 	}
 	if err := e.loadInstances(); err != nil {
+		return err
+	}
+	if err := e.loadPoints(); err != nil {
 		return err
 	}
 	if err := e.loadTasks(); err != nil {

@@ -64,11 +64,9 @@ func (e *Engine) Status(ctx context.Context) (out *Status, err error) {
 		if v.CSN() != 0 {
 			out.ContextCSN = string(v.CSN().Append(nil, e.o.ServerID))
 		}
-		overlaps := e.overlaps()
-		for _, n := range e.state.Names {
-			for _, kind := range e.name(n, overlaps[n.Norm]).Alarms {
-				out.Alarms[kind]++
-			}
+		e.lookAtAlarms()
+		for _, a := range e.alarms.state.Alarms {
+			out.Alarms[string(a.Kind)]++
 		}
 		if e.failed != nil {
 			out.Failure = e.failed.Error()
@@ -110,6 +108,7 @@ func (e *Engine) Subscription(ctx context.Context, id string) (out *Subscription
 func (e *Engine) Names(ctx context.Context) (out []Name, err error) {
 	out = []Name{}
 	err = e.do(ctx, func() {
+		e.lookAtAlarms()
 		overlaps := e.overlaps()
 		for _, n := range e.state.Names {
 			out = append(out, e.name(n, overlaps[n.Norm]))
@@ -128,6 +127,7 @@ func (e *Engine) Name(ctx context.Context, dn string) (out *Name, err error) {
 		return nil, err
 	}
 	doErr := e.do(ctx, func() {
+		e.lookAtAlarms()
 		n := e.state.Names[parsed.Norm()]
 		if n == nil {
 			err = notFound("name", parsed.String())
@@ -148,7 +148,7 @@ func (e *Engine) name(n *queue.Name, overlaps []string) Name {
 	head := e.claims[n.Claims[0]]
 	out := Name{
 		DN: n.Text, Head: e.link(n.Claims[0]), LastKnownGood: head != nil && head.gen > 0,
-		Queue: []Link{}, Alarms: []string{}, Overlaps: append([]string{}, overlaps...),
+		Queue: []Link{}, Alarms: e.alarmsOf(n.Norm), Overlaps: append([]string{}, overlaps...),
 		Revision: e.state.Revision(n.Norm),
 	}
 	if head != nil {
@@ -157,29 +157,7 @@ func (e *Engine) name(n *queue.Name, overlaps []string) Name {
 	for _, id := range n.Claims[1:] {
 		out.Queue = append(out.Queue, e.link(id))
 	}
-	out.Alarms = conditions(&out)
 	return out
-}
-
-// conditions names what is wrong with a name, in the order of the alarm kinds (R48, R49).
-func conditions(n *Name) []string {
-	alarms := []string{}
-	if len(n.Queue) > 0 {
-		alarms = append(alarms, "clash")
-	}
-	switch upstream.State(n.Head.State) {
-	case upstream.Down:
-		alarms = append(alarms, "down")
-	case upstream.Unsupported:
-		alarms = append(alarms, "not-syncrepl")
-	}
-	if !n.LastKnownGood && n.Head.Reason != "" {
-		alarms = append(alarms, "no-lkg")
-	}
-	if len(n.Overlaps) > 0 {
-		alarms = append(alarms, "overlap")
-	}
-	return alarms
 }
 
 func (e *Engine) link(id queue.ClaimID) Link {

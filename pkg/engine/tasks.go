@@ -133,10 +133,13 @@ func (e *Engine) newTask(a Actor, what, target string) *task {
 	return t
 }
 
-func clip(text string) string {
+func clip(text string) string { return clipTo(text, maxTaskText) }
+
+// clipTo cuts a text to a number of bytes.
+func clipTo(text string, limit int) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) > maxTaskText {
-		text = strings.ToValidUTF8(text[:maxTaskText], "") + "…"
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
 	}
 	return text
 }

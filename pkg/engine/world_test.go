@@ -14,6 +14,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"shaft/internal/ldaptest"
+	"shaft/pkg/alarm"
 	"shaft/pkg/dit"
 	"shaft/pkg/schema"
 	"shaft/pkg/store"
@@ -58,7 +59,8 @@ func (w *world) open() {
 	}
 	w.e, err = Open(Options{
 		Store: w.store, Schema: w.schema, BaseDN: base, Log: slog.New(slog.DiscardHandler), ProbeEvery: 50 * time.Millisecond,
-		Upstream: upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond},
+		AlarmDelays: alarm.Delays{Down: -1}, // at once
+		Upstream:    upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond},
 	})
 	if err != nil {
 		w.t.Fatal(err)
