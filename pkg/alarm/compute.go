@@ -98,10 +98,10 @@ func (n *Name) Candidates(d Delays) (out []Candidate) {
 		out[0].Vague = true
 	default:
 		add(NoLKG, 0, fmt.Sprintf("%s has no content: %s", head, n.Head.Reason), head)
-		out[0].Fingerprint += "-" + hash(reasonClass(n.Head.Reason))
+		out[0].Fingerprint += "-" + hash(n.Head.class())
 	}
 	if k, ok := n.Head.wrong(); ok {
-		add(k, cmp.Or(d.Down, DownDelay), fmt.Sprintf("%s: %s", head, n.Head.Reason), head, reasonClass(n.Head.Reason))
+		add(k, cmp.Or(d.Down, DownDelay), fmt.Sprintf("%s: %s", head, n.Head.Reason), head, n.Head.class())
 	}
 	if rivals := len(n.Claims) - 1; rivals > 0 {
 		cause := fmt.Sprintf("%s is shown, %d %s: %s", head, rivals, plural(rivals, "claim waits", "claims wait"), first(n.Claims[1:], ", "))
@@ -133,7 +133,7 @@ func (l *List) Candidates(d Delays) (out []Candidate) {
 		})
 	}
 	if k, ok := l.Link.wrong(); ok {
-		add(k, cmp.Or(d.Down, DownDelay), fmt.Sprintf("the search of the list %s: %s", l.ID, l.Link.Reason), reasonClass(l.Link.Reason))
+		add(k, cmp.Or(d.Down, DownDelay), fmt.Sprintf("the search of the list %s: %s", l.ID, l.Link.Reason), l.Link.class())
 	}
 	if n := len(l.Problems); n > 0 {
 		var causes, few []string
@@ -161,6 +161,15 @@ func (l Link) wrong() (Kind, bool) {
 		return NotSyncRepl, true
 	}
 	return Down, true
+}
+
+// class is the part of the reason that is the cause. That a server cannot be followed says
+// all, whatever showed it.
+func (l Link) class() string {
+	if l.Unsupported {
+		return ""
+	}
+	return reasonClass(l.Reason)
 }
 
 // maxText bounds what one found entry adds to a cause, in bytes.

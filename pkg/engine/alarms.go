@@ -34,11 +34,12 @@ const (
 // alarmLog is what is known of alarms; the engine goroutine's, but for view.
 type alarmLog struct {
 	state    *alarm.State
-	names    map[string]*nameAlarms
+	names    map[string]*nameAlarms // those with any, by normal form
 	lists    map[string]*listAlarms
 	computed []alarm.Candidate
 	dirty    bool            // what they are computed from may have changed
-	renamed  bool            // names came, went or are spelt otherwise
+	touched  map[string]bool // names that did, by normal form
+	renamed  bool            // names came, went or are spelt otherwise: any may have changed
 	members  map[string]bool // lists whose found entries changed
 	wake     time.Time       // when something changes by itself; zero: nothing does
 	ran      time.Time       // when they were looked at last
@@ -64,12 +65,17 @@ type listAlarms struct {
 	out      []alarm.Candidate
 }
 
-// touch notes that a record of the queues changed, by its name.
-func (l *alarmLog) touch(record string) {
+// touchAlarms notes that a record of the queues changed, by its name.
+func (e *Engine) touchAlarms(record string) {
+	l := &e.alarms
 	l.dirty = true
 	switch kind, id, _ := strings.Cut(record, "/"); kind {
 	case "name":
 		l.renamed = true
+	case "claim":
+		if c := e.state.Claims[queue.ClaimID(id)]; c != nil {
+			l.touched[c.Norm] = true
+		}
 	case "member":
 		list, _, _ := strings.Cut(id, "/")
 		l.members[list] = true
@@ -78,55 +84,65 @@ func (l *alarmLog) touch(record string) {
 
 // forget has everything computed anew.
 func (l *alarmLog) forget() {
-	l.names, l.lists, l.members = map[string]*nameAlarms{}, map[string]*listAlarms{}, map[string]bool{}
+	l.names, l.lists = map[string]*nameAlarms{}, map[string]*listAlarms{}
+	l.touched, l.members = map[string]bool{}, map[string]bool{}
 	l.dirty, l.renamed = true, true
 }
 
-// computeAlarms brings the candidates up to what is: those of names and lists of which
-// nothing changed are kept.
+// computeAlarms brings the candidates up to what is. Only names and lists of which something
+// changed are looked at, unless names came or went.
 func (e *Engine) computeAlarms() {
 	l := &e.alarms
-	if len(l.names) > 2*len(e.state.Names) || len(l.lists) > 2*len(e.state.Lists) {
-		l.forget()
-	}
-	var outer, inner map[string][]string
 	if l.renamed {
-		outer, inner = e.nesting()
+		outer, inner := e.nesting()
+		for norm := range l.names {
+			if e.state.Names[norm] == nil {
+				delete(l.names, norm)
+			}
+		}
+		for norm, n := range e.state.Names {
+			e.computeName(n, outer[norm], inner[norm])
+		}
+	} else {
+		for norm := range l.touched {
+			if n := e.state.Names[norm]; n != nil {
+				var outer, inner []string
+				if known := l.names[norm]; known != nil {
+					outer, inner = known.outer, known.inner
+				}
+				e.computeName(n, outer, inner)
+			}
+		}
+	}
+	for id := range l.lists {
+		if e.state.Lists[id] == nil {
+			delete(l.lists, id)
+		}
 	}
 	l.computed = l.computed[:0]
-	for norm, n := range e.state.Names {
-		known := l.names[norm]
-		if known == nil {
-			known = &nameAlarms{}
-			l.names[norm] = known
-		}
-		e.computeName(known, n, outer[norm], inner[norm])
+	for _, known := range l.names {
 		l.computed = append(l.computed, known.out...)
 	}
-	for id, ql := range e.state.Lists {
-		known := l.lists[id]
-		if known == nil {
-			known = &listAlarms{}
-			l.lists[id] = known
-			l.members[id] = true
-		}
-		e.computeList(known, ql)
-		l.computed = append(l.computed, known.out...)
+	for _, ql := range e.state.Lists {
+		l.computed = append(l.computed, e.computeList(ql)...)
 	}
+	clear(l.touched)
 	clear(l.members)
 	l.dirty, l.renamed = false, false
 }
 
-func (e *Engine) computeName(known *nameAlarms, n *queue.Name, outer, inner []string) {
-	if !e.alarms.renamed {
-		outer, inner = known.outer, known.inner
-	}
+func (e *Engine) computeName(n *queue.Name, outer, inner []string) {
+	l := &e.alarms
 	head, cl := e.state.Claims[n.Head()], e.claims[n.Head()]
 	good := cl != nil && cl.gen > 0
-	if known.name == n && known.head == head && known.good == good && slices.Equal(known.outer, outer) && slices.Equal(known.inner, inner) {
+	if good && head.Online && len(n.Claims) == 1 && outer == nil && inner == nil {
+		delete(l.names, n.Norm) // nothing can be wrong
 		return
 	}
-	*known = nameAlarms{name: n, head: head, good: good, outer: outer, inner: inner}
+	if known := l.names[n.Norm]; known != nil && known.name == n && known.head == head && known.good == good &&
+		slices.Equal(known.outer, outer) && slices.Equal(known.inner, inner) {
+		return
+	}
 	facts := alarm.Name{
 		Norm: n.Norm, DN: n.Text, Subscription: head.Subscription, Head: linkFacts(head.Online, head.Reason),
 		Good: good, Outer: outer, Inner: inner,
@@ -134,14 +150,20 @@ func (e *Engine) computeName(known *nameAlarms, n *queue.Name, outer, inner []st
 	for _, id := range n.Claims {
 		facts.Claims = append(facts.Claims, string(id))
 	}
-	known.out = facts.Candidates(e.o.AlarmDelays)
+	l.names[n.Norm] = &nameAlarms{name: n, head: head, good: good, outer: outer, inner: inner, out: facts.Candidates(e.o.AlarmDelays)}
 }
 
-func (e *Engine) computeList(known *listAlarms, ql *queue.List) {
-	if known.list == ql && !e.alarms.members[ql.ID] {
-		return
+func (e *Engine) computeList(ql *queue.List) []alarm.Candidate {
+	l := &e.alarms
+	known := l.lists[ql.ID]
+	if known != nil && known.list == ql && !l.members[ql.ID] {
+		return known.out
 	}
-	if e.alarms.members[ql.ID] {
+	if known == nil {
+		known = &listAlarms{}
+		l.lists[ql.ID] = known
+	}
+	if known.list == nil || l.members[ql.ID] {
 		known.problems = nil
 		for _, m := range e.state.Members[ql.ID] {
 			if len(m.Problems) > 0 {
@@ -150,9 +172,9 @@ func (e *Engine) computeList(known *listAlarms, ql *queue.List) {
 		}
 		slices.SortFunc(known.problems, func(a, b alarm.Problem) int { return compareFound(a.DN, a.Why, b.DN, b.Why) })
 	}
-	known.list = ql
 	facts := alarm.List{ID: ql.ID, Link: linkFacts(ql.Online, ql.Reason), Problems: known.problems}
-	known.out = facts.Candidates(e.o.AlarmDelays)
+	known.list, known.out = ql, facts.Candidates(e.o.AlarmDelays)
+	return known.out
 }
 
 func linkFacts(online bool, reason string) alarm.Link {

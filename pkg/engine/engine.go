@@ -325,7 +325,7 @@ func (e *Engine) decide(b *store.Batch, ev queue.Event) ([]queue.Effect, error) 
 	b.Journal = append(b.Journal, line)
 	for name, value := range queue.Dirty(e.state) {
 		b.Records = append(b.Records, store.Record{Name: recordQueue + name, Value: value})
-		e.alarms.touch(name)
+		e.touchAlarms(name)
 	}
 	return effects, nil
 }

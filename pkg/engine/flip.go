@@ -370,6 +370,7 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 	cl.gen, cl.cookie, cl.server, cl.taken, cl.damaged = gen, cookie, server, taken, false
 	e.publish(ed)
 	if first {
+		e.touchAlarms("claim/" + string(cl.id))
 		e.placed[cl.name.Norm()] = cl
 		e.renestAt(cl.name.Norm())
 		if err := e.dropHeirs(cl.name.Norm()); err != nil {

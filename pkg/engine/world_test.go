@@ -31,6 +31,9 @@ type world struct {
 	schema *schema.Schema
 	store  *store.Store
 	e      *Engine
+	// now and delays are the next engine's; alarms are raised at once by default.
+	now    func() time.Time
+	delays alarm.Delays
 }
 
 func newWorld(t *testing.T) *world {
@@ -39,7 +42,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, dir: t.TempDir(), schema: s}
+	w := &world{t: t, dir: t.TempDir(), schema: s, delays: alarm.Delays{Down: -1}}
 	w.open()
 	t.Cleanup(w.close)
 	return w
@@ -59,8 +62,8 @@ func (w *world) open() {
 	}
 	w.e, err = Open(Options{
 		Store: w.store, Schema: w.schema, BaseDN: base, Log: slog.New(slog.DiscardHandler), ProbeEvery: 50 * time.Millisecond,
-		AlarmDelays: alarm.Delays{Down: -1}, // at once
-		Upstream:    upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond},
+		AlarmDelays: w.delays, Now: w.now,
+		Upstream: upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond},
 	})
 	if err != nil {
 		w.t.Fatal(err)
