@@ -299,15 +299,16 @@ func TestAlarmOfList(t *testing.T) {
 	for _, cn := range []string{"c", "d"} {
 		must(t, s.Modify("cn="+cn+",o=Lists", "l", strings.ToUpper(cn)))
 	}
+	await(t, "all four have content", func() bool {
+		names := w.names()
+		return len(names) == 4 && !slices.ContainsFunc(names, func(n Name) bool { return !n.LastKnownGood })
+	})
 	w.alarmed()
 	s.Down()
 	w.alarmed("down l", "down cn=A", "down cn=B", "down cn=C", "down cn=D")
 	w.restart()
 	must(t, s.Up())
 	w.alarmed()
-	if n := len(w.names()); n != 4 {
-		t.Errorf("%d names", n)
-	}
 }
 
 func (w *world) names() []Name {
