@@ -59,12 +59,17 @@ func (e *Engine) SuppressClaim(ctx context.Context, id queue.ClaimID, revision u
 			return nil, err
 		}
 		n := e.state.Names[c.Norm]
-		out := &Decided{Claim: id, DN: n.Text, Effect: e.leaveWords(c), Warnings: []string{}}
-		if c.Renamed {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("%s was renamed to %s: when it is lifted it is on the name that the list makes for it", id, c.Name))
-		}
+		out := &Decided{Claim: id, DN: n.Text, Effect: e.leaveWords(c), Warnings: append([]string{}, forgottenRename(c)...)}
 		return out, e.enactOne(ev, c.Norm, out, t, dryRun)
 	})
+}
+
+// forgottenRename warns that a claim loses the name that an operator gave it.
+func forgottenRename(c *queue.Claim) []string {
+	if !c.Renamed {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s was renamed to %s: when it is lifted it is on the name that the list makes for it", c.ID, c.Name)}
 }
 
 // LiftClaim ends a suppression: the claim joins the end of its queue (R23);

@@ -82,7 +82,7 @@ func (d *Decision) valid(e *Engine) (made, to dit.DN, err error) {
 		return made, to, invalid("name: %w", err)
 	}
 	if d.Rename != "" {
-		if to, err = e.localName(d.Rename); err != nil {
+		if to, err = e.treeName(d.Rename); err != nil {
 			return made, to, invalid("rename: %w", err)
 		}
 		d.Rename = to.String()

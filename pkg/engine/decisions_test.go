@@ -136,13 +136,13 @@ func TestApplyDecisionsThatAreWrong(t *testing.T) {
 		{"twice", Decision{List: "l", Entry: strings.ToUpper(entry), Name: "CN=a", Suppressed: true}},
 		{`no list "m"`, Decision{List: "m", Entry: entry, Name: "cn=A", Suppressed: true}},
 	} {
-		before := w.stored(recordQueue)
+		before := w.queues()
 		_, err := w.e.Apply(t.Context(), Document{Decisions: []Decision{good, test.bad}}, false, false)
 		var faults Faults
 		if !errors.As(err, &faults) || len(faults) != 1 || !strings.Contains(faults[0].Reason, test.words) || faults[0].Field != "decisions" {
 			t.Errorf("%+v: %v, want %q", test.bad, err, test.words)
 		}
-		if !maps.Equal(before, w.stored(recordQueue)) {
+		if !maps.Equal(before, w.queues()) {
 			t.Errorf("%+v: something changed", test.bad)
 		}
 	}

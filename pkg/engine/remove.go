@@ -49,7 +49,8 @@ func (e *Engine) RemoveName(ctx context.Context, dn string, revision uint64, dry
 		out := e.losses(string(c.ID), []*queue.Claim{c})
 		out.DryRun, out.Suppressed = dryRun, true
 		out.Warnings = append(out.Warnings, fmt.Sprintf(
-			"%s is of the list %s, which finds its entry still: it stays suppressed until that goes, or the list is removed and added again", c.ID, c.Subscription))
+			"%s is of the list %s, which finds its entry still: it stays suppressed until that goes, or it is lifted (`shaft queue lift %s`)", c.ID, c.Subscription, c.ID))
+		out.Warnings = append(out.Warnings, forgottenRename(c)...)
 		ev := queue.ClaimSuppressed{ID: c.ID}
 		if dryRun {
 			return out, queue.Refuses(e.state, ev)

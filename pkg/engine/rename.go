@@ -35,7 +35,7 @@ func (e *Engine) RenameName(ctx context.Context, dn, newDN string, claim queue.C
 	if err != nil {
 		return nil, err
 	}
-	to, err := e.localName(newDN)
+	to, err := e.treeName(newDN)
 	if err != nil {
 		return nil, err
 	}
