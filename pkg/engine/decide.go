@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -21,8 +20,6 @@ type Decided struct {
 	Task     uint64          `json:"task,omitempty"`
 	DryRun   bool            `json:"dry_run,omitempty"`
 }
-
-var errNotBuilt = errors.New("not built")
 
 // MoveInQueue puts a claim that waits for the name dn at another position of its queue (R27):
 // the first that waits has position 1. The place of the head is refused, since

@@ -19,7 +19,9 @@ import (
 func (w *world) queues() map[string]string {
 	w.t.Helper()
 	out := w.stored(recordQueue)
-	maps.DeleteFunc(out, func(name, _ string) bool { return !strings.HasPrefix(name, "name/") && !strings.HasPrefix(name, "member/") && !strings.HasPrefix(name, "wish/") })
+	maps.DeleteFunc(out, func(name, _ string) bool {
+		return !strings.HasPrefix(name, "name/") && !strings.HasPrefix(name, "member/") && !strings.HasPrefix(name, "wish/")
+	})
 	return out
 }
 
