@@ -428,3 +428,35 @@ func TestCrashInRename(t *testing.T) {
 		})
 	}
 }
+
+// R27: what changed in a queue is said in few words, however long the queue.
+func TestChangeWords(t *testing.T) {
+	name := func(claims string) *queue.Name {
+		n := &queue.Name{}
+		for id := range strings.FieldsSeq(claims) {
+			n.Claims = append(n.Claims, queue.ClaimID(id))
+		}
+		return n
+	}
+	for _, test := range []struct{ was, is, words string }{
+		{"a b", "a b", "a claim was taken away and came again, or is spelt otherwise"},
+		{"a b", "b", "a left, b is the head instead of a"},
+		{"a b c", "a c b", "those that wait stand in another order"},
+		{"a b c", "a c d", "b left, d joined"},
+		{"a", "a 1 2 3 4 5 6 7 8 9 10 11 12", "1 joined, 2 joined, 3 joined, 4 joined, 5 joined, 6 joined, 7 joined, 8 joined, 9 joined, 10 joined, 2 more joined"},
+	} {
+		if got := changeWords(name(test.was), name(test.is)); got != test.words {
+			t.Errorf("%s, %s: %q, want %q", test.was, test.is, got, test.words)
+		}
+	}
+	if got := queueWords(name("a 1 2 3 4 5 6 7 8 9 10 11").Claims); got != "a (head), 1, 2, 3, 4, 5, 6, 7, 8, 9, and 2 more" {
+		t.Errorf("%q", got)
+	}
+	var seen told
+	for i := range uint64(maxTold + 1) {
+		seen.note(i+1, name("a"))
+	}
+	if seen.of(1, "") != nil || seen.of(2, "") == nil || seen.of(maxTold+1, "") == nil {
+		t.Error("what was looked at last is not what is remembered")
+	}
+}
