@@ -18,8 +18,7 @@ func loading(t *testing.T) (socket string) {
 	mux := http.NewServeMux()
 	for route, text := range map[string]string{
 		"POST /api/v1/subscriptions":           `{"subscription":{"id":"suse","kind":"tree"},"claim":"suse","name":"cn=SuSe"}`,
-		"GET /api/v1/subscriptions/suse/state": `{"state":"refreshing"}`,
-		"GET /api/v1/tasks":                    `[{"target":"suse","state":"running","entries":7}]`,
+		"GET /api/v1/subscriptions/suse/state": `{"state":"refreshing","refresh_entries":7}`,
 	} {
 		mux.HandleFunc(route, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 	}
