@@ -111,7 +111,7 @@ func (f *feed) Present(ids []dit.UUID) error {
 
 // Delete implements syncrepl.Sink.
 func (f *feed) Delete(ids []dit.UUID) error {
-	if entry := f.claim.entry; !entry.IsZero() && slices.Contains(ids, entry) {
+	if entry := f.claim.entry; !entry.IsZero() && f.claim.wholeSubtrees() && slices.Contains(ids, entry) {
 		return errFoundGone
 	}
 	if f.refresh != nil {
@@ -139,7 +139,8 @@ func (f *feed) RefreshDone(end syncrepl.End) error {
 }
 
 // errFoundGone ends a session that says that a found entry is gone, or elsewhere: of
-// that its list has the word, and until then the content stays (R35).
+// that its list has the word, and until then the content stays (R35). With a filter
+// for the content it may only have left that.
 var errFoundGone = errors.New("the found entry is gone from its place on the server; the content stays until the list's search says what became of it")
 
 // Cookie implements syncrepl.Sink.

@@ -111,3 +111,26 @@ func TestFoundEntryGoneWaitsForItsList(t *testing.T) {
 		})
 	}
 }
+
+// R18: a found entry that leaves the filter of the content goes from it, though its
+// list finds it still; what is below it stays.
+func TestFoundEntryLeavesTheContentFilter(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: listBase, LDIF: listLDIF + distro("a", "A")})
+	w := newWorld(t)
+	must(t, s.Modify("cn=a,o=Lists", "description", "wanted"))
+	sub := w.listSub("l", "cn=%(attr.l)s", s)
+	sub.ContentFilter = "(description=*)"
+	_, err := w.e.AddSubscription(t.Context(), sub, false)
+	must(t, err)
+	at := "cn=A," + w.base()
+	await(t, "all of it", func() bool { return len(w.content()) == 3 })
+	w.awaitLive(at)
+	must(t, s.Modify("cn=a,o=Lists", "description"))
+	await(t, "it has left", func() bool { _, there := w.content()[at]; return !there })
+	if now := w.content(); len(now) != 2 {
+		t.Errorf("served are %q", now)
+	}
+	w.awaitLive(at)
+	w.check()
+	w.restart()
+}
