@@ -61,8 +61,9 @@ type shared struct {
 	err   error
 	turns chan struct{} // holds a token for each search that is in its refresh
 
-	users, begun int  // those who hold it, and of these who have a search; the pool's to lock
-	judged       bool // its end was looked at; the pool's to lock
+	users  atomic.Int32 // those who hold it; the pool's to lock for a change
+	begun  int          // of these who have a search; the pool's to lock
+	judged bool         // its end was looked at; the pool's to lock
 }
 
 // NewPool makes an empty one; its connections close with their last links.
@@ -123,8 +124,8 @@ func (p *Pool) join(src Source, o Options) (*shared, error) {
 	g := p.group(identity(src))
 	g.bury()
 	for _, s := range g.conns {
-		if s.users < g.limit {
-			s.users++
+		if int(s.users.Load()) < g.limit && !s.large() {
+			s.users.Add(1)
 			return s, nil
 		}
 	}
@@ -132,7 +133,8 @@ func (p *Pool) join(src Source, o Options) (*shared, error) {
 		return nil, g.failure
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	s := &shared{group: g, cancel: cancel, ready: make(chan struct{}), users: 1}
+	s := &shared{group: g, cancel: cancel, ready: make(chan struct{})}
+	s.users.Store(1)
 	g.conns = append(g.conns, s)
 	go p.dial(ctx, s, src, o)
 	return s, nil
@@ -192,11 +194,22 @@ func (s *shared) dead() bool {
 	}
 }
 
+// large tells whether whoever is alone on it takes a large refresh.
+func (s *shared) large() bool {
+	select {
+	case <-s.ready:
+		return s.err == nil && s.conn.wire.large.Load()
+	default:
+		return false
+	}
+}
+
 // dial is the goroutine that makes the connection; the last user waits for it.
 func (p *Pool) dial(ctx context.Context, s *shared, src Source, o Options) {
 	defer close(s.ready)
 	c, err := open(ctx, src, o, func() { s.at.Store(o.Now().UnixNano()) })
 	if err == nil {
+		c.wire.others = func() bool { return s.users.Load() > 1 }
 		c.wire.shared.Store(true)
 		c.keep(o)
 		s.conn = c
@@ -303,11 +316,10 @@ func (l *lease) leave() {
 	}
 	s := l.shared
 	l.pool.mu.Lock()
-	s.users--
+	last := s.users.Add(-1) == 0
 	if l.begun {
 		s.begun--
 	}
-	last := s.users == 0
 	if last {
 		if s.dead() {
 			s.group.judge(s)

@@ -55,6 +55,7 @@ type search struct {
 	err     error         // nothing more is put in
 	heard   bool          // a message came
 	settled bool          // the refresh is over: its octets do not count
+	large   bool          // it set the wire's large
 	octets  int           // that came in the refresh
 	behind  bool          // the consumer reads another search: nothing waits for it
 	owed    time.Duration // how long the reader waited, less what is forgiven
@@ -70,9 +71,7 @@ func (s *search) deliver(run []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heard = true
-	if s.w.shared.Load() {
-		s.limit(run)
-	}
+	s.limit(run)
 	for s.err == nil && len(s.in) > 0 && len(s.in)+len(run) > searchBuffer {
 		if s.behind {
 			if len(s.in)+len(run) > maxBehind {
@@ -94,10 +93,18 @@ func (s *search) deliver(run []byte) error {
 	return nil
 }
 
-// limit gives the search up when it is too much for a shared connection.
+// limit gives the search up when it is too much for a connection that others are
+// on. Where it is alone, none is to join it before a refresh that became large is over.
 func (s *search) limit(run []byte) {
 	if !s.settled {
 		s.octets += len(run)
+	}
+	if !s.w.contended() {
+		if !s.settled && !s.large && s.octets > maxSharedRefresh/4 {
+			s.large = true
+			s.w.large.Store(true)
+		}
+		return
 	}
 	switch {
 	case len(run) > maxShared+chunkSize:
@@ -111,28 +118,32 @@ func (s *search) limit(run []byte) {
 // away meanwhile.
 func (s *search) await() error {
 	begun := time.Now()
-	var late <-chan time.Time
-	if s.w.shared.Load() {
-		s.owed = max(0, s.owed-begun.Sub(s.since)/forgiving)
-		timer := time.NewTimer(maxHeld - s.owed)
-		defer timer.Stop()
-		late = timer.C
-	}
+	s.owed = max(0, s.owed-begun.Sub(s.since)/forgiving)
+	timer := time.NewTimer(maxHeld - s.owed)
+	defer timer.Stop()
 	s.mu.Unlock()
 	s.w.held.Add(1)
-	timely := true
+	waits, timely := true, true
 	var err error
-	select {
-	case <-s.room:
-	case <-late:
-		timely = false
-	case <-s.w.closed:
-		err = errClosed
+	for waits {
+		waits = false
+		select {
+		case <-s.room:
+		case <-timer.C:
+			if timely = !s.w.contended(); timely {
+				waits = true
+				timer.Reset(maxHeld)
+			}
+		case <-s.w.closed:
+			err = errClosed
+		}
 	}
 	s.w.held.Add(1)
 	s.mu.Lock()
 	s.since = time.Now()
-	s.owed += s.since.Sub(begun)
+	if s.w.contended() {
+		s.owed += s.since.Sub(begun)
+	}
 	if !timely && s.err == nil {
 		s.give(fmt.Errorf("it was taken too slowly for a connection that others share: the search %w", errAlone))
 	}
@@ -145,6 +156,7 @@ func (s *search) give(err error) {
 		return
 	}
 	s.err, s.in = err, nil
+	s.shrink()
 	signal(s.more)
 	signal(s.room)
 }
@@ -184,8 +196,17 @@ func (s *search) settle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settled = true
+	s.shrink()
 	if s.w.shared.Load() {
 		signal(s.w.fresh)
+	}
+}
+
+// shrink lets others join again. It wants the lock.
+func (s *search) shrink() {
+	if s.large {
+		s.large = false
+		s.w.large.Store(false)
 	}
 }
 

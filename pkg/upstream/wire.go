@@ -47,7 +47,9 @@ type wire struct {
 	wait     time.Duration // bounds each write
 	contact  func()        // called when octets came
 
-	shared atomic.Bool  // several links have searches here
+	shared atomic.Bool  // several links may have searches here
+	others func() bool  // whether there is more than one now; set before shared is
+	large  atomic.Bool  // one that was alone is amid a large refresh: none is to join it
 	reads  atomic.Int64 // how often octets came
 	held   atomic.Int64 // how often the reader began, or ended, to wait for a consumer: odd while it does
 
@@ -285,6 +287,9 @@ func (w *wire) cause() error {
 		return nil
 	}
 }
+
+// contended tells whether what one search takes is at the cost of another's link.
+func (w *wire) contended() bool { return w.shared.Load() && w.others() }
 
 // signal leaves a token in a channel that holds one.
 func signal(c chan struct{}) {
