@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -46,7 +45,7 @@ func (w *world) crashing(step int) (c *copies, stop func()) {
 
 func (c *copies) take() {
 	dir := filepath.Join(c.root, fmt.Sprint(len(c.dirs)))
-	if err := os.CopyFS(dir, os.DirFS(c.w.dir)); err != nil {
+	if err := copySparse(c.w.dir, dir); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) { // what is swept meanwhile
 			c.w.t.Error(err)
 		}
