@@ -143,7 +143,7 @@ func TestR10CertificateIsReadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.close()
-		if got := <-shown; got != want {
+		if got := next(t, shown); got != want {
 			t.Errorf("%s was shown, want %s", got, want)
 		}
 		rename(t, second, src.CertFile)

@@ -15,6 +15,17 @@ import (
 // patience is how long a test waits for what must come.
 const patience = time.Minute
 
+// next takes what comes next, and fails the test when nothing does.
+func next[T any](t *testing.T, from <-chan T) (got T) {
+	t.Helper()
+	select {
+	case got = <-from:
+	case <-time.After(patience):
+		t.Fatal("it waits in vain")
+	}
+	return got
+}
+
 // recorder is a feed and its sink: it keeps what happened, in words.
 type recorder struct {
 	statuses chan Status

@@ -201,10 +201,10 @@ func TestR15CloseWhileTheServerTakesNothing(t *testing.T) {
 	first := newRecorder()
 	follow(t, below(s.source(), 0), first, o)
 	first.await(t, Live)
-	c := <-dialled
+	c := next(t, dialled)
 	c.shut.Store(true)
 	second := Follow(below(s.source(), 1), newRecorder(), o)
-	<-c.wrote
+	next(t, c.wrote)
 	begun := time.Now()
 	second.Close()
 	if d := time.Since(begun); d > 5*time.Second {

@@ -36,7 +36,7 @@ func TestR12FollowsLiveAndResumes(t *testing.T) {
 	o.After = c.after
 	l := follow(t, s.source(), r, o)
 	for _, want := range []State{Connecting, Refreshing, Live} {
-		if got := <-r.statuses; got.State != want {
+		if got := next(t, r.statuses); got.State != want {
 			t.Fatalf("state %s, want %s", got.State, want)
 		}
 	}
@@ -62,7 +62,7 @@ func TestR12FollowsLiveAndResumes(t *testing.T) {
 			Base: "dc=example,dc=org", Scope: 2, Filter: filter, Attributes: []string{"*", "+"},
 			Mode: syncrepl.RefreshAndPersist, ReloadHint: true, Cookie: optional(cookie),
 		})
-		if got := <-searches; string(got) != string(want) {
+		if got := next(t, searches); string(got) != string(want) {
 			t.Errorf("search %d:\n% x, want\n% x", i, got, want)
 		}
 	}
@@ -219,7 +219,7 @@ func TestDownStaysDown(t *testing.T) {
 	var got []string
 	var since []time.Time
 	for len(r.statuses) > 0 {
-		s := <-r.statuses
+		s := next(t, r.statuses)
 		got = append(got, string(s.State)+" "+s.Reason)
 		since = append(since, s.Since)
 	}
@@ -240,7 +240,7 @@ func TestBackoff(t *testing.T) {
 	noLeak(t)
 	live := make(chan bool, 10)
 	s := listen(t, &server{sync: func(s *session, r request) {
-		if <-live {
+		if next(t, live) {
 			s.refresh(0, "c")
 		}
 		s.Close()
@@ -287,7 +287,7 @@ func TestReloadForgetsTheCookie(t *testing.T) {
 	follow(t, s.source(), r, o)
 	begin := "begin " + s.ln.Addr().String() + " "
 	for _, event := range []string{begin + "old", "end", "forget", begin, "end", "forget"} {
-		if got := <-r.events; got != event {
+		if got := next(t, r.events); got != event {
 			t.Fatalf("%q, want %q", got, event)
 		}
 	}
@@ -392,12 +392,12 @@ func TestSilentPeerIsFound(t *testing.T) {
 	answer := func(code int) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.sessions[0].Write(response(<-asked, tagExtendedResponse, code, ""))
+		s.sessions[0].Write(response(next(t, asked), tagExtendedResponse, code, ""))
 	}
 	answer(0)
 	answer(2) // a refusal is an answer
 	answer(0)
-	<-asked
+	next(t, asked)
 	wantReason(t, r.await(t, Down).Reason, "silent for 320ms", "does not answer")
 	if n := len(abandoned); n > 0 {
 		t.Errorf("%d answers were abandoned", n)
@@ -516,7 +516,7 @@ func TestCloseStopsEverything(t *testing.T) {
 				t.Fatal("Close hangs")
 			}
 			for range before {
-				<-r.statuses
+				next(t, r.statuses)
 			}
 			if n := len(r.statuses); n > 1 {
 				t.Errorf("%d reports after Close", n)

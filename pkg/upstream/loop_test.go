@@ -92,7 +92,7 @@ func TestR17LoopsAreRefused(t *testing.T) {
 			reports := make(chan Status, 10)
 			p := Probe(src, time.Hour, func(s Status) { reports <- s }, o)
 			defer p.Close()
-			if got := <-reports; (got.State == Down) != test.loop {
+			if got := next(t, reports); (got.State == Down) != test.loop {
 				t.Errorf("probe: %+v", got)
 			}
 		})

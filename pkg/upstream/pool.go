@@ -330,9 +330,14 @@ func (l *lease) leave() {
 	if !last {
 		return
 	}
-	s.cancel(errUnused)
-	<-s.ready
+	select {
+	case <-s.ready: // it says good-bye, which an end of its context would cut short
+	default:
+		s.cancel(errUnused)
+		<-s.ready
+	}
 	if s.conn != nil {
 		s.conn.close()
 	}
+	s.cancel(errUnused)
 }

@@ -42,7 +42,7 @@ func TestProbe(t *testing.T) {
 		if d := c.next(t); d != 7*time.Second {
 			t.Errorf("pause of %v", d)
 		}
-		got := <-reports
+		got := next(t, reports)
 		if got.State != test.state || got.LastContact.IsZero() {
 			t.Errorf("probe %d: %+v", i, got)
 		}
@@ -59,7 +59,7 @@ func TestProbeOfAServerThatIsAway(t *testing.T) {
 	s.stop()
 	reports := make(chan Status, 10)
 	l := Probe(s.source(), time.Hour, func(s Status) { reports <- s }, quick())
-	got := <-reports
+	got := next(t, reports)
 	l.Close()
 	if got.State != Down || got.Online() || !got.LastContact.IsZero() {
 		t.Errorf("got %+v", got)

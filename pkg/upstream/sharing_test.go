@@ -79,7 +79,7 @@ func TestR18LinksShareAConnection(t *testing.T) {
 	}
 	seen := map[int64]bool{}
 	for range links[1:] {
-		seen[<-abandoned] = true
+		seen[next(t, abandoned)] = true
 	}
 	if len(seen) != len(links)-1 || dials.Load() != 1 || len(s.unbound) != 0 {
 		t.Errorf("%d searches abandoned, %d connections, %d closed", len(seen), dials.Load(), len(s.unbound))
@@ -88,7 +88,7 @@ func TestR18LinksShareAConnection(t *testing.T) {
 		t.Errorf("the one that is left is %+v", st)
 	}
 	links[0].Close()
-	<-s.unbound
+	next(t, s.unbound)
 	if n := o.Pool.size(); n != 0 {
 		t.Errorf("%d connections left", n)
 	}
@@ -181,7 +181,7 @@ func TestR15StalledLinkLeavesTheSharedConnection(t *testing.T) {
 		}
 	}
 	slow := follow(t, below(s.source(), 0), stalled, o)
-	<-reached
+	next(t, reached)
 	begun := time.Now()
 	for i := range 5 {
 		r := newRecorder()

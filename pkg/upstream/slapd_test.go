@@ -55,12 +55,12 @@ func TestR12RealSlapd(t *testing.T) {
 			t.Errorf("%s: %d entries", name, puts)
 		}
 		for len(r.events) > 0 {
-			<-r.events
+			next(t, r.events)
 		}
 	}
 	s.Apply("dn: cn=two,dc=example,dc=org\nobjectClass: person\ncn: two\nsn: two\n")
 	for name, r := range recorders {
-		if got := <-r.events; !strings.HasPrefix(got, "cookie rid=") {
+		if got := next(t, r.events); !strings.HasPrefix(got, "cookie rid=") {
 			t.Errorf("%s: %s", name, got)
 		}
 	}

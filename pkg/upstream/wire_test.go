@@ -235,7 +235,7 @@ func TestPlainRequestsBesideTheSearch(t *testing.T) {
 		}
 	}
 	for range cap(asked) {
-		if err := <-asked; err != nil {
+		if err := next(t, asked); err != nil {
 			t.Error(err)
 		}
 	}
