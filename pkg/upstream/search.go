@@ -71,7 +71,9 @@ func (s *search) deliver(run []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heard = true
-	s.limit(run)
+	if s.err == nil {
+		s.limit(run)
+	}
 	for s.err == nil && len(s.in) > 0 && len(s.in)+len(run) > searchBuffer {
 		if s.behind {
 			if len(s.in)+len(run) > maxBehind {
