@@ -409,19 +409,10 @@ func (e *Engine) UnackAlarm(ctx context.Context, id string, dryRun bool) (*Alarm
 
 // changeAlarm gives a raised alarm the acknowledgement that fn wants, nil for none.
 func (e *Engine) changeAlarm(ctx context.Context, what, id string, dryRun bool, fn func(*Alarm) (*alarm.Ack, string, error)) (*AlarmChanged, error) {
-	out := &AlarmChanged{DryRun: dryRun}
-	task, err := e.command(ctx, what, id, dryRun, func(t *task) (err error) {
-		doErr := e.do(ctx, func() { err = e.setAck(id, t, out, fn) })
-		if doErr != nil {
-			return doErr
-		}
-		return err
+	return onWriter(ctx, e, what, id, dryRun, func(t *task) (*AlarmChanged, error) {
+		out := &AlarmChanged{DryRun: dryRun}
+		return out, e.setAck(id, t, out, fn)
 	})
-	if err != nil {
-		return nil, err
-	}
-	out.Task = task
-	return out, nil
 }
 
 func (e *Engine) setAck(id string, t *task, out *AlarmChanged, fn func(*Alarm) (*alarm.Ack, string, error)) error {

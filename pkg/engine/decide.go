@@ -30,7 +30,7 @@ func (e *Engine) MoveInQueue(ctx context.Context, dn string, claim queue.ClaimID
 	if err != nil {
 		return nil, err
 	}
-	return e.deciding(ctx, "queue move", name.String(), dryRun, func(t *task) (*Decided, error) {
+	return onWriter(ctx, e, "queue move", name.String(), dryRun, func(t *task) (*Decided, error) {
 		n, err := e.standsIn(name.String(), name.Norm(), claim, revision)
 		if err != nil {
 			return nil, err
@@ -46,7 +46,7 @@ func (e *Engine) MoveInQueue(ctx context.Context, dn string, claim queue.ClaimID
 // SuppressClaim takes a list's claim out of its queue until it is lifted or its
 // entry goes (R23); revision is as for MoveInQueue.
 func (e *Engine) SuppressClaim(ctx context.Context, id queue.ClaimID, revision uint64, dryRun bool) (*Decided, error) {
-	return e.deciding(ctx, "queue suppress", string(id), dryRun, func(t *task) (*Decided, error) {
+	return onWriter(ctx, e, "queue suppress", string(id), dryRun, func(t *task) (*Decided, error) {
 		ev := queue.ClaimSuppressed{ID: id}
 		if err := queue.Refuses(e.state, ev); err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func forgottenRename(c *queue.Claim) []string {
 // LiftClaim ends a suppression: the claim joins the end of its queue (R23);
 // revision is as for MoveInQueue.
 func (e *Engine) LiftClaim(ctx context.Context, id queue.ClaimID, revision uint64, dryRun bool) (*Decided, error) {
-	return e.deciding(ctx, "queue lift", string(id), dryRun, func(t *task) (*Decided, error) {
+	return onWriter(ctx, e, "queue lift", string(id), dryRun, func(t *task) (*Decided, error) {
 		ev := queue.ClaimLifted{ID: id}
 		if err := queue.Refuses(e.state, ev); err != nil {
 			return nil, err
@@ -89,21 +89,6 @@ func (e *Engine) LiftClaim(ctx context.Context, id queue.ClaimID, revision uint6
 		}
 		return out, e.enactOne(ev, mc.Norm, out, t, dryRun)
 	})
-}
-
-// deciding runs a decision on the engine's goroutine, as a task.
-func (e *Engine) deciding(ctx context.Context, what, target string, dryRun bool, fn func(t *task) (*Decided, error)) (out *Decided, err error) {
-	number, err := e.command(ctx, what, target, dryRun, func(t *task) error {
-		if doErr := e.do(ctx, func() { out, err = fn(t) }); doErr != nil {
-			return doErr
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	out.Task = number
-	return out, nil
 }
 
 // enactOne carries one decision about a name out, or only tells what it would come to.

@@ -24,7 +24,7 @@ const maxTakeovers = 20
 
 // RemoveSubscription removes a subscription with its claims, and nothing else (R16).
 func (e *Engine) RemoveSubscription(ctx context.Context, id string, dryRun bool) (out *Removed, err error) {
-	return e.removing(ctx, "subscription remove", id, dryRun, func(t *task) (*Removed, error) { return e.remove(id, t, dryRun) })
+	return onWriter(ctx, e, "subscription remove", id, dryRun, func(t *task) (*Removed, error) { return e.remove(id, t, dryRun) })
 }
 
 // RemoveName removes the head's subscription if it is a tree, and suppresses the
@@ -34,7 +34,7 @@ func (e *Engine) RemoveName(ctx context.Context, dn string, revision uint64, dry
 	if err != nil {
 		return nil, err
 	}
-	return e.removing(ctx, "name remove", name.String(), dryRun, func(t *task) (*Removed, error) {
+	return onWriter(ctx, e, "name remove", name.String(), dryRun, func(t *task) (*Removed, error) {
 		if err := e.asSeen(name.String(), name.Norm(), revision); err != nil {
 			return nil, err
 		}
@@ -59,21 +59,6 @@ func (e *Engine) RemoveName(ctx context.Context, dn string, revision uint64, dry
 		e.end(&b, t, TaskDone, fmt.Sprintf("the claim %s is suppressed", c.ID))
 		return out, e.enact(decisions{events: []queue.Event{ev}, last: b.Records})
 	})
-}
-
-// removing runs a removal on the engine's goroutine, as a task.
-func (e *Engine) removing(ctx context.Context, what, target string, dryRun bool, fn func(t *task) (*Removed, error)) (out *Removed, err error) {
-	number, err := e.command(ctx, what, target, dryRun, func(t *task) error {
-		if doErr := e.do(ctx, func() { out, err = fn(t) }); doErr != nil {
-			return doErr
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	out.Task = number
-	return out, nil
 }
 
 func (e *Engine) remove(id string, t *task, dryRun bool) (*Removed, error) {

@@ -39,15 +39,9 @@ func (e *Engine) RenameName(ctx context.Context, dn, newDN string, claim queue.C
 	if err != nil {
 		return nil, err
 	}
-	number, err := e.command(ctx, "name rename", from.String(), dryRun, func(t *task) error {
-		doErr := e.do(ctx, func() { out, err = e.rename(from, to, newDN, claim, revision, t, dryRun) })
-		return cmp.Or(doErr, err)
+	return onWriter(ctx, e, "name rename", from.String(), dryRun, func(t *task) (*Renamed, error) {
+		return e.rename(from, to, newDN, claim, revision, t, dryRun)
 	})
-	if err != nil {
-		return nil, err
-	}
-	out.Task = number
-	return out, nil
 }
 
 func (e *Engine) rename(from, to dit.DN, text string, claim queue.ClaimID, revision uint64, t *task, dryRun bool) (*Renamed, error) {

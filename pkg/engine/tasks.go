@@ -234,6 +234,26 @@ func (e *Engine) command(ctx context.Context, what, target string, dryRun bool, 
 	return id, err
 }
 
+// onWriter runs a change on the engine's goroutine, as a task whose number its
+// outcome bears.
+func onWriter[O interface{ asTask(id uint64) }](ctx context.Context, e *Engine, what, target string, dryRun bool, fn func(t *task) (O, error)) (out O, err error) {
+	id, err := e.command(ctx, what, target, dryRun, func(t *task) (err error) {
+		doErr := e.do(ctx, func() { out, err = fn(t) })
+		return cmp.Or(doErr, err)
+	})
+	if err != nil {
+		var none O
+		return none, err
+	}
+	out.asTask(id)
+	return out, nil
+}
+
+func (r *Removed) asTask(id uint64)      { r.Task = id }
+func (d *Decided) asTask(id uint64)      { d.Task = id }
+func (r *Renamed) asTask(id uint64)      { r.Task = id }
+func (a *AlarmChanged) asTask(id uint64) { a.Task = id }
+
 // settle writes how a command ended, unless its commit did.
 func (e *Engine) settle(t *task, err error) {
 	var refusal *queue.Refusal
