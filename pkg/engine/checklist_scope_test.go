@@ -17,7 +17,7 @@ func TestSlapdMovedIntoScope(t *testing.T) {
 	for i := range 300 {
 		many += person(fmt.Sprintf("cn=%d,ou=many,ou=out,%s", i, suffix))
 	}
-	steps := []struct{ name, changes string }{
+	steps := []slapdStep{
 		{"in", relocate(x, slapdBase)},
 		{"a part of it out again", relocate("ou=y,ou=x,"+slapdBase, "ou=out,"+suffix)},
 		{"that part in elsewhere, under another name", rename("ou=y,ou=out,"+suffix, "ou=z") + relocate("ou=z,ou=out,"+suffix, b)},
@@ -30,26 +30,9 @@ func TestSlapdMovedIntoScope(t *testing.T) {
 			person("cn=3,ou=t,ou=out,"+suffix) + relocate("ou=t,ou=out,"+suffix, slapdBase)},
 		{"many", many + relocate("ou=many,ou=out,"+suffix, slapdBase)},
 	}
-	for _, o := range []ldaptest.SlapdOptions{{SessionLog: 1000}, {SID: 3}} {
-		for _, away := range []bool{false, true} {
-			t.Run(fmt.Sprintf("session log %d, away %v", o.SessionLog, away), func(t *testing.T) {
-				t.Parallel()
-				w, s := followSlapd(t, o)
-				for _, step := range steps {
-					if t.Log(step.name); away {
-						w.away(func() { s.Apply(step.changes) })
-					} else {
-						s.Apply(step.changes)
-					}
-					w.awaitEqual(s, slapdBase, name)
-					w.check()
-				}
-				w.awaitLive(name)
-				if present := o.SessionLog == 0 && away; !present && strings.Contains(s.Log(), "cookie=(null)") {
-					t.Error("all was loaded for a subtree of 300")
-				}
-				w.restart()
-			})
+	playOnSlapd(t, steps, func(t *testing.T, s *ldaptest.Slapd, o ldaptest.SlapdOptions, away bool) {
+		if present := o.SessionLog == 0 && away; !present && strings.Contains(s.Log(), "cookie=(null)") {
+			t.Error("all was loaded for a subtree of 300")
 		}
-	}
+	})
 }

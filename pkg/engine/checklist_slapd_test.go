@@ -63,6 +63,36 @@ func followSlapd(t *testing.T, o ldaptest.SlapdOptions) (*world, *ldaptest.Slapd
 	return w, s
 }
 
+// slapdStep is a change of a slapd's content.
+type slapdStep struct{ name, changes string }
+
+// playOnSlapd has slapds go through the steps, with a session log and with a server ID,
+// while they are followed and while not; after each the content is theirs. At the
+// end look sees one.
+func playOnSlapd(t *testing.T, steps []slapdStep, look func(t *testing.T, s *ldaptest.Slapd, o ldaptest.SlapdOptions, away bool)) {
+	t.Helper()
+	for _, o := range []ldaptest.SlapdOptions{{SessionLog: 1000}, {SID: 3}} {
+		for _, away := range []bool{false, true} {
+			t.Run(fmt.Sprintf("session log %d, away %v", o.SessionLog, away), func(t *testing.T) {
+				t.Parallel()
+				w, s := followSlapd(t, o)
+				for _, step := range steps {
+					if t.Log(step.name); away {
+						w.away(func() { s.Apply(step.changes) })
+					} else {
+						s.Apply(step.changes)
+					}
+					w.awaitEqual(s, slapdBase, name)
+					w.check()
+				}
+				w.awaitLive(name)
+				look(t, s, o, away)
+				w.restart()
+			})
+		}
+	}
+}
+
 // away has the upstream change while nobody follows it.
 func (w *world) away(change func()) {
 	w.t.Helper()
@@ -103,7 +133,7 @@ func (w *world) all(but ...string) (dns []string) {
 // followed and while it is not, in delete and in present phases.
 func TestSlapdMoves(t *testing.T) {
 	a, b := "ou=a,"+slapdBase, "ou=b,"+slapdBase
-	steps := []struct{ name, changes string }{
+	steps := []slapdStep{
 		{"two leaves swapped", rename("cn=1,"+a, "cn=t") + rename("cn=2,"+a, "cn=1") + rename("cn=t,"+a, "cn=2")},
 		{"two subtrees swapped", rename(a, "ou=t") + rename(b, "ou=a") + rename("ou=t,"+slapdBase, "ou=b")},
 		{"an entry made anew at its DN", removal("cn=1,"+b) + person("cn=1,"+b)},
@@ -113,25 +143,7 @@ func TestSlapdMoves(t *testing.T) {
 		{"a subtree moved, what is in it changed", unit("ou=c,"+slapdBase) + relocate(a, "ou=c,"+slapdBase) + describe("cn=1,ou=a,ou=c,"+slapdBase, "moved")},
 		{"a child out of a tree that is deleted", relocate("cn=1,ou=a,ou=c,"+slapdBase, slapdBase) + removal("cn=9,ou=a,ou=c,"+slapdBase, "ou=a,ou=c,"+slapdBase, "ou=c,"+slapdBase)},
 	}
-	for _, o := range []ldaptest.SlapdOptions{{SessionLog: 1000}, {SID: 3}} {
-		for _, away := range []bool{false, true} {
-			t.Run(fmt.Sprintf("session log %d, away %v", o.SessionLog, away), func(t *testing.T) {
-				t.Parallel()
-				w, s := followSlapd(t, o)
-				for _, step := range steps {
-					if t.Log(step.name); away {
-						w.away(func() { s.Apply(step.changes) })
-					} else {
-						s.Apply(step.changes)
-					}
-					w.awaitEqual(s, slapdBase, name)
-					w.check()
-				}
-				w.awaitLive(name)
-				w.restart()
-			})
-		}
-	}
+	playOnSlapd(t, steps, func(*testing.T, *ldaptest.Slapd, ldaptest.SlapdOptions, bool) {})
 }
 
 // R12, R33, R35: the base is renamed: slapd says that it is gone, which is believed, and

@@ -128,25 +128,7 @@ func TestHungUpBeforeAnyAnswer(t *testing.T) {
 	for i := range links {
 		links[i] = follow(t, below(s.source(), i), newRecorder(), o)
 	}
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		live := 0
-		for _, l := range links {
-			if l.Status().State == Live {
-				live++
-			}
-		}
-		if live == len(links) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%d of %d are live", live, len(links))
-		}
-	}
+	allLive(t, links)
 }
 
 // A connection without message IDs left ends, so that no link is given it any more.
