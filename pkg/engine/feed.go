@@ -22,6 +22,7 @@ type feed struct {
 	ctx     context.Context
 	server  string
 	conv    *converter
+	gone    bool     // the session ends since the found entry is not in its place
 	refresh *refresh // while refreshing
 	pending []change
 	bytes   int
@@ -41,7 +42,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		return nil, nil, err
 	}
 	f.ctx, f.server, f.conv = ctx, server, conv
-	f.pending, f.bytes = nil, 0
+	f.pending, f.bytes, f.gone = nil, 0, false
 	var cookie []byte
 	doErr := f.e.do(ctx, func() {
 		if f.claim.feed != f {
@@ -84,8 +85,12 @@ func (f *feed) End(error) {
 	}
 }
 
-// Report implements upstream.Feed.
+// Report implements upstream.Feed. A found entry that is not in its place is as good
+// as no base: its list may have to be asked.
 func (f *feed) Report(s upstream.Status) {
+	if s.State == upstream.Down && f.gone {
+		s.NoBase, f.gone = true, false
+	}
 	f.claim.setStatus(s)
 	f.e.inbox.tell(report{claim: f.claim, status: s})
 }
@@ -94,6 +99,9 @@ func (f *feed) Report(s upstream.Status) {
 func (f *feed) Put(e syncrepl.Entry) error {
 	if err := f.conv.convert(e); err != nil {
 		return err
+	}
+	if entry := f.claim.entry; !entry.IsZero() && e.UUID != entry && f.conv.dn.Len() == f.conv.base.Len() {
+		return f.foundGone()
 	}
 	if f.refresh != nil {
 		return f.refresh.put(e.UUID)
@@ -112,7 +120,7 @@ func (f *feed) Present(ids []dit.UUID) error {
 // Delete implements syncrepl.Sink.
 func (f *feed) Delete(ids []dit.UUID) error {
 	if entry := f.claim.entry; !entry.IsZero() && f.claim.wholeSubtrees() && slices.Contains(ids, entry) {
-		return errFoundGone
+		return f.foundGone()
 	}
 	if f.refresh != nil {
 		return f.refresh.delete(ids)
@@ -131,6 +139,9 @@ func (f *feed) RefreshDone(end syncrepl.End) error {
 		return err
 	}
 	r := f.refresh
+	if entry := f.claim.entry; !entry.IsZero() && f.claim.wholeSubtrees() && end.Complete && r.leavesOut(entry) {
+		return f.foundGone()
+	}
 	if err := r.finish(f.ctx, end); err != nil {
 		return err
 	}
@@ -138,10 +149,15 @@ func (f *feed) RefreshDone(end syncrepl.End) error {
 	return nil
 }
 
-// errFoundGone ends a session that says that a found entry is gone, or elsewhere: of
-// that its list has the word, and until then the content stays (R35). With a filter
-// for the content it may only have left that.
+// errFoundGone ends a session that says that a found entry is gone, or elsewhere, or has
+// another one in its place: of that its list has the word, and until then the content
+// stays (R35). With a filter for the content it may only have left that.
 var errFoundGone = errors.New("the found entry is gone from its place on the server; the content stays until the list's search says what became of it")
+
+func (f *feed) foundGone() error {
+	f.gone = true
+	return errFoundGone
+}
 
 // Cookie implements syncrepl.Sink.
 func (f *feed) Cookie(c []byte) error {

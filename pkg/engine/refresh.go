@@ -241,6 +241,18 @@ func (r *refresh) concerns(id dit.UUID) bool {
 	return came || hidden || at != 0
 }
 
+// leavesOut tells whether an entry is known, and was neither sent nor said to be unchanged.
+func (r *refresh) leavesOut(id dit.UUID) bool {
+	if _, came := r.byID[id]; came {
+		return false
+	}
+	if _, hidden := r.hidden[id]; hidden {
+		return !r.seenHidden[id]
+	}
+	at, _ := r.known(id)
+	return at != 0 && !r.isSeen(at)
+}
+
 // finish makes everything staged durable and hands it to the writer.
 func (r *refresh) finish(ctx context.Context, end syncrepl.End) error {
 	if err := r.duplicates(); err != nil {

@@ -111,7 +111,7 @@ func (s *search) limit(run []byte) {
 	switch {
 	case len(run) > maxShared+chunkSize:
 		s.give(fmt.Errorf("a message of more than %d bytes came: the search %w", maxShared, errAlone))
-	case s.octets > maxSharedRefresh:
+	case !s.settled && s.octets > maxSharedRefresh:
 		s.give(fmt.Errorf("the refresh has more than %d bytes: the search %w", maxSharedRefresh, errAlone))
 	}
 }
