@@ -9,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"shaft/pkg/dit"
+	"shaft/pkg/engine"
 	"shaft/pkg/ldapd"
 	"shaft/pkg/ldif"
 	"shaft/pkg/schema"
@@ -28,7 +30,8 @@ type Config struct {
 	Accounts      []ldapd.Account
 	Index         []string // nil: engine.DefaultIndex
 	Schema        *schema.Schema
-	ChangeLog     int // changes kept; 0: the store's default
+	ChangeLog     int           // changes kept; 0: the store's default
+	Promotion     time.Duration // see engine.Options.PromotionLimit
 	ServerID      int
 	LogLevel      slog.Level
 	LogJSON       bool
@@ -83,7 +86,8 @@ func readFile(path string, limit int64) ([]byte, error) {
 // the file's directory.
 func ParseConfig(path string, text []byte) (*Config, error) {
 	r := &reader{file: path, dir: filepath.Dir(path)}
-	cfg := &Config{DataDir: "/var/lib/shaft", Listen: []string{"ldap://127.0.0.1:389"}, ServerID: 1, Schema: schema.Bundled()}
+	cfg := &Config{DataDir: "/var/lib/shaft", Listen: []string{"ldap://127.0.0.1:389"}, ServerID: 1,
+		Promotion: engine.DefaultPromotionLimit, Schema: schema.Bundled()}
 	cfg.ControlSocket = filepath.Join(cfg.DataDir, "control.sock")
 	if root := r.document(text); root != nil {
 		r.top(cfg, root)
@@ -114,17 +118,18 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 	var baseDN, baseEntry, schemaFiles, accounts, index, dataDir, socket *yaml.Node
 	later := func(at **yaml.Node) func(*yaml.Node) { return func(n *yaml.Node) { *at = n } }
 	r.mapping(root, "the configuration", map[string]func(*yaml.Node){
-		"base_dn":        later(&baseDN),
-		"base_entry":     later(&baseEntry),
-		"schema":         later(&schemaFiles),
-		"accounts":       later(&accounts),
-		"data_dir":       later(&dataDir),
-		"control_socket": later(&socket),
-		"listen":         r.listen(&cfg.Listen),
-		"index":          later(&index),
-		"change_log":     r.number(&cfg.ChangeLog, 1, 1<<30),
-		"server_id":      r.number(&cfg.ServerID, 1, 4095),
-		"log":            r.log(cfg),
+		"base_dn":         later(&baseDN),
+		"base_entry":      later(&baseEntry),
+		"schema":          later(&schemaFiles),
+		"accounts":        later(&accounts),
+		"data_dir":        later(&dataDir),
+		"control_socket":  later(&socket),
+		"listen":          r.listen(&cfg.Listen),
+		"index":           later(&index),
+		"change_log":      r.number(&cfg.ChangeLog, 1, 1<<30),
+		"promotion_limit": r.span(&cfg.Promotion),
+		"server_id":       r.number(&cfg.ServerID, 1, 4095),
+		"log":             r.log(cfg),
 	})
 	r.places(cfg, dataDir, socket)
 	if schemaFiles != nil {

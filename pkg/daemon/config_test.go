@@ -61,7 +61,7 @@ func TestConfig(t *testing.T) {
 			continue
 		}
 		if !cfg.BaseDN.IsEmpty() || cfg.BaseEntry != nil || cfg.DataDir != "/var/lib/shaft" || cfg.ControlSocket != "/var/lib/shaft/control.sock" ||
-			!slices.Equal(cfg.Listen, []string{"ldap://127.0.0.1:389"}) || cfg.ServerID != 1 || cfg.ChangeLog != 0 || cfg.Index != nil ||
+			!slices.Equal(cfg.Listen, []string{"ldap://127.0.0.1:389"}) || cfg.ServerID != 1 || cfg.ChangeLog != 0 || cfg.Promotion != 30*time.Second || cfg.Index != nil ||
 			len(cfg.Accounts) != 0 || cfg.LogLevel != slog.LevelInfo || cfg.LogJSON || cfg.Schema == nil {
 			t.Errorf("%q: the defaults are %+v", empty, cfg)
 		}
@@ -79,6 +79,7 @@ accounts:
 index: [ cn, shoeSize, 2.5.4.4 ]
 schema: [ extra.schema ]
 change_log: 5000
+promotion_limit: 2m
 server_id: 4095
 log: { level: debug, format: json }
 `)
@@ -90,7 +91,7 @@ log: { level: debug, format: json }
 	if cfg.BaseDN.String() != "OU=Package Listers" || cfg.BaseEntry == nil || len(cfg.BaseEntry.Attrs) != 3 || // R2, R4
 		cfg.DataDir != filepath.Join(dir, "data") || cfg.ControlSocket != filepath.Join(dir, "run/sock") ||
 		!slices.Equal(cfg.Listen, []string{"ldap://127.0.0.1:3890", "ldapi://%2Frun%2Fldapi"}) ||
-		!slices.Equal(cfg.Index, []string{"cn", "shoeSize", "2.5.4.4"}) || cfg.ChangeLog != 5000 || cfg.ServerID != 4095 ||
+		!slices.Equal(cfg.Index, []string{"cn", "shoeSize", "2.5.4.4"}) || cfg.ChangeLog != 5000 || cfg.Promotion != 2*time.Minute || cfg.ServerID != 4095 ||
 		cfg.LogLevel != slog.LevelDebug || !cfg.LogJSON {
 		t.Errorf("read %+v", cfg)
 	}
@@ -192,6 +193,11 @@ func TestConfigMistakes(t *testing.T) {
 		{"change_log: 0", []string{`1:13 a number from 1 to`}},
 		{"change_log: many", []string{`1:13 a number from 1 to`}},
 		{"change_log: '5'", []string{`1:13 a number from 1 to`}},
+		{"promotion_limit: 30", []string{`1:18 a time span from 1s to 24h is expected, such as 30s`}}, // R30
+		{"promotion_limit: [ 30s ]", []string{`1:18 a time span`}},
+		{"promotion_limit: soon", []string{`1:18 a time span`}},
+		{"promotion_limit: 999ms", []string{`1:18 a time span`}},
+		{"server_id: 1\npromotion_limit: 25h", []string{`2:18 a time span`}},
 		{"server_id: 0", []string{`1:12 1 to 4095`}},
 		{"server_id: 4096", []string{`1:12 1 to 4095`}},
 		{"server_id: 1.5", []string{`1:12 1 to 4095`}},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
@@ -215,6 +216,19 @@ func (r *reader) number(out *int, low, high int) func(*yaml.Node) {
 		if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Decode(out) != nil || *out < low || *out > high {
 			r.fail(n, "a number from %d to %d is expected", low, high)
 		}
+	}
+}
+
+// span takes a time span, with its unit: from a second, below which nothing is fetched, to
+// a day.
+func (r *reader) span(out *time.Duration) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		d, err := time.ParseDuration(n.Value)
+		if n.Kind != yaml.ScalarNode || err != nil || d < time.Second || d > 24*time.Hour {
+			r.fail(n, "a time span from 1s to 24h is expected, such as 30s or 2m")
+			return
+		}
+		*out = d
 	}
 }
 

@@ -76,6 +76,7 @@ func fixed(was, is *Config) (keys []string) {
 		{"index", slices.Equal(was.Index, is.Index) && (was.Index == nil) == (is.Index == nil)},
 		{"schema", sameSchema(was.Schema, is.Schema)},
 		{"change_log", was.ChangeLog == is.ChangeLog},
+		{"promotion_limit", was.Promotion == is.Promotion},
 		{"server_id", was.ServerID == is.ServerID},
 	} {
 		if !k.same {

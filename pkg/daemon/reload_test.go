@@ -156,6 +156,8 @@ func TestFixedKeys(t *testing.T) {
 		"index: []":                         "index",
 		"schema: [ extra.schema ]":          "schema",
 		"change_log: 5":                     "change_log",
+		"promotion_limit: 1m":               "promotion_limit",
+		"promotion_limit: 30s":              "",
 		"server_id: 2":                      "server_id",
 		"index: [ uid ]\nserver_id: 4":      "index server_id",
 		"accounts: []\ndata_dir: data":      "",

@@ -47,6 +47,10 @@ type Options struct {
 	Upstream upstream.Options
 	// ProbeEvery is how often a waiting claim's server is asked; 0: a minute.
 	ProbeEvery time.Duration
+	// PromotionLimit is how long a name may show the content of a head that was
+	// removed while the next one's is fetched (R30), and how long a new name may wait for
+	// its first content before that is an alarm, unless AlarmDelays says; 0: 30 seconds.
+	PromotionLimit time.Duration
 	// AlarmDelays are how long something lasts before it is an alarm.
 	AlarmDelays alarm.Delays
 	Log         *slog.Logger
@@ -55,6 +59,10 @@ type Options struct {
 
 // DefaultIndex is the equality index when the configuration names none.
 var DefaultIndex = []string{"objectClass", "cn", "uid", "mail", "member", "entryUUID"}
+
+// DefaultPromotionLimit is long enough for tens of thousands of entries to be fetched, and
+// short enough that nobody builds on what has been taken away.
+const DefaultPromotionLimit = alarm.ContentDelay
 
 // ErrClosed is returned by every call once Close has begun.
 var ErrClosed = errors.New("the engine is closed")
@@ -131,6 +139,12 @@ func Open(o Options) (*Engine, error) {
 	}
 	if o.ProbeEvery == 0 {
 		o.ProbeEvery = time.Minute
+	}
+	if o.PromotionLimit == 0 {
+		o.PromotionLimit = DefaultPromotionLimit
+	}
+	if o.AlarmDelays.Content == 0 {
+		o.AlarmDelays.Content = o.PromotionLimit
 	}
 	if o.Upstream.Pool == nil {
 		o.Upstream.Pool = upstream.NewPool()

@@ -96,6 +96,7 @@ var fields = map[string]field{
 		func(s *Subscription) any { return time.Duration(s.Source.Poll) }, reconnect,
 	},
 	"no-dn-rewrite": {setBool(func(s *Subscription) *bool { return &s.NoDNRewrite }), func(s *Subscription) any { return s.NoDNRewrite }, reload},
+	"keep-warm":     {setBool(func(s *Subscription) *bool { return &s.KeepWarm }), func(s *Subscription) any { return s.KeepWarm }, nothing},
 	"uuid-from-dn": {
 		setBool(func(s *Subscription) *bool { return &s.Source.UUIDFromDN }), func(s *Subscription) any { return s.Source.UUIDFromDN }, reload,
 	},

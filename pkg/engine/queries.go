@@ -36,6 +36,8 @@ type Link struct {
 	Reason       string `json:"reason,omitempty"`
 	LastContact  string `json:"last_contact,omitempty"` // RFC 3339
 	LastChange   string `json:"last_change,omitempty"`  // RFC 3339
+	KeepWarm     bool   `json:"keep_warm,omitempty"`    // followed in full while it waits (R32)
+	Entries      int    `json:"entries,omitempty"`      // shown, or held in readiness by one that is kept warm
 	// Of a refresh that is under way: entries taken so far, and how many a second.
 	RefreshEntries int     `json:"refresh_entries,omitempty"`
 	RefreshRate    float64 `json:"refresh_rate,omitempty"`
@@ -51,6 +53,16 @@ type Name struct {
 	Revision      uint64   `json:"revision"` // of the queue: another whenever the queue is, see queue.State.Revision
 	Alarms        []string `json:"alarms"`
 	Overlaps      []string `json:"overlaps"` // names inside it, or around it
+	// Lingering is what the name shows until its head has content; nil: the head's own.
+	Lingering *Lingering `json:"lingering,omitempty"`
+}
+
+// Lingering is the content of a head that was removed, shown until the next one's
+// is here or the time for that is over (R30, Options.PromotionLimit).
+type Lingering struct {
+	Claim        queue.ClaimID `json:"claim"` // that it was of
+	Subscription string        `json:"subscription"`
+	Until        time.Time     `json:"until"` // when it goes in any case
 }
 
 // Status tells how things stand.
@@ -152,7 +164,7 @@ func (e *Engine) name(n *queue.Name, overlaps []string) Name {
 		Revision: e.state.Revision(n.Norm),
 	}
 	if head != nil {
-		out.Entries = head.entries
+		out.Entries, out.Head.Entries = head.entries, head.entries
 	}
 	for _, id := range n.Claims[1:] {
 		out.Queue = append(out.Queue, e.link(id))
@@ -167,6 +179,7 @@ func (e *Engine) link(id queue.ClaimID) Link {
 	}
 	out := e.standing(cl.current())
 	out.Claim, out.Subscription, out.URL = string(id), cl.sub.ID, cl.source.URL()
+	out.KeepWarm = cl.sub.KeepWarm
 	if cl.changed != 0 {
 		out.LastChange = stamp(cl.changed.Time())
 	}

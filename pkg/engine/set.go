@@ -147,12 +147,27 @@ func (e *Engine) altered(old, next *Subscription) (*alteration, error) {
 // reached, or searched, in another way.
 func (a *alteration) asks() bool {
 	return slices.ContainsFunc(a.fields, func(f string) bool {
-		return !slices.Contains([]string{"name", "no-dn-rewrite", "poll", "content-filter", "content-attributes"}, f)
+		return !slices.Contains([]string{"name", "no-dn-rewrite", "poll", "keep-warm", "content-filter", "content-attributes"}, f)
 	})
 }
 
 // effect says in words what follows.
 func (a *alteration) effect() string {
+	if !slices.Contains(a.fields, "keep-warm") {
+		return a.follows()
+	}
+	warm := "what waits is only probed from now on"
+	if a.next.KeepWarm {
+		warm = "what waits is followed in full from now on"
+	}
+	if len(a.fields) == 1 {
+		return warm + "; what is served stays"
+	}
+	return a.follows() + "; " + warm
+}
+
+// follows says what follows for what is served.
+func (a *alteration) follows() string {
 	list := a.next.Kind == KindList
 	switch {
 	case len(a.fields) == 0:
@@ -178,6 +193,12 @@ func (a *alteration) searches() bool {
 	return slices.ContainsFunc(a.fields, func(f string) bool {
 		return fields[f].then == reload && !strings.HasPrefix(f, "content-") && f != "no-dn-rewrite"
 	})
+}
+
+// restarts tells whether sessions and probes begin again: a name alone moves what
+// there is.
+func (a *alteration) restarts() bool {
+	return slices.ContainsFunc(a.fields, func(f string) bool { return fields[f].then != nothing && f != "name" })
 }
 
 // contents tells whether content is loaded again.
@@ -223,26 +244,24 @@ func (e *Engine) record(b *store.Batch, s *Subscription) error {
 // begins again. A session whose content may be another finds its cookie void (see origin).
 func (e *Engine) adopt(a *alteration) {
 	e.subs[a.next.ID] = a.next
-	if l := e.lists[a.next.ID]; l != nil {
+	if l := e.lists[a.next.ID]; l != nil && a.then == nothing {
+		l.sub = a.next
+	} else if l != nil {
 		e.unfollowList(l)
 		l.sub = a.next
 		e.followList(l)
 	}
 	for _, cl := range e.claimsOf(a.next.ID) {
-		followed := cl.feed != nil
-		again := cl.link != nil && a.then != nothing && (len(a.fields) > 1 || a.fields[0] != "name")
-		if again {
+		linked := cl.link != nil
+		if linked && a.restarts() {
 			e.unfollow(cl)
 		}
 		cl.sub = a.next
 		if cl.link == nil { // else only the name is another
 			cl.source, cl.raw = contentSource(a.next, e.state.Claims[cl.id]), a.next.NoDNRewrite
 		}
-		switch {
-		case again && followed:
-			e.follow(cl)
-		case again:
-			e.probe(cl)
+		if linked {
+			e.engage(cl.id)
 		}
 	}
 }

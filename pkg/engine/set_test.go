@@ -58,6 +58,7 @@ func TestSetFields(t *testing.T) {
 		{"content-attributes", "cn", func(s *Subscription) any { return strings.Join(s.ContentAttributes, " ") }, "cn"},
 		{"poll", "5m0s", func(s *Subscription) any { text, _ := s.Source.Poll.MarshalText(); return string(text) }, "5m0s"},
 		{"no-dn-rewrite", "true", func(s *Subscription) any { return s.NoDNRewrite }, true},
+		{"keep_warm", "true", func(s *Subscription) any { return s.KeepWarm }, true},
 		{"uuid-from-dn", "true", func(s *Subscription) any { return s.Source.UUIDFromDN }, true},
 		{"newcookie-ends-refresh", "true", func(s *Subscription) any { return s.Source.NewCookieEnds }, true},
 		{"url", "ldaps://one:99/o=q??one ldaps://two", func(s *Subscription) any { return strings.Join(s.Source.URLs(), " ") }, "ldaps://one:99/o=q??one ldaps://two"},
@@ -72,7 +73,7 @@ func TestSetFields(t *testing.T) {
 		if got := test.get(&s); test.field != "url" && got != test.want {
 			t.Errorf("%s=%s gives %v", test.field, test.value, got)
 		}
-		if names, then := fieldsChanged(&before, &s); len(names) == 0 || then == nothing {
+		if names, then := fieldsChanged(&before, &s); len(names) == 0 || (then == nothing) != (test.field == "keep_warm") {
 			t.Errorf("%s=%s changes %q, and %d follows", test.field, test.value, names, then)
 		}
 		if test.field == "url" {

@@ -24,6 +24,9 @@ type Subscription struct {
 	ContentAttributes []string `json:"content_attributes,omitempty"`
 	// NoDNRewrite leaves DN values inside the moved subtree as they are (R6).
 	NoDNRewrite bool `json:"no_dn_rewrite,omitempty"`
+	// KeepWarm follows its claims in full while they wait, so that their content is
+	// there when it is their turn (R32); else their server is only probed.
+	KeepWarm bool `json:"keep_warm,omitempty"`
 }
 
 // The kinds of subscriptions.

@@ -34,6 +34,8 @@ type world struct {
 	// now and delays are the next engine's; alarms are raised at once by default.
 	now    func() time.Time
 	delays alarm.Delays
+	// promotion is the next engine's limit; 0: the default.
+	promotion time.Duration
 }
 
 func newWorld(t *testing.T) *world {
@@ -62,7 +64,7 @@ func (w *world) open() {
 	}
 	w.e, err = Open(Options{
 		Store: w.store, Schema: w.schema, BaseDN: base, Log: slog.New(slog.DiscardHandler), ProbeEvery: 50 * time.Millisecond,
-		AlarmDelays: w.delays, Now: w.now,
+		AlarmDelays: w.delays, PromotionLimit: w.promotion, Now: w.now,
 		Upstream: upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond},
 	})
 	if err != nil {

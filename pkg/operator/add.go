@@ -46,6 +46,7 @@ func (c *cli) addFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&s.NewCookieEnds, "newcookie-ends-refresh", false, "take a newcookie as the end of a refresh (ApacheDS)")
 	fs.BoolVar(&s.UUIDFromDN, "uuid-from-dn", false, "make up a UUID from the DN of an entry without one")
 	fs.BoolVar(&r.NoDNRewrite, "no-dn-rewrite", false, "leave DN values inside the subtree as they are")
+	fs.BoolVar(&r.KeepWarm, "keep-warm", false, "follow what waits in a queue in full, so that its content is there when it is its turn (its server is only probed)")
 	fs.BoolVar(&c.wait, "wait", false, "wait for the end of the first refresh; exit 1 if the source goes down")
 	c.changeFlags(fs)
 }

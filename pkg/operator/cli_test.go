@@ -55,6 +55,14 @@ func many(n int) (found []engine.Found) {
 	return found
 }
 
+// lingering has a name show what a removed head had; what waits is kept warm (R30, R32).
+func lingering(f *fake) {
+	n := &f.names[1]
+	n.LastKnownGood = false
+	n.Lingering = &engine.Lingering{Claim: "dpkg/1", Subscription: "dpkg", Until: time.Date(2026, 1, 2, 3, 4, 35, 0, time.UTC)}
+	n.Queue[0].KeepWarm, n.Queue[0].Entries, n.Queue[0].LastContact = true, 12, "2026-01-02T03:04:05Z"
+}
+
 // What people see, command by command.
 func TestTables(t *testing.T) {
 	listers := ",ou=Package Listers"
@@ -116,6 +124,9 @@ func TestTables(t *testing.T) {
 		{"name_list", []string{"name", "list"}, nil},
 		{"name_show", []string{"name", "show", "cn=SuSe" + listers}, nil},
 		{"name_show_down", []string{"name", "show", "cn=RedHat" + listers}, nil},
+		{"name_list_lingering", []string{"name", "list"}, lingering},
+		{"name_show_lingering", []string{"name", "show", "cn=SuSe" + listers}, lingering},
+		{"queue_show_lingering", []string{"queue", "show", "cn=SuSe" + listers}, lingering},
 		{"queue_show", []string{"queue", "show", "cn=SuSe" + listers}, nil},
 	} {
 		f := story()
@@ -274,7 +285,6 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"apply", "no such file"}, 1, "no such file or directory", ""},
 		{[]string{"apply", "a", "b"}, 2, "wrong usage", ""},
 		// What a later version brings is not there before it works.
-		{[]string{"subscription", "add", "x", "--keep-warm"}, 2, "keep-warm", ""},
 		{[]string{"subscription", "add", "x", "--guard-percent", "5"}, 2, "guard-percent", ""},
 		{[]string{"queue", "switch", "x", "y"}, 2, "known are queue show, queue move", ""},
 		{[]string{"status", "--server", "https://h"}, 2, "server", ""},
@@ -341,8 +351,8 @@ func TestAddFlags(t *testing.T) {
 	code, _, errs := shaft(served(t, f), "subscription", "add", "x", "--name", "cn=x", "--protocol", "ldap", "--host", "h", "--port", "3890",
 		"--base", "o=x", "--attributes", "cn, mail", "--filter", "(cn=*)", "--scope", "one", "--starttls", "--bind-dn", "cn=r", "--password-file", "pw",
 		"--ca-file", "/etc/ca.pem", "--certificate", "c.pem", "--key", "k.pem", "--sasl-external", "--poll", "5m", "--newcookie-ends-refresh",
-		"--uuid-from-dn", "--no-dn-rewrite", "--list", "--content-filter", "(sn=*)", "--content-attributes", "cn,sn")
-	want := engine.Subscription{ID: "x", Kind: "list", Name: "cn=x", NoDNRewrite: true, ContentFilter: "(sn=*)", ContentAttributes: []string{"cn", "sn"},
+		"--uuid-from-dn", "--no-dn-rewrite", "--keep-warm", "--list", "--content-filter", "(sn=*)", "--content-attributes", "cn,sn")
+	want := engine.Subscription{ID: "x", Kind: "list", Name: "cn=x", NoDNRewrite: true, KeepWarm: true, ContentFilter: "(sn=*)", ContentAttributes: []string{"cn", "sn"},
 		Source: upstream.Source{Protocol: "ldap", Host: "h", Port: 3890, Base: "o=x", Attributes: []string{"cn", "mail"}, Filter: "(cn=*)", Scope: "one",
 			StartTLS: true, BindDN: "cn=r", PasswordFile: filepath.Join(dir, "pw"), CAFile: "/etc/ca.pem", CertFile: filepath.Join(dir, "c.pem"),
 			KeyFile: filepath.Join(dir, "k.pem"), SASLExternal: true, Poll: upstream.Interval(5 * time.Minute), NewCookieEnds: true, UUIDFromDN: true}}

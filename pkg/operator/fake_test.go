@@ -315,7 +315,7 @@ func story() *fake {
 	when := func(minute int) time.Time { return time.Date(2026, 1, 2, 3, minute, 0, 0, time.UTC) }
 	at := func(minute int) *time.Time { t := when(minute); return &t }
 	suse := engine.Link{Claim: "suse", Subscription: "suse", URL: "ldap://ldap.suse.example/o=SuSe,c=DE", Server: "192.0.2.7:389", Online: true,
-		State: "live", LastContact: stamp, LastChange: stamp}
+		State: "live", LastContact: stamp, LastChange: stamp, Entries: 4}
 	red := engine.Link{Claim: "redhat", Subscription: "redhat", URL: "ldaps://ldap.redhat.example/o=RedHat,c=US", State: "down",
 		Reason: "bind: invalid credentials (49): \x1b[31mgo away\x07"}
 	src := upstream.Source{Protocol: "ldap", Host: "ldap.suse.example", Port: 389, Base: "o=SuSe,c=DE", Filter: "(objectClass=*)", Scope: "sub",

@@ -173,7 +173,7 @@ func (a *api) queue(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Queue{DN: n.DN, Revision: n.Revision, Claims: append([]engine.Link{n.Head}, n.Queue...)}, nil
+	return Queue{DN: n.DN, Revision: n.Revision, Claims: append([]engine.Link{n.Head}, n.Queue...), Lingering: n.Lingering}, nil
 }
 
 func (a *api) tasks(c *call) (any, error) {

@@ -34,11 +34,27 @@ func (c *cli) nameList(ctx context.Context, _ []string) error {
 	return show(c, func(list []engine.Name) {
 		rows := [][]string{{"NAME", "HEAD", "STATE", "GOOD", "ENTRIES", "WAITING", "LAST CONTACT", "ALARMS"}}
 		for _, n := range list {
-			rows = append(rows, []string{n.DN, n.Head.Claim, n.Head.State, yesNo(n.LastKnownGood), fmt.Sprint(n.Entries),
+			rows = append(rows, []string{n.DN, n.Head.Claim, n.Head.State, good(&n), fmt.Sprint(n.Entries),
 				fmt.Sprint(len(n.Queue)), orDash(n.Head.LastContact), orDash(strings.Join(n.Alarms, ","))})
 		}
 		c.table(rows)
 	})(c.client.Names(ctx))
+}
+
+// good says whether a name has last-known-good content of its head, or shows that of
+// one that was removed.
+func good(n *engine.Name) string {
+	if n.Lingering != nil {
+		return "lingers"
+	}
+	return yesNo(n.LastKnownGood)
+}
+
+// printLingering says what a name shows while its head has no content yet.
+func (c *cli) printLingering(l *engine.Lingering) {
+	if l != nil {
+		c.line("it shows the content of %s, which was removed, until its head's is here, or until %s", l.Claim, stamp(l.Until))
+	}
 }
 
 func (c *cli) nameShow(ctx context.Context, args []string) error {
@@ -49,6 +65,7 @@ func (c *cli) nameShow(ctx context.Context, args []string) error {
 			{"waiting", fmt.Sprint(len(n.Queue))}, {"revision", fmt.Sprint(n.Revision)}, {"overlaps", orDash(strings.Join(n.Overlaps, "; "))},
 			{"alarms", orDash(strings.Join(n.Alarms, ","))}}
 		c.table(rows)
+		c.printLingering(n.Lingering)
 	})(c.client.Name(ctx, args[0]))
 }
 
@@ -89,15 +106,25 @@ func (c *cli) nameRemove(ctx context.Context, args []string) error {
 
 func (c *cli) queueShow(ctx context.Context, args []string) error {
 	return show(c, func(q Queue) {
-		rows := [][]string{{"POSITION", "CLAIM", "ONLINE", "STATE", "SOURCE", "REASON"}}
+		rows := [][]string{{"POSITION", "CLAIM", "ONLINE", "STATE", "ENTRIES", "LAST CONTACT", "SOURCE", "REASON"}}
 		for i, l := range q.Claims {
 			position := fmt.Sprint(i)
 			if i == 0 {
 				position = "head"
 			}
-			rows = append(rows, []string{position, l.Claim, yesNo(l.Online), l.State, l.URL, orDash(l.Reason)})
+			rows = append(rows, []string{position, l.Claim, yesNo(l.Online), l.State, held(&l, i == 0), orDash(l.LastContact), l.URL, orDash(l.Reason)})
 		}
 		c.table(rows)
+		c.printLingering(q.Lingering)
 		c.line("revision %d", q.Revision)
 	})(c.client.Queue(ctx, args[0]))
+}
+
+// held is how much of a claim's content is here; a claim that waits and is not kept warm
+// holds none in readiness.
+func held(l *engine.Link, head bool) string {
+	if head || l.KeepWarm {
+		return fmt.Sprint(l.Entries)
+	}
+	return "-"
 }

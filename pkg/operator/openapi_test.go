@@ -223,7 +223,8 @@ func TestOpenAPIRoutesAnswer(t *testing.T) {
 func TestOpenAPIAnswersConform(t *testing.T) {
 	doc := document(t)
 	add := `{"id":"x","name":"cn=x","url":"ldap://h/o=x"}`
-	refusing := story()
+	refusing, removed := story(), story()
+	lingering(removed)
 	refusing.faults = engine.Faults{{Subscription: "x", Field: "source.filter", Reason: "words"}, {Reason: "more"}}
 	for _, c := range []struct {
 		method, path, route, body string
@@ -263,6 +264,8 @@ func TestOpenAPIAnswersConform(t *testing.T) {
 		{"POST", "/alarms/x/ack", "/alarms/{alarm}/ack", `{}`, 200, nil},
 		{"POST", "/alarms/x/unack", "/alarms/{alarm}/unack", "", 200, nil},
 		{"GET", "/queues/cn=SuSe,ou=Package%20Listers", "/queues/{dn}", "", 200, nil},
+		{"GET", "/queues/cn=SuSe,ou=Package%20Listers", "/queues/{dn}", "", 200, removed},
+		{"GET", "/names", "/names", "", 200, removed},
 		{"GET", "/tasks", "/tasks", "", 200, nil},
 		{"GET", "/tasks?limit=1", "/tasks", "", 200, &fake{}},
 		{"GET", "/tasks/11", "/tasks/{id}", "", 200, nil},

@@ -55,4 +55,6 @@ type Queue struct {
 	DN       string        `json:"dn"`
 	Revision uint64        `json:"revision"` // another whenever the queue is
 	Claims   []engine.Link `json:"claims"`
+	// Lingering is what the name shows until its head has content; nil: the head's own.
+	Lingering *engine.Lingering `json:"lingering,omitempty"`
 }

@@ -20,6 +20,7 @@ type Request struct {
 	ContentFilter     string          `json:"content_filter,omitempty"`
 	ContentAttributes []string        `json:"content_attributes,omitempty"`
 	NoDNRewrite       bool            `json:"no_dn_rewrite,omitempty"`
+	KeepWarm          bool            `json:"keep_warm,omitempty"`
 }
 
 // Document is what export gives and apply takes: all that operators entered (R54).
@@ -35,7 +36,8 @@ func exported(d *engine.Document) Document {
 	out := Document{Subscriptions: []Request{}, Decisions: d.Decisions}
 	for _, s := range d.Subscriptions {
 		out.Subscriptions = append(out.Subscriptions, Request{ID: s.ID, Kind: s.Kind, Name: s.Name, Source: s.Source,
-			ContentFilter: s.ContentFilter, ContentAttributes: s.ContentAttributes, NoDNRewrite: s.NoDNRewrite})
+			ContentFilter: s.ContentFilter, ContentAttributes: s.ContentAttributes, NoDNRewrite: s.NoDNRewrite,
+			KeepWarm: s.KeepWarm})
 	}
 	return out
 }
@@ -70,7 +72,7 @@ func (d *Document) records() (out engine.Document, warnings []string, faults eng
 // Subscription makes the record, with what was repaired on the way.
 func (r *Request) Subscription() (engine.Subscription, []string, error) {
 	s := engine.Subscription{ID: r.ID, Kind: r.Kind, Name: r.Name, Source: r.Source, ContentFilter: r.ContentFilter,
-		ContentAttributes: r.ContentAttributes, NoDNRewrite: r.NoDNRewrite}
+		ContentAttributes: r.ContentAttributes, NoDNRewrite: r.NoDNRewrite, KeepWarm: r.KeepWarm}
 	if s.Kind == "" {
 		s.Kind = engine.KindTree
 	}

@@ -145,7 +145,7 @@ func (c *cli) printSubscription(s *engine.Subscription, link *engine.Link) {
 	if src.UUIDFromDN {
 		rows = append(rows, []string{"UUIDs", "of the DN where there is none"})
 	}
-	c.table(append(rows, []string{"DN values moved", yesNo(!s.NoDNRewrite)}))
+	c.table(append(rows, []string{"DN values moved", yesNo(!s.NoDNRewrite)}, []string{"kept warm", yesNo(s.KeepWarm)}))
 }
 
 // identity says as whom a source is asked.
