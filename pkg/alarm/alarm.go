@@ -25,6 +25,7 @@ type Kind string
 // The kinds, in the order in which lists show them.
 const (
 	NoLKG       Kind = "no-lkg"       // a name whose head has never had content
+	HeldRefresh Kind = "held"         // a completed refresh is held, since it would remove too much (R36)
 	Down        Kind = "down"         // a head's or a list's server does not answer, or refuses (R49)
 	NotSyncRepl Kind = "not-syncrepl" // it answers, but cannot be followed
 	Clash       Kind = "clash"        // several claims on one name
@@ -49,11 +50,12 @@ var kinds = map[Kind]struct {
 	severity Severity
 }{
 	NoLKG:       {0, Disaster},
-	Down:        {1, Average},
-	NotSyncRepl: {2, Average},
-	Clash:       {3, Warning},
-	Overlap:     {4, Warning},
-	NameError:   {5, Warning},
+	HeldRefresh: {1, High},
+	Down:        {2, Average},
+	NotSyncRepl: {3, Average},
+	Clash:       {4, Warning},
+	Overlap:     {5, Warning},
+	NameError:   {6, Warning},
 }
 
 // Severity of the alarms of a kind.

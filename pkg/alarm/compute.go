@@ -40,12 +40,19 @@ type Link struct {
 	Reason      string // why it is not online; "" while nothing is known yet
 }
 
+// Held is a refresh that waits for an operator's word (R36); the zero value is none.
+type Held struct {
+	Print string // fingerprint of the set that would go
+	Cause string // in words
+}
+
 // Name is one published name.
 type Name struct {
 	Norm, DN     string
 	Claims       []string // head first
 	Subscription string   // the head's
 	Head         Link
+	Held         Held     // of the head
 	Good         bool     // there is last-known-good content
 	Outer, Inner []string // the names that it lies inside, and those inside it, by DN
 }
@@ -54,6 +61,7 @@ type Name struct {
 type List struct {
 	ID       string
 	Link     Link
+	Held     Held
 	Problems []Problem // by DN
 }
 
@@ -100,6 +108,9 @@ func (n *Name) Candidates(d Delays) (out []Candidate) {
 		add(NoLKG, 0, fmt.Sprintf("%s has no content: %s", head, n.Head.Reason), head)
 		out[0].Fingerprint += "-" + hash(n.Head.class())
 	}
+	if n.Held.Print != "" {
+		add(HeldRefresh, 0, fmt.Sprintf("%s: %s", head, n.Held.Cause), head, n.Held.Print)
+	}
 	if k, ok := n.Head.wrong(); ok {
 		add(k, cmp.Or(d.Down, DownDelay), fmt.Sprintf("%s: %s", head, n.Head.Reason), head, n.Head.class())
 	}
@@ -131,6 +142,9 @@ func (l *List) Candidates(d Delays) (out []Candidate) {
 		out = append(out, Candidate{
 			ID: idOf(k, "list", l.ID), Kind: k, Subscription: l.ID, Cause: cause, Fingerprint: hash(causes...), Delay: delay,
 		})
+	}
+	if l.Held.Print != "" {
+		add(HeldRefresh, 0, fmt.Sprintf("the list %s: %s", l.ID, l.Held.Cause), l.Held.Print)
 	}
 	if k, ok := l.Link.wrong(); ok {
 		add(k, cmp.Or(d.Down, DownDelay), fmt.Sprintf("the search of the list %s: %s", l.ID, l.Link.Reason), l.Link.class())

@@ -35,6 +35,8 @@ func TestNames(t *testing.T) {
 		"it lies inside another": {suse(func(n *Name) { n.Outer = []string{"ou=y"} }), []string{"overlap warning 0s: it lies inside ou=y, and hides what that has there"}},
 		"others lie inside it": {suse(func(n *Name) { n.Inner = []string{"ou=a", "ou=b"} }),
 			[]string{"overlap warning 0s: 2 names lie inside it: ou=a; ou=b"}},
+		"a refresh is held": {suse(func(n *Name) { n.Held = Held{"aa", "a refresh would remove 59 of 60 entries"} }),
+			[]string{"held high 0s: suse: a refresh would remove 59 of 60 entries"}},
 		"its first load takes its time": {suse(func(n *Name) { n.Good = false }), []string{"no-lkg disaster 30s: suse has no content yet: its first load is not complete"}},
 		"its first load failed": {suse(func(n *Name) { n.Good, n.Head = false, refused }),
 			[]string{"no-lkg disaster 0s: suse has no content: " + refused.Reason, "down average 5s: suse: " + refused.Reason}},
@@ -70,6 +72,8 @@ func TestLists(t *testing.T) {
 		"all is well": {List{Link: up}, ""},
 		"away":        {List{Link: refused}, "down: the search of the list dpkg: " + refused.Reason},
 		"unsupported": {List{Link: noSync}, "not-syncrepl: the search of the list dpkg: " + noSync.Reason},
+		"held": {List{Link: up, Held: Held{"aa", "2 of 3 found entries would go"}},
+			"held: the list dpkg: 2 of 3 found entries would go"},
 		"one": {List{Link: up, Problems: problems(1)},
 			"name-error: 1 found entry lacks a name or more: cn=0: it has no distro"},
 		"seven": {List{Link: up, Problems: problems(7)},
@@ -112,6 +116,9 @@ func TestFingerprints(t *testing.T) {
 	list := func(problems ...Problem) Candidate {
 		return (&List{ID: "l", Link: up, Problems: problems}).Candidates(Delays{})[0]
 	}
+	held := func(head, print, cause string) Candidate {
+		return one(suse(func(n *Name) { n.Claims, n.Held = []string{head}, Held{print, cause} }))
+	}
 	for what, c := range map[string]struct {
 		a, b Candidate
 		same bool
@@ -124,6 +131,8 @@ func TestFingerprints(t *testing.T) {
 		"around and inside":        {over([]string{"ou=a"}, nil), over(nil, []string{"ou=a"}), false},
 		"another port":             {down("a", "connect to h:389: connection refused"), down("a", "connect to h:636: connection refused"), true},
 		"another head":             {down("a", "connect to h:389: connection refused"), down("b", "connect to h:389: connection refused"), false},
+		"the same set held":        {held("a", "aa", "59 of 60"), held("a", "aa", "59 of 61"), true},
+		"another set held":         {held("a", "aa", "59 of 60"), held("a", "bb", "59 of 60"), false},
 		"another reason":           {down("a", "connect to h:389: connection refused"), down("a", "bind: invalid credentials (49)"), false},
 		"no sync, shown otherwise": {one(suse(func(n *Name) { n.Head = noSync })), one(suse(func(n *Name) { n.Head = Link{Reason: "entry cn=a: " + noSync.Reason, Unsupported: true} })), true},
 		"another failing entry":    {list(Problem{"cn=a", "x"}), list(Problem{"cn=b", "x"}), false},

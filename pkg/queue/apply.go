@@ -26,9 +26,11 @@ func Apply(s *State, e Event) ([]Effect, error) {
 	case QueueMoved:
 		s.place(e)
 	case Refreshed:
-		s.update(e.ID, func(c *Claim) { c.Good, c.Reload = true, false })
+		s.update(e.ID, func(c *Claim) { c.Good, c.Reload, c.Held = true, false, Hold{} })
 	case LinkChanged:
 		s.update(e.ID, func(c *Claim) { c.Online, c.Reason = link(e.Online, e.Reason) })
+	case RefreshHeld, HoldRejected, HoldEnded:
+		s.hold(e)
 	default:
 		return s.applyList(e), nil
 	}
@@ -43,7 +45,7 @@ func (s *State) applyList(e Event) []Effect {
 	case ListRemoved:
 		return s.removeList(e.ID)
 	case ListRefreshed:
-		s.updateList(e.ID, func(l *List) { l.Good = true })
+		s.updateList(e.ID, func(l *List) { l.Good, l.Held = true, Hold{} })
 	case ListLinkChanged:
 		s.updateList(e.ID, func(l *List) { l.Online, l.Reason = link(e.Online, e.Reason) })
 	case EntryFound:
@@ -86,6 +88,12 @@ func Refuses(s *State, e Event) error {
 		return s.knows(e.ID)
 	case LinkChanged:
 		return s.knows(e.ID)
+	case RefreshHeld:
+		return s.checkHeld(e)
+	case HoldRejected:
+		return s.checkReject(e)
+	case HoldEnded:
+		return s.checkHold(e.Of)
 	case ListAdded:
 		return s.checkList(e.ID)
 	case ListRemoved:

@@ -82,6 +82,8 @@ func (s *State) checkClaims() error {
 			return fmt.Errorf("the claim %q is online, yet down because of %q", id, c.Reason)
 		case c.Entry == "" && (c.Subscription != string(id) || c.Base != "" || strings.Contains(string(id), "/")):
 			return fmt.Errorf("the claim %q of %q, based on %q, is neither a tree's nor a found entry's", id, c.Subscription, c.Base)
+		case !c.Held.check(c.Good):
+			return fmt.Errorf("what is held of the claim %q has no fingerprint or cause, or there is no content", id)
 		case !valid(string(id), c.Subscription, c.Name, c.Norm, c.Reason, c.Entry, c.Base):
 			return fmt.Errorf("the claim %q is not UTF-8 throughout", id)
 		}
@@ -139,6 +141,8 @@ func (s *State) checkLists() error {
 			return fmt.Errorf("the list under %q calls itself %q, or is not UTF-8 throughout", id, l.ID)
 		case s.Claims[ClaimID(id)] != nil:
 			return fmt.Errorf("%q is both a tree and a list", id)
+		case !l.Held.check(l.Good):
+			return fmt.Errorf("what is held of the list %q has no fingerprint or cause, or there is no content", id)
 		case l.Next == 0:
 			return fmt.Errorf("the next claim of the list %q is 0", id)
 		case l.Online && l.Reason != "":

@@ -145,7 +145,7 @@ func (s *State) retell(mc MemberClaim, f FoundName) []Effect {
 // rebase gives a claim another remote base.
 func (s *State) rebase(old *Claim, dn string) []Effect {
 	c := *old
-	c.Base, c.Reload = dn, true
+	c.Base, c.Reload, c.Held = dn, true, Hold{} // what was held is of another place
 	s.put(&c)
 	if s.Names[c.Norm].Head() == c.ID {
 		return []Effect{Reload{c.ID}}

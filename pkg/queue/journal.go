@@ -27,6 +27,10 @@ var decoders = map[string]func(b []byte) (Event, error){
 	ClaimLifted{}.event():     decodeAs[ClaimLifted],
 	ClaimMoved{}.event():      decodeAs[ClaimMoved],
 
+	RefreshHeld{}.event():  decodeAs[RefreshHeld],
+	HoldRejected{}.event(): decodeAs[HoldRejected],
+	HoldEnded{}.event():    decodeAs[HoldEnded],
+
 	QueueMoved{}.event():  decodeAs[QueueMoved],
 	EntryWished{}.event(): decodeAs[EntryWished],
 }
@@ -87,6 +91,9 @@ func asText(e Event) Event {
 		return e
 	case ListLinkChanged:
 		e.Reason = clean(e.Reason)
+		return e
+	case RefreshHeld:
+		e.Cause = clean(e.Cause)
 		return e
 	case EntryFound:
 		return e.tidy()

@@ -12,6 +12,7 @@ type List struct {
 	Good   bool   `json:"good"`   // a refresh of the search completed
 	Online bool   `json:"online"` // the last link fact
 	Reason string `json:"reason,omitempty"`
+	Held   Hold   `json:"held,omitzero"` // a refresh that was not taken (R36)
 }
 
 // Member is one found entry, known by its UUID. Replaced, never changed.

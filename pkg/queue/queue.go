@@ -41,6 +41,7 @@ type Claim struct {
 	Reload       bool    `json:"reload,omitempty"` // Base changed since the last refresh that completed: its cookie is void
 	// Renamed: of a list's claim: an operator gave it its name, and no template takes it away (R21, R27).
 	Renamed bool `json:"renamed,omitempty"`
+	Held    Hold `json:"held,omitzero"` // a refresh that was not taken (R36)
 }
 
 // Name is one published name with its queue, head first. Never empty. Like a

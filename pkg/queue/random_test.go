@@ -25,7 +25,7 @@ func TestRandomHistories(t *testing.T) {
 				numbers: map[uint32]bool{}, ids: map[ClaimID]bool{}, taken: taken,
 			}
 			rnd := rand.New(rand.NewPCG(seed, 24))
-			for range 400 {
+			for range 450 {
 				h.step(randomEvent(rnd, h.state))
 			}
 			h.replay()
@@ -47,6 +47,9 @@ func randomEvent(rnd *rand.Rand, s *State) Event {
 	id := ClaimID(fmt.Sprint("c", rnd.IntN(12)))
 	if ids := slices.Sorted(maps.Keys(s.Claims)); len(ids) > 0 && rnd.IntN(2) == 0 {
 		id = ids[rnd.IntN(len(ids))]
+	}
+	if rnd.IntN(8) == 0 {
+		return randomHold(rnd, s, string(id))
 	}
 	f := randomName(rnd)
 	switch k := rnd.IntN(100); {

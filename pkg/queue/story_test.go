@@ -35,6 +35,9 @@ import (
 //	place CLAIM POSITION        QueueMoved
 //	wish ID ENTRY NAME -> NAME  EntryWished: another name
 //	wish ID ENTRY NAME -> suppressed, or -> nothing
+//	held OF PRINT CAUSE         RefreshHeld, of a claim or of a list
+//	reject OF PRINT             HoldRejected
+//	hold-ended OF               HoldEnded
 //	state                       prints each name with its queue
 //	members                     prints each list with its members
 //	resume                      prints Resume
@@ -176,6 +179,13 @@ func (p *player) event(verb, rest string) (Event, error) {
 		return p.found(id, more), nil
 	case "lost":
 		return EntryLost{id, more}, nil
+	case "held":
+		print, cause, _ := strings.Cut(more, " ")
+		return RefreshHeld{Of: id, Print: print, Cause: cause}, nil
+	case "reject":
+		return HoldRejected{Of: id, Print: more}, nil
+	case "hold-ended":
+		return HoldEnded{Of: id}, nil
 	case "suppress":
 		return ClaimSuppressed{ClaimID(id)}, nil
 	case "lift":
@@ -246,7 +256,7 @@ func showMembers(s *State) []string {
 	var out []string
 	for _, id := range slices.Sorted(maps.Keys(s.Lists)) {
 		l := s.Lists[id]
-		text := showLink("list "+id, l.Online, l.Reason, l.Good)
+		text := showLink("list "+id, l.Online, l.Reason, l.Good) + showHold(l.Held)
 		out = append(out, fmt.Sprintf("%s, next %d", text, l.Next))
 		for _, entry := range slices.Sorted(maps.Keys(s.Members[id])) {
 			m := s.Members[id][entry]
@@ -278,11 +288,21 @@ func showMembers(s *State) []string {
 }
 
 func showClaim(c *Claim) string {
-	text := showLink(fmt.Sprintf("%s#%d", c.ID, c.Number), c.Online, c.Reason, c.Good)
+	text := showLink(fmt.Sprintf("%s#%d", c.ID, c.Number), c.Online, c.Reason, c.Good) + showHold(c.Held)
 	if c.Reload {
 		text += " to reload"
 	}
 	return text
+}
+
+func showHold(h Hold) string {
+	switch {
+	case h.Rejected:
+		return " rejected " + h.Print + " (" + h.Cause + ")"
+	case h.Is():
+		return " held " + h.Print + " (" + h.Cause + ")"
+	}
+	return ""
 }
 
 func showLink(text string, online bool, reason string, good bool) string {
