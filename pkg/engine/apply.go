@@ -234,8 +234,8 @@ func (p *applying) try() {
 			continue
 		}
 		if n != nil && !slices.Contains(n.Claims, queue.ClaimID(pl.id)) {
-			p.warn("%s: %s is already claimed by %s: this claim waits at position %d of its queue (shaft queue show %q)",
-				pl.id, n.Text, n.Head(), len(n.Claims), n.Text)
+			p.warn("%s: %s is already claimed by %s: this claim waits at position %d of its queue (`shaft queue show %s`)",
+				pl.id, n.Text, n.Head(), len(n.Claims), ShellQuoted(n.Text))
 		}
 	}
 }

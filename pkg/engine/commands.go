@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"shaft/pkg/dit"
@@ -216,10 +218,24 @@ func (e *Engine) clashWarnings(norm string, id queue.ClaimID) []string {
 	if n == nil || slices.Contains(n.Claims, id) {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s is already claimed by %s, whose content it shows: this claim waits at position %d of its queue; "+
-		"look at it with `shaft queue show %q`; it is its turn when those before it are removed (`shaft subscription remove`)",
-		n.Text, n.Claims[0], len(n.Claims), n.Text)}
+	name, claim := ShellQuoted(n.Text), ShellQuoted(string(id))
+	return []string{fmt.Sprintf("%s is already claimed by %s, whose content it shows: this claim waits at position %d of its queue, until "+
+		"those before it are removed. See the queue: `shaft queue show %s`; what would change: `shaft queue diff %s %s`; put it first: `shaft queue switch %s %s`",
+		n.Text, n.Claims[0], len(n.Claims), name, name, claim, name, claim)}
 }
+
+// ShellQuoted is a text as a shell takes it, in quotes unless it is one plain word.
+func ShellQuoted(text string) string {
+	switch {
+	case plainWord.MatchString(text):
+		return text
+	case !strings.ContainsAny(text, "\"$`\\!"):
+		return `"` + text + `"`
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9._/=,:+-]+$`)
 
 // CheckSubscription runs the check of a stored subscription now.
 func (e *Engine) CheckSubscription(ctx context.Context, id string) (*Checked, error) {

@@ -65,6 +65,7 @@ type cli struct {
 	limit    int
 	claim    string
 	revision uint64
+	force    bool
 	from, to time.Time
 	note     string
 	until    Until
@@ -94,6 +95,9 @@ var commands = []command{
 	{verb: "queue show", args: "DN", help: "who claims a name, head first", nargs: 1, run: (*cli).queueShow},
 	{verb: "queue move", args: "DN CLAIM POSITION", help: "put a waiting claim at another position, from 1",
 		nargs: 3, flags: (*cli).queueFlags, run: (*cli).queueMove},
+	{verb: "queue switch", args: "DN CLAIM [--force --reason TEXT]", help: "show another claim, whose content is fetched and looked at first",
+		nargs: 2, flags: (*cli).switchFlags, run: (*cli).queueSwitch},
+	{verb: "queue diff", args: "DN CLAIM", help: "what a switch to a claim would change", nargs: 2, run: (*cli).queueDiff},
 	{verb: "queue suppress", args: "CLAIM", help: "take a list's claim out of its queue",
 		nargs: 1, flags: (*cli).queueFlags, run: (*cli).queueSuppress},
 	{verb: "queue lift", args: "CLAIM", help: "end a suppression: it joins the end of its queue",

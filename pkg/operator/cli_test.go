@@ -55,6 +55,19 @@ func many(n int) (found []engine.Found) {
 	return found
 }
 
+// differing is a difference of n entries with so many values of each, and more.
+func differing(n, values int) engine.Difference {
+	d := engine.Difference{Changed: n + 1000, More: 1000}
+	for i := range n {
+		a := engine.AttributeDifference{Name: "member"}
+		for v := range values {
+			a.Added = append(a.Added, fmt.Sprintf("cn=%d,o=x", v))
+		}
+		d.Entries = append(d.Entries, engine.EntryDifference{DN: fmt.Sprintf("cn=%d,cn=SuSe", i), What: "changed", Attributes: []engine.AttributeDifference{a}})
+	}
+	return d
+}
+
 // lingering has a name show what a removed head had; what waits is kept warm (R30, R32).
 func lingering(f *fake) {
 	n := &f.names[1]
@@ -104,6 +117,12 @@ func TestTables(t *testing.T) {
 		{"name_rename", []string{"name", "rename", "cn=SuSe" + listers, "cn=openSUSE"}, nil},
 		{"name_rename_dry", []string{"name", "rename", "cn=SuSe" + listers, "cn=openSUSE", "--claim", "suse", "--dry-run"}, nil},
 		{"queue_move", []string{"queue", "move", "cn=SuSe" + listers, "dpkg/1", "1"}, nil},
+		{"queue_switch", []string{"queue", "switch", "cn=SuSe" + listers, "redhat"}, nil},
+		{"queue_switch_dry", []string{"queue", "switch", "cn=SuSe" + listers, "redhat", "--dry-run"}, nil},
+		{"queue_switch_forced", []string{"queue", "switch", "cn=SuSe" + listers, "redhat", "--force", "--reason", "the old one is wrong"}, nil},
+		{"queue_diff", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, nil},
+		{"queue_diff_none", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, func(f *fake) { f.difference = engine.Difference{Same: 1} }},
+		{"queue_diff_many", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, func(f *fake) { f.difference = differing(60, 30) }},
 		{"queue_suppress_dry", []string{"queue", "suppress", "dpkg/1", "--dry-run"}, nil},
 		{"queue_lift", []string{"queue", "lift", "dpkg/1"}, nil},
 		{"alarm_list", []string{"alarm", "list"}, nil},
@@ -172,6 +191,8 @@ func TestJSON(t *testing.T) {
 		{[]string{"name", "history", dn, "--from", "2026-01-02T03:05:00Z"}, "GET", "names/cn=SuSe,ou=Package%20Listers/history?from=2026-01-02T03:05:00Z", ""},
 		{[]string{"name", "rename", dn, "cn=x", "--claim", "a"}, "POST", "names/cn=SuSe,ou=Package%20Listers/rename", `{"to":"cn=x","claim":"a"}`},
 		{[]string{"queue", "move", dn, "a", "2"}, "POST", "queues/cn=SuSe,ou=Package%20Listers/move", `{"claim":"a","position":2}`},
+		{[]string{"queue", "switch", dn, "a"}, "POST", "queues/cn=SuSe,ou=Package%20Listers/switch", `{"claim":"a"}`},
+		{[]string{"queue", "diff", dn, "a"}, "POST", "queues/cn=SuSe,ou=Package%20Listers/diff", `{"claim":"a"}`},
 		{[]string{"queue", "suppress", "dpkg/1"}, "POST", "claims/dpkg%2F1/suppress", ""},
 		{[]string{"queue", "lift", "dpkg/1", "--dry-run"}, "POST", "claims/dpkg%2F1/lift?dry_run=true", ""},
 		{[]string{"alarm", "list"}, "GET", "alarms", ""},
@@ -263,6 +284,18 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"queue", "move", "cn=x", "a", "0"}, 2, `"0": a position is a number`, ""},
 		{[]string{"queue", "move", "cn=x", "a", "first"}, 2, `"first": a position is a number`, ""},
 		{[]string{"queue", "move", "cn=x", "a"}, 2, "wrong usage: shaft queue move DN CLAIM POSITION", ""},
+		{[]string{"queue", "switch", "cn=x", "a"}, 0, "", "switch cn=x a force=false 0 real"},
+		{[]string{"queue", "switch", "cn=x", "a", "--revision", "42", "--dry-run"}, 0, "", "switch cn=x a force=false 42 dry"},
+		{[]string{"queue", "switch", "cn=x", "a", "--force", "--reason", "it is wrong"}, 0, "", "switch cn=x a force=true 0 real"},
+		{[]string{"queue", "switch", "cn=x", "--why", "it is wrong", "a", "--force"}, 0, "", "switch cn=x a force=true 0 real"},
+		{[]string{"queue", "switch", "cn=x", "a", "--force"}, 2, "--force needs --reason TEXT", ""},
+		{[]string{"queue", "switch", "cn=x", "a", "--force", "--dry-run"}, 2, "--force needs --reason TEXT", ""},
+		{[]string{"queue", "switch", "cn=x", "a", "--force", "--reason", ""}, 2, "--force needs --reason TEXT", ""},
+		{[]string{"queue", "switch", "cn=x", "a", "--reason", "a\nb"}, 2, "one line of text", ""},
+		{[]string{"queue", "switch", "cn=x"}, 2, "wrong usage: shaft queue switch DN CLAIM", ""},
+		{[]string{"queue", "diff", "cn=x", "a"}, 0, "", "diff cn=x a"},
+		{[]string{"queue", "diff", "cn=x"}, 2, "wrong usage: shaft queue diff DN CLAIM", ""},
+		{[]string{"queue", "diff", "cn=x", "a", "--force"}, 2, "no flag --force", ""},
 		{[]string{"queue", "suppress", "dpkg/1", "--revision", "9"}, 0, "", "suppress dpkg/1 9 real"},
 		{[]string{"queue", "suppress"}, 2, "wrong usage: shaft queue suppress CLAIM", ""},
 		{[]string{"queue", "lift", "dpkg/1", "--dry-run"}, 0, "", "lift dpkg/1 0 dry"},
@@ -286,7 +319,6 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"apply", "a", "b"}, 2, "wrong usage", ""},
 		// What a later version brings is not there before it works.
 		{[]string{"subscription", "add", "x", "--guard-percent", "5"}, 2, "guard-percent", ""},
-		{[]string{"queue", "switch", "x", "y"}, 2, "known are queue show, queue move", ""},
 		{[]string{"status", "--server", "https://h"}, 2, "server", ""},
 		{[]string{"guard", "list"}, 2, "there is no command", ""},
 	} {

@@ -59,12 +59,12 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) ([]
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.failure(err)
+		return nil, c.failure(method, err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, c.failure(err)
+		return nil, c.failure(method, err)
 	}
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "application/problem+json" {
 		var p Problem
@@ -86,10 +86,12 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) ([]
 }
 
 // failure says why there is no answer.
-func (c *Client) failure(err error) error {
+func (c *Client) failure(method string, err error) error {
 	var op *net.OpError
 	var u *url.Error
 	switch {
+	case errors.Is(err, context.Canceled) && method != http.MethodGet:
+		return fmt.Errorf("interrupted before the daemon answered; `shaft task list` says what became of it: %w", context.Canceled)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("no daemon answers at %s (%w); is `shaft serve` running? --socket names another", c.socket, op.Err)
 	case errors.As(err, &u):

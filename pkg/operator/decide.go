@@ -105,14 +105,20 @@ func (c *cli) decided(done string) func(engine.Decided, []byte, error) error {
 	return show(c, func(out engine.Decided) {
 		c.line("%s: %s %s", out.DN, out.Claim, would(out.DryRun, done))
 		c.printDecision(out.Effect, out.Warnings)
-		if len(out.Queue) > 0 {
-			claims := make([]string, len(out.Queue))
-			for i, id := range out.Queue {
-				claims[i] = string(id)
-			}
-			c.line("its queue: %s", strings.Join(claims, ", "))
-		}
+		c.printQueue(out.Queue)
 	})
+}
+
+// printQueue names the claims from now on, head first.
+func (c *cli) printQueue(ids []queue.ClaimID) {
+	if len(ids) == 0 {
+		return
+	}
+	claims := make([]string, len(ids))
+	for i, id := range ids {
+		claims[i] = string(id)
+	}
+	c.line("its queue: %s", strings.Join(claims, ", "))
 }
 
 func (c *cli) printDecision(effect string, warnings []string) {

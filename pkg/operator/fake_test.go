@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 
 // fake is an Engine that answers what it holds and remembers what it was asked.
 type fake struct {
+	mu           sync.Mutex // for calls: a queue is looked at while a switch is under way
 	calls        []string
 	dryDecisions int // in the last document that was only tried
 	status       engine.Status
@@ -45,9 +47,17 @@ type fake struct {
 	until        time.Time // of the same
 
 	unknown bool // how often sources were there
+
+	difference engine.Difference
+	fetch      func()             // what a switch and a difference take their time for
+	waiting    func() engine.Link // the one that waits, of any name, as it is meanwhile
 }
 
-func (f *fake) asked(what ...string) { f.calls = append(f.calls, strings.Join(what, " ")) }
+func (f *fake) asked(what ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, strings.Join(what, " "))
+}
 
 func missing(what string) error {
 	return &queue.Refusal{Kind: "not-found", Reason: "there is no " + what}
@@ -130,8 +140,15 @@ func (f *fake) Name(_ context.Context, dn string) (*engine.Name, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
+	var waiting []engine.Link
+	if f.waiting != nil {
+		waiting = []engine.Link{f.waiting()}
+	}
 	for _, n := range f.names {
 		if n.DN == dn {
+			if waiting != nil {
+				n.Queue = waiting
+			}
 			return &n, nil
 		}
 	}
@@ -272,6 +289,39 @@ func (f *fake) MoveInQueue(_ context.Context, dn string, claim queue.ClaimID, po
 	return f.decided(claim, dn, dryRun)
 }
 
+func (f *fake) Switch(ctx context.Context, dn string, claim queue.ClaimID, force bool, revision uint64, dryRun bool) (*engine.Switched, error) {
+	f.asked("switch", dn, string(claim), fmt.Sprintf("force=%v", force), fmt.Sprint(revision), dry(dryRun))
+	f.actor = engine.ActorOf(ctx)
+	if f.fetch != nil {
+		f.fetch()
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	out := &engine.Switched{DN: dn, Claim: claim, From: "suse", Queue: []queue.ClaimID{claim, "suse"}, Effect: "suse waits at position 1 from now on", Forced: force,
+		Warnings: []string{}, Revision: 45, Task: 16, DryRun: dryRun}
+	switch {
+	case force:
+		out.Warnings = append(out.Warnings, "nothing of redhat could be fetched: the name is empty")
+	case !dryRun:
+		out.Difference = &engine.Difference{DN: dn, Head: "suse", Claim: claim, Added: 1, Changed: 2, Removed: 3, Same: 40}
+	}
+	return out, nil
+}
+
+func (f *fake) QueueDiff(_ context.Context, dn string, claim queue.ClaimID) (*engine.Difference, error) {
+	f.asked("diff", dn, string(claim))
+	if f.fetch != nil {
+		f.fetch()
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	d := f.difference
+	d.DN, d.Head, d.Claim, d.Task = dn, "suse", claim, 17
+	return &d, nil
+}
+
 func (f *fake) SuppressClaim(_ context.Context, id queue.ClaimID, revision uint64, dryRun bool) (*engine.Decided, error) {
 	f.asked("suppress", string(id), fmt.Sprint(revision), dry(dryRun))
 	return f.decided(id, "cn=SuSe,ou=Package Listers", dryRun)
@@ -356,6 +406,12 @@ func story() *fake {
 				Cause: "redhat waits behind suse", Fingerprint: "f2", Generation: 2, Acknowledged: true, Note: "ticket 7", AcknowledgedBy: "uid 0 (root)", AcknowledgedAt: at(5), Until: at(50)},
 			{ID: "name-error-3", Kind: alarm.NameError, Severity: alarm.Warning, Subscription: "dpkg", Since: when(2), Cause: "1 entry makes no name", Fingerprint: "f3", Generation: 1, Acknowledged: true},
 		},
+		difference: engine.Difference{Added: 1, Changed: 1, Removed: 1, Same: 40, Entries: []engine.EntryDifference{
+			{DN: "cn=a,cn=SuSe" + listers, What: "removed"},
+			{DN: "cn=b,cn=SuSe" + listers, What: "changed", Attributes: []engine.AttributeDifference{
+				{Name: "cn", Added: []string{"\x1b[2Jb"}}, {Name: "jpegPhoto", Removed: []string{"base64:" + strings.Repeat("A", 200)}, Added: []string{"base64:BB=="}}}},
+			{DN: "cn=c,cn=SuSe" + listers, What: "added"},
+		}},
 		check: engine.Checked{OK: true, Entries: 4, Steps: []upstream.Step{{Name: "resolve", OK: true, Detail: "127.0.0.1"}, {Name: "connect", OK: true, Detail: "127.0.0.1:389", Millis: 12}}},
 	}
 }

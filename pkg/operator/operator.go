@@ -43,6 +43,8 @@ type Engine interface {
 	Availability(ctx context.Context, source string, from, to time.Time) (*engine.Availability, error)
 	RenameName(ctx context.Context, dn, newDN string, claim queue.ClaimID, revision uint64, dryRun bool) (*engine.Renamed, error)
 	MoveInQueue(ctx context.Context, dn string, claim queue.ClaimID, position int, revision uint64, dryRun bool) (*engine.Decided, error)
+	Switch(ctx context.Context, dn string, claim queue.ClaimID, force bool, revision uint64, dryRun bool) (*engine.Switched, error)
+	QueueDiff(ctx context.Context, dn string, claim queue.ClaimID) (*engine.Difference, error)
 	SuppressClaim(ctx context.Context, id queue.ClaimID, revision uint64, dryRun bool) (*engine.Decided, error)
 	LiftClaim(ctx context.Context, id queue.ClaimID, revision uint64, dryRun bool) (*engine.Decided, error)
 	Alarms(context.Context) ([]engine.Alarm, error)

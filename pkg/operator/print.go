@@ -86,16 +86,8 @@ func (c *cli) printFound(found []engine.Found, dry bool) {
 		}
 	}
 	if clash != "" {
-		c.line("see: shaft queue show %s", quoted(clash))
+		c.line("see: shaft queue show %s", engine.ShellQuoted(clash))
 	}
-}
-
-// quoted is a text as a shell takes it.
-func quoted(text string) string {
-	if !strings.ContainsAny(text, "\"$`\\!") {
-		return `"` + text + `"`
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // would says what was done, or of a dry run what would be.
