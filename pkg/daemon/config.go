@@ -26,6 +26,8 @@ type Config struct {
 	BaseEntry     *ldif.Record // its DN is BaseDN; nil: the engine makes one
 	DataDir       string
 	Listen        []string // URLs for ldapd.Listen; empty: no LDAP door
+	TLS           ldapd.TLSFiles
+	Limits        Limits
 	ControlSocket string
 	Accounts      []ldapd.Account
 	Index         []string // nil: engine.DefaultIndex
@@ -35,6 +37,12 @@ type Config struct {
 	ServerID      int
 	LogLevel      slog.Level
 	LogJSON       bool
+}
+
+// Limits of the LDAP door; 0 is what ldapd.Options says of it.
+type Limits struct {
+	Connections, PerAddress int
+	Idle, Request           time.Duration
 }
 
 // ConfigError is one mistake in the file.
@@ -115,7 +123,7 @@ func (r *reader) err() error {
 
 // top reads the top level. DNs are parsed last, since they need the schema.
 func (r *reader) top(cfg *Config, root *yaml.Node) {
-	var baseDN, baseEntry, schemaFiles, accounts, index, dataDir, socket *yaml.Node
+	var baseDN, baseEntry, schemaFiles, accounts, index, dataDir, socket, listen *yaml.Node
 	later := func(at **yaml.Node) func(*yaml.Node) { return func(n *yaml.Node) { *at = n } }
 	r.mapping(root, "the configuration", map[string]func(*yaml.Node){
 		"base_dn":         later(&baseDN),
@@ -124,7 +132,9 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 		"accounts":        later(&accounts),
 		"data_dir":        later(&dataDir),
 		"control_socket":  later(&socket),
-		"listen":          r.listen(&cfg.Listen),
+		"listen":          later(&listen),
+		"tls":             r.tls(&cfg.TLS),
+		"limits":          r.limits(&cfg.Limits),
 		"index":           later(&index),
 		"change_log":      r.number(&cfg.ChangeLog, 1, 1<<30),
 		"promotion_limit": r.span(&cfg.Promotion),
@@ -132,6 +142,9 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 		"log":             r.log(cfg),
 	})
 	r.places(cfg, dataDir, socket)
+	if listen != nil {
+		r.listen(cfg, listen)
+	}
 	if schemaFiles != nil {
 		r.schema(cfg, schemaFiles)
 	}
@@ -150,25 +163,6 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 	}
 	if accounts != nil {
 		r.accounts(cfg, accounts)
-	}
-}
-
-func (r *reader) listen(out *[]string) func(*yaml.Node) {
-	return func(n *yaml.Node) {
-		*out = []string{}
-		r.list(n, func(c *yaml.Node) {
-			url, ok := r.text(c)
-			if !ok {
-				return
-			}
-			if err := ldapd.CheckURL(url); err != nil {
-				r.fail(c, "%v", err)
-			}
-			if slices.Contains(*out, url) {
-				r.fail(c, "%q stands here twice", url)
-			}
-			*out = append(*out, url)
-		})
 	}
 }
 

@@ -175,7 +175,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"control_socket: ''", []string{`1:17 the path is empty`}},
 		{"listen: ldap://127.0.0.1", []string{`1:9 a list`}},
 		{"listen:\n  - http://x\n  - 'ldap://h:port'", []string{`2:5 unknown scheme "http"`, `3:5 port "port"`}},
-		{"listen: [ 'ldaps://127.0.0.1' ]", []string{`1:11 ldaps is not served by this version`}},
+		{"listen: [ 'ldaps://127.0.0.1' ]", []string{`1:11 needs a certificate and its key, under the key tls`}},
 		{"listen: [ ldapi://run/ldapi ]", []string{`1:11 %2F`}},
 		{"listen: [ 'ldapi://%2F" + strings.Repeat("x", 107) + "' ]", []string{`1:11 has 108 bytes`}},
 		{"listen: [ 389 ]", []string{`1:11 a text`}},

@@ -130,7 +130,9 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 	var err error
 	d.ldapd, err = ldapd.New(ldapd.Options{
 		Backend: d.engine, Accounts: cfg.Accounts, Log: o.Log, VendorVersion: o.Version,
-		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams,
+		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, TLS: cfg.TLS,
+		MaxConns: cfg.Limits.Connections, MaxPerAddress: cfg.Limits.PerAddress,
+		IdleTimeout: cfg.Limits.Idle, RequestTimeout: cfg.Limits.Request,
 	})
 	if err != nil {
 		return err

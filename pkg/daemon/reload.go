@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"shaft/pkg/ldapd"
 	"shaft/pkg/ldif"
 	"shaft/pkg/schema"
 )
 
-// Reload reads the file again and takes over what can change under way: log and
-// accounts. What else differs is named in the log, and counts after a restart.
+// Reload reads the file again and takes over what can change under way: log,
+// accounts and certificates. What else differs is named in the log, and counts after a restart.
 // A file that is wrong changes nothing; each mistake is logged with its place.
 // What subscriptions name, passwords and certificates, is read at each connect
 // anyway.
@@ -38,6 +39,12 @@ func (d *Daemon) reload(path string) error {
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(d.cfg.Listen, needsTLS) && cfg.TLS == (ldapd.TLSFiles{}) {
+		return errors.New("tls: listeners that stand open need a certificate; without one a restart is needed")
+	}
+	if err := d.ldapd.SetTLS(cfg.TLS); err != nil {
+		return err
+	}
 	if err := d.ldapd.SetAccounts(cfg.Accounts); err != nil {
 		return err
 	}
@@ -49,6 +56,11 @@ func (d *Daemon) reload(path string) error {
 		d.log.Warn("a change of the configuration needs a restart", "keys", strings.Join(keys, ", "))
 	}
 	return nil
+}
+
+func needsTLS(url string) bool {
+	needs, _ := ldapd.CheckURL(url)
+	return needs
 }
 
 // each takes joined errors apart.
@@ -72,6 +84,7 @@ func fixed(was, is *Config) (keys []string) {
 		{"base_entry", sameRecord(was.BaseEntry, is.BaseEntry)},
 		{"data_dir", was.DataDir == is.DataDir},
 		{"listen", slices.Equal(was.Listen, is.Listen)},
+		{"limits", was.Limits == is.Limits},
 		{"control_socket", was.ControlSocket == is.ControlSocket},
 		{"index", slices.Equal(was.Index, is.Index) && (was.Index == nil) == (is.Index == nil)},
 		{"schema", sameSchema(was.Schema, is.Schema)},

@@ -75,7 +75,7 @@ func BenchmarkHandleBase(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := newConn(s, &sink{})
+	c := newConn(s, &sink{}, schemes[0])
 	frame := msg(1, tagSearch, oneUser.body(b))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,15 +1,18 @@
 package ldapd
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/vjeantet/ldapserver"
@@ -36,14 +39,24 @@ const (
 // conn is one connection. Fields without a word on it belong to its reader.
 type conn struct {
 	srv *Server
-	nc  net.Conn
+	raw net.Conn // the socket, for deadlines and a close from anywhere
+	nc  net.Conn // what is read: the socket, or TLS around it
+	via scheme
 	log *slog.Logger
 	w   *writer
 
+	peer    netip.AddrPort // the client's, as a balancer has it; zero for a unix socket
+	cred    *syscall.Ucred // of a unix socket's client
+	tls     *tls.Conn      // nil: in the clear
+	mute    bool           // TLS is to come: nothing may be said in the clear
+	origin  origin         // what it is counted under, once it is counted
+	counted bool
+
 	in         []byte // input; [r:n] is not used up yet
 	r, n       int
-	flushed    bool // nothing was sent since the last flush
-	deadline   bool // a read deadline is set
+	begun      time.Time // when the first octet of an unfinished message was seen
+	flushed    bool      // nothing was sent since the last flush
+	deadline   bool      // a read deadline is set
 	shutting   atomic.Bool
 	out        []byte // a reply being made
 	x          scratch
@@ -64,12 +77,12 @@ type operation struct {
 	cancelled atomic.Bool // it must end without a word
 }
 
-func newConn(s *Server, nc net.Conn) *conn {
+func newConn(s *Server, nc net.Conn, via scheme) *conn {
 	log := s.opt.Log.With("connection", s.nextConn.Add(1), "peer", nc.RemoteAddr().String())
 	return &conn{
-		srv: s, nc: nc, log: log,
+		srv: s, raw: nc, nc: nc, via: via, log: log,
+		peer:    peerAddr(nc),
 		w:       newWriter(nc, s.opt.WriteTimeout),
-		in:      make([]byte, firstBuffer),
 		flushed: true,
 		ops:     map[int32]*operation{},
 	}
@@ -79,12 +92,14 @@ func newConn(s *Server, nc net.Conn) *conn {
 func (c *conn) serve() {
 	var err error
 	defer func() { c.srv.forget(c, err) }()
-	defer c.nc.Close()
+	defer func() { c.nc.Close() }()
 	defer c.running.Wait()
 	defer c.abandonAll()
 	defer c.recovered("connection")
 	c.log.Debug("connection opened")
-	err = c.loop()
+	if err = c.open(); err == nil {
+		err = c.loop()
+	}
 	var bad *disconnect
 	switch {
 	case c.shutting.Load():
@@ -138,9 +153,13 @@ func (c *conn) next() ([]byte, error) {
 			if n > 0 && n <= c.n-c.r {
 				frame := c.in[c.r : c.r+n]
 				c.r += n
+				c.begun = time.Time{}
 				return frame, nil
 			}
 			need = n
+			if c.begun.IsZero() {
+				c.begun = time.Now()
+			}
 		}
 		if err := c.fill(need); err != nil {
 			return nil, err
@@ -190,24 +209,31 @@ func (c *conn) read() error {
 			return err
 		}
 		c.pages.expire(c.srv.opt.Now())
+		if limit := c.srv.opt.RequestTimeout; !c.begun.IsZero() && time.Since(c.begun) >= limit {
+			return &disconnect{ldapserver.LDAPResultUnavailable, fmt.Sprintf("a request was not complete within %v", limit)}
+		}
 		if idle := c.srv.opt.IdleTimeout; idle > 0 && time.Since(began) >= idle && !c.busy() {
 			return &disconnect{ldapserver.LDAPResultUnavailable, "idle for too long"}
 		}
 	}
 }
 
-// armRead sets the read deadline when an idle timeout or paged searches, which
-// hold a version of the tree, ask for one.
+// armRead sets the read deadline when an unfinished request, an idle timeout or
+// paged searches, which hold a version of the tree, ask for one.
 func (c *conn) armRead() {
 	wait := c.srv.opt.IdleTimeout
-	if c.pages.any() && (wait == 0 || wait > pageAge) {
-		wait = pageAge
+	if c.pages.any() {
+		wait = lowerTime(wait, pageAge)
+	}
+	if !c.begun.IsZero() {
+		left := c.srv.opt.RequestTimeout - time.Since(c.begun)
+		wait = lowerTime(wait, max(left, time.Millisecond))
 	}
 	if wait > 0 {
-		c.nc.SetReadDeadline(time.Now().Add(wait))
+		c.raw.SetReadDeadline(time.Now().Add(wait))
 		c.deadline = true
 	} else if c.deadline {
-		c.nc.SetReadDeadline(time.Time{})
+		c.raw.SetReadDeadline(time.Time{})
 		c.deadline = false
 	}
 }
@@ -216,25 +242,25 @@ func (c *conn) armRead() {
 func (c *conn) shutdown() {
 	c.shutting.Store(true)
 	c.w.timeout.Store(int64(min(shutdownWrite, c.srv.opt.WriteTimeout)))
-	c.nc.SetReadDeadline(time.Unix(1, 0))
+	c.raw.SetReadDeadline(time.Unix(1, 0))
 }
 
 // cut ends the connection now.
 func (c *conn) cut() {
 	c.abandonAll()
-	c.nc.Close()
+	c.raw.Close()
 }
 
 // disconnect sends a notice of disconnection and waits a moment for the client to close.
 func (c *conn) disconnect(code int, text string) {
-	if c.w.send(appendNotice(nil, code, text), true) != nil || c.w.flush(true) != nil {
+	if c.mute || c.w.send(appendNotice(nil, code, text), true) != nil || c.w.flush(true) != nil {
 		return
 	}
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	c.raw.SetReadDeadline(time.Now().Add(lingerTime))
 	io.CopyN(io.Discard, c.nc, lingerBytes)
 }
 
@@ -294,7 +320,7 @@ func (c *conn) abandonAll() {
 func (c *conn) recovered(what string) {
 	if e := recover(); e != nil {
 		c.log.Error("panic while serving", "in", what, "panic", fmt.Sprint(e), "stack", string(debug.Stack()))
-		c.nc.Close()
+		c.raw.Close()
 	}
 }
 

@@ -27,6 +27,7 @@ func routes() *ldapserver.RouteMux {
 	m.Modify(refuseWrite)
 	m.Delete(refuseWrite)
 	m.Extended(handleWhoAmI).RequestName(ldapserver.NoticeOfWhoAmI)
+	m.Extended(handleStartTLS).RequestName(ldapserver.NoticeOfStartTLS)
 	m.Cancel(refuseOther) // else the library would look at its own connection
 	m.NotFound(refuseOther)
 	return m
@@ -161,7 +162,7 @@ func refuseWrite(w ldapserver.ResponseWriter, m *ldapserver.Message) {
 }
 
 // refuseOther answers what the router has no route for: rename, and extended
-// operations that are not supported (RFC 4511 section 4.12), StartTLS too.
+// operations that are not supported (RFC 4511 section 4.12).
 func refuseOther(w ldapserver.ResponseWriter, m *ldapserver.Message) {
 	r := w.(*responder)
 	switch m.ProtocolOp().(type) {

@@ -39,7 +39,7 @@ func (c *conn) find(ver *tree.Version, text []byte) (target, result) {
 		return target{}, result{code: ldapserver.LDAPResultInvalidDNSyntax, text: err.Error()}
 	}
 	if dn.Len() == 0 {
-		return target{fixed: c.srv.dseNow(ver)}, result{}
+		return target{fixed: c.dse(ver)}, result{}
 	}
 	norm := dn.NormFrom(0)
 	id, matched := ver.Find(string(norm))
@@ -68,15 +68,20 @@ func (s *Server) fixedFor(ver *tree.Version) *fixedEntries {
 	return f
 }
 
-// dseNow is the root DSE with what may change between two requests.
-func (s *Server) dseNow(ver *tree.Version) *view {
+// dse is the root DSE with what may change between two requests.
+func (c *conn) dse(ver *tree.Version) *view {
+	s := c.srv
 	v := &s.fixedFor(ver).dse
-	if s.opt.Instance == nil {
-		return v
-	}
 	now := view{dn: v.dn, user: v.user, oper: slices.Clip(v.oper)}
-	if id := s.opt.Instance(); id != "" {
-		now.oper = dit.AppendAttr(now.oper, "shaftInstance", id)
+	extensions := []string{string(ldapserver.NoticeOfWhoAmI)}
+	if c.tls == nil && s.tlsConfig() != nil {
+		extensions = append(extensions, oidStartTLS)
+	}
+	now.oper = dit.AppendAttr(now.oper, "supportedExtension", extensions...)
+	if s.opt.Instance != nil {
+		if id := s.opt.Instance(); id != "" {
+			now.oper = dit.AppendAttr(now.oper, "shaftInstance", id)
+		}
 	}
 	if s.opt.Upstreams != nil {
 		if ids := s.opt.Upstreams(); len(ids) > 0 {
@@ -95,7 +100,6 @@ func (s *Server) rootDSE(context string) view {
 		add("namingContexts", context)
 	}
 	add("supportedControl", oidPaged, oidManageDsaIT)
-	add("supportedExtension", string(ldapserver.NoticeOfWhoAmI))
 	add("supportedFeatures",
 		"1.3.6.1.4.1.4203.1.5.1", // all operational attributes, "+" (RFC 3673)
 		"1.3.6.1.4.1.4203.1.5.2", // attributes by object class, "@" (RFC 4529)

@@ -22,6 +22,7 @@ type sink struct {
 func (s *sink) Write(p []byte) (int, error)      { s.n.Add(int64(len(p))); return len(p), nil }
 func (s *sink) Read([]byte) (int, error)         { return 0, io.EOF }
 func (s *sink) Close() error                     { return nil }
+func (s *sink) SetDeadline(time.Time) error      { return nil }
 func (s *sink) SetReadDeadline(time.Time) error  { return nil }
 func (s *sink) SetWriteDeadline(time.Time) error { return nil }
 func (s *sink) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
@@ -62,7 +63,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s.running.Add(1)
 		nc := &feed{in: bytes.NewReader(in)}
-		newConn(s, nc).serve()
+		newConn(s, nc, schemes[0]).serve()
 		for len(panics) > 0 {
 			if m := <-panics; m == "panic while serving" {
 				t.Errorf("panic on %x", in)

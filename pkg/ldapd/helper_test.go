@@ -134,6 +134,10 @@ func dial(tb testing.TB, addr string) *client {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { nc.Close() })
+	return newClient(tb, nc)
+}
+
+func newClient(tb testing.TB, nc net.Conn) *client {
 	return &client{tb, nc, bufio.NewReaderSize(nc, 64<<10)}
 }
 

@@ -62,6 +62,11 @@ const (
 	DefaultMaxMessage    = 1 << 20 // a request is a filter and a few names
 	DefaultMaxOperations = 16      // for each connection, beside the reader
 	DefaultWriteTimeout  = 60 * time.Second
+	// DefaultRequestTimeout is ample for 1 MiB over a slow line, and ends a
+	// client that sends an octet now and then.
+	DefaultRequestTimeout = 60 * time.Second
+	// DefaultOpenTimeout: a handshake takes two round trips.
+	DefaultOpenTimeout = 15 * time.Second
 )
 
 // Options of a Server. Only Backend must be set.
@@ -77,13 +82,19 @@ type Options struct {
 	Instance  func() string
 	Upstreams func() []string
 
+	TLS TLSFiles // for ldaps and StartTLS; the zero value: neither
+
 	MaxConns      int           // open connections; beyond it a notice with busy (51)
+	MaxPerAddress int           // of these from one address, IPv6 network of 64 bits, or user of a unix socket; 0: half of MaxConns
 	MaxMessage    int           // bytes of a request, header included
 	MaxOperations int           // long searches at once on one connection; beyond it busy (51)
 	WriteTimeout  time.Duration // a client that takes no byte block for so long is cut
-	IdleTimeout   time.Duration // a client that sends nothing for so long is cut; 0: never
-	SizeLimit     int           // entries of one search, over all its pages; 0: none
-	TimeLimit     time.Duration // of one search; 0: none
+	OpenTimeout   time.Duration // for a PROXY header and a TLS handshake
+	// RequestTimeout is for a request to be complete, from its first octet on.
+	RequestTimeout time.Duration
+	IdleTimeout    time.Duration // a client that sends nothing for so long is cut; 0: never
+	SizeLimit      int           // entries of one search, over all its pages; 0: none
+	TimeLimit      time.Duration // of one search; 0: none
 }
 
 func (o *Options) defaults() error {
@@ -99,7 +110,10 @@ func (o *Options) defaults() error {
 	setDefault(&o.MaxConns, DefaultMaxConns)
 	setDefault(&o.MaxMessage, DefaultMaxMessage)
 	setDefault(&o.MaxOperations, DefaultMaxOperations)
+	setDefault(&o.MaxPerAddress, max(o.MaxConns/2, 1))
 	setDefault(&o.WriteTimeout, DefaultWriteTimeout)
+	setDefault(&o.RequestTimeout, DefaultRequestTimeout)
+	setDefault(&o.OpenTimeout, DefaultOpenTimeout)
 	return nil
 }
 
@@ -120,21 +134,28 @@ type Server struct {
 	fixed    atomic.Pointer[fixedEntries]
 	nextConn atomic.Uint64
 	seed     maphash.Seed // of the hashes that bind a page to its search
+	keys     keyring      // its own lock
 
 	mu        sync.Mutex
 	closed    bool
 	listeners map[net.Listener]bool
 	conns     map[*conn]bool
+	origins   map[origin]int // open connections
 	running   sync.WaitGroup // connections
 }
 
-// New checks the options; an account's bad DN or hash is an error that names it.
+// New checks the options; an account's bad DN or hash is an error that names it,
+// as is a certificate that cannot be used.
 func New(o Options) (*Server, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	s := &Server{opt: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{}, seed: maphash.MakeSeed()}
+	s := &Server{opt: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{},
+		origins: map[origin]int{}, seed: maphash.MakeSeed()}
 	if err := s.SetAccounts(o.Accounts); err != nil {
+		return nil, err
+	}
+	if err := s.SetTLS(o.TLS); err != nil {
 		return nil, err
 	}
 	s.mux = routes()
@@ -158,6 +179,9 @@ const acceptPause = 100 * time.Millisecond
 // Serve accepts connections until Close, and closes l. It returns nil after Close.
 func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
+	if schemeOf(l).tls && s.tlsConfig() == nil {
+		return fmt.Errorf("serve %s: no certificate is configured", URLOf(l))
+	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -169,7 +193,7 @@ func (s *Server) Serve(l net.Listener) error {
 		nc, err := l.Accept()
 		switch {
 		case err == nil:
-			s.accept(nc)
+			s.accept(nc, schemeOf(l))
 		case s.isClosed():
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -190,7 +214,7 @@ func (s *Server) isClosed() bool {
 	return s.closed
 }
 
-func (s *Server) accept(nc net.Conn) {
+func (s *Server) accept(nc net.Conn, via scheme) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -200,13 +224,15 @@ func (s *Server) accept(nc net.Conn) {
 	if len(s.conns) >= s.opt.MaxConns {
 		s.mu.Unlock()
 		s.opt.Log.Warn("connection refused: too many", "peer", nc.RemoteAddr().String(), "limit", s.opt.MaxConns)
-		// A new socket has room for these few bytes: this does not wait.
-		nc.SetWriteDeadline(time.Now().Add(time.Second))
-		nc.Write(appendNotice(nil, ldapserver.LDAPResultBusy, "too many connections"))
+		if !via.tls {
+			// A new socket has room for these few bytes: this does not wait.
+			nc.SetWriteDeadline(time.Now().Add(time.Second))
+			nc.Write(appendNotice(nil, ldapserver.LDAPResultBusy, "too many connections"))
+		}
 		nc.Close()
 		return
 	}
-	c := newConn(s, nc)
+	c := newConn(s, nc, via)
 	s.conns[c] = true
 	s.running.Add(1)
 	s.mu.Unlock()
@@ -217,6 +243,7 @@ func (s *Server) accept(nc net.Conn) {
 func (s *Server) forget(c *conn, err error) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	s.release(c)
 	s.mu.Unlock()
 	c.log.Debug("connection closed", "error", err)
 	s.running.Done()

@@ -79,6 +79,35 @@ func TestOpenLDAPTools(t *testing.T) {
 	}
 }
 
+// R10, R38: OpenLDAP's and OpenSSL's tools come over TLS, and an injected request
+// or a server without TLS does not make ldapsearch -ZZ go on in the clear.
+func TestToolsOverTLS(t *testing.T) {
+	ca := newAuthority(t)
+	s, addr := serve(t, Options{TLS: ca.server()})
+	_, bare := serve(t, Options{})
+	secure := also(t, s, "ldaps://127.0.0.1:0")
+	t.Setenv("LDAPTLS_CACERT", ca.file)
+	for _, tt := range []struct {
+		line string // fields split at |
+		good bool
+		want string
+	}{
+		{"ldapsearch|-x|-ZZ|-H|ldap://" + addr + "|-b|" + base + "|-s|base|-LLL", true, "dn: ou=Package Listers"},
+		{"ldapsearch|-x|-H|ldaps://" + secure + "|-b|" + base + "|-s|base|-LLL", true, "dn: ou=Package Listers"},
+		{"ldapsearch|-x|-ZZ|-H|ldaps://" + secure + "|-b|" + base, false, ""},
+		{"ldapsearch|-x|-ZZ|-H|ldap://" + bare + "|-b|" + base, false, "Protocol error"},
+		{"openssl|s_client|-starttls|ldap|-connect|" + addr + "|-CAfile|" + ca.file + "|-tls1_3", true, "Verification: OK"},
+		{"openssl|s_client|-connect|" + secure + "|-CAfile|" + ca.file + "|-tls1_2", true, "Verification: OK"},
+		{"openssl|s_client|-connect|" + secure + "|-CAfile|" + ca.file + "|-tls1_1|-cipher|ALL:@SECLEVEL=0", false, ""},
+	} {
+		f := strings.Split(tt.line, "|")
+		out, code := tool(t, "ldap-utils openssl", f[0], f[1:]...)
+		if (code == 0) != tt.good || !strings.Contains(out, tt.want) || !tt.good && strings.Contains(out, "dn: ") {
+			t.Errorf("%s: exit %d, want %q:\n%.600s", tt.line, code, tt.want, out)
+		}
+	}
+}
+
 const pythonScript = `
 import ldap, sys
 from ldap.controls import SimplePagedResultsControl

@@ -111,6 +111,17 @@ func (w *writer) write(reader bool) {
 	w.idle.Broadcast()
 }
 
+// swap changes what is written to, once nobody writes any more. Everything was
+// flushed before.
+func (w *writer) swap(nc net.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.writing {
+		w.idle.Wait()
+	}
+	w.nc = nc
+}
+
 func (w *writer) put(p []byte) error {
 	for len(p) > 0 {
 		n := min(len(p), writeBatch)
