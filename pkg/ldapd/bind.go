@@ -1,6 +1,7 @@
 package ldapd
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -19,8 +20,14 @@ const (
 	verifyWait = 10 * time.Second
 )
 
+// identity is whom a bind has authenticated.
+type identity struct {
+	dn   string // as configured, or derived
+	norm string
+}
+
 type account struct {
-	dn   string // as configured
+	identity
 	hash passwordHash
 }
 
@@ -52,7 +59,7 @@ func newAccounts(s *schema.Schema, list []Account) (*accounts, error) {
 		if err != nil {
 			return nil, fmt.Errorf("account %q: %w", in.DN, err)
 		}
-		a.byDN[dn.Norm()] = &account{dn: dn.String(), hash: hash}
+		a.byDN[dn.Norm()] = &account{identity{dn.String(), dn.Norm()}, hash}
 		if i == 0 {
 			a.dummy = hash
 		}
@@ -63,7 +70,7 @@ func newAccounts(s *schema.Schema, list []Account) (*accounts, error) {
 
 // check verifies a password; an unknown DN takes as long as a known one. busy:
 // too many others are being checked.
-func (a *accounts) check(norm string, password []byte) (who *account, busy bool) {
+func (a *accounts) check(norm string, password []byte) (who *identity, busy bool) {
 	timer := time.NewTimer(verifyWait)
 	defer timer.Stop()
 	select {
@@ -79,7 +86,7 @@ func (a *accounts) check(norm string, password []byte) (who *account, busy bool)
 	if !hash.verify(password) || acc == nil {
 		return nil, false
 	}
-	return acc, false
+	return &acc.identity, false
 }
 
 // bindRequest is read here and not by the library, which gives neither the
@@ -88,7 +95,7 @@ type bindRequest struct {
 	version  int64
 	name     []byte
 	method   ber.Tag
-	password []byte
+	password []byte // of a simple bind; the content of SASL credentials
 }
 
 const (
@@ -130,7 +137,7 @@ func (c *conn) bind(body []byte) result {
 	case b.version != 3:
 		return result{code: ldapserver.LDAPResultProtocolError, text: "only LDAP version 3 is spoken here"}
 	case b.method == authSASL:
-		return result{code: ldapserver.LDAPResultAuthMethodNotSupported, text: "no SASL mechanism is offered"}
+		return c.bindSASL(b.password)
 	case b.method != authSimple:
 		return result{code: ldapserver.LDAPResultAuthMethodNotSupported, text: "unknown authentication method"}
 	}
@@ -159,4 +166,55 @@ func (c *conn) bind(body []byte) result {
 	}
 	c.who = who
 	return result{}
+}
+
+// mechExternal is the one SASL mechanism (RFC 4422 appendix A).
+const mechExternal = "EXTERNAL"
+
+// bindSASL takes the identity that TLS or the unix socket has established (RFC
+// 4513 section 5.2.3).
+func (c *conn) bindSASL(credentials []byte) result {
+	r := ber.NewReader(credentials)
+	mechanism, err := r.Read(ber.OctetString)
+	if err != nil {
+		return result{code: ldapserver.LDAPResultProtocolError, text: "SASL mechanism: " + err.Error()}
+	}
+	assertion, _, err := r.Optional(ber.OctetString)
+	if err != nil {
+		return result{code: ldapserver.LDAPResultProtocolError, text: "SASL credentials: " + err.Error()}
+	}
+	if string(mechanism) != mechExternal {
+		return result{code: ldapserver.LDAPResultAuthMethodNotSupported, text: "EXTERNAL is the only SASL mechanism"}
+	}
+	text := c.external()
+	if text == "" {
+		return result{code: ldapserver.LDAPResultInappropriateAuthentication,
+			text: "neither a client certificate nor a unix socket says who this is"}
+	}
+	s := c.srv.opt.Backend.Version().Schema()
+	dn, err := dit.ParseDN(s, text)
+	if err != nil {
+		return result{code: ldapserver.LDAPResultOther, text: err.Error()}
+	}
+	if len(assertion) > 0 { // whoever asserts an identity may assert his own
+		wanted, found := bytes.CutPrefix(assertion, []byte("dn:"))
+		asserted, err := c.parseDN(s, wanted)
+		if !found || err != nil || string(asserted.NormFrom(0)) != dn.Norm() {
+			return result{code: ldapserver.LDAPResultInvalidCredentials, text: "another identity than one's own cannot be assumed"}
+		}
+	}
+	c.who = &identity{text, dn.Norm()}
+	return result{}
+}
+
+// external is the DN that EXTERNAL gives: the verified certificate's subject,
+// else the unix socket's user; "" for neither.
+func (c *conn) external() string {
+	switch {
+	case c.subject != "":
+		return c.subject
+	case c.cred != nil:
+		return peerDN(c.cred)
+	}
+	return ""
 }

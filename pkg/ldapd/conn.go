@@ -48,6 +48,7 @@ type conn struct {
 	peer    netip.AddrPort // the client's, as a balancer has it; zero for a unix socket
 	cred    *syscall.Ucred // of a unix socket's client
 	tls     *tls.Conn      // nil: in the clear
+	subject string         // DN of the client's verified certificate; "": none
 	mute    bool           // TLS is to come: nothing may be said in the clear
 	origin  origin         // what it is counted under, once it is counted
 	counted bool
@@ -60,7 +61,7 @@ type conn struct {
 	shutting   atomic.Bool
 	out        []byte // a reply being made
 	x          scratch
-	who        *account // nil: anonymous
+	who        *identity // nil: anonymous
 	dns        *dit.DNParser
 	dnsFor     *schema.Schema
 	selections selections

@@ -78,6 +78,9 @@ func (c *conn) dse(ver *tree.Version) *view {
 		extensions = append(extensions, oidStartTLS)
 	}
 	now.oper = dit.AppendAttr(now.oper, "supportedExtension", extensions...)
+	if c.external() != "" {
+		now.oper = dit.AppendAttr(now.oper, "supportedSASLMechanisms", mechExternal)
+	}
 	if s.opt.Instance != nil {
 		if id := s.opt.Instance(); id != "" {
 			now.oper = dit.AppendAttr(now.oper, "shaftInstance", id)

@@ -77,6 +77,13 @@ func (c *conn) handshake(cfg *tls.Config) error {
 	}
 	c.nc, c.tls, c.mute = t, t, false
 	c.w.swap(t)
+	if chains := t.ConnectionState().VerifiedChains; len(chains) > 0 {
+		subject, err := subjectDN(c.srv.opt.Backend.Version().Schema(), chains[0][0].RawSubject)
+		if err != nil {
+			c.log.Warn("client certificate that names nobody", "error", err)
+		}
+		c.subject = subject
+	}
 	return nil
 }
 
