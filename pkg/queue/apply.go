@@ -25,6 +25,10 @@ func Apply(s *State, e Event) ([]Effect, error) {
 		return s.move(e), nil
 	case QueueMoved:
 		s.place(e)
+	case Switched:
+		return s.swap(s.Claims[e.ID]), nil
+	case LingerEnded:
+		return s.endLinger(e.Norm), nil
 	case Refreshed:
 		s.update(e.ID, func(c *Claim) { c.Good, c.Reload, c.Held = true, false, Hold{} })
 	case LinkChanged:
@@ -84,6 +88,10 @@ func Refuses(s *State, e Event) error {
 		return s.checkMove(e)
 	case QueueMoved:
 		return s.checkPlace(e)
+	case Switched:
+		return s.checkSwitch(e)
+	case LingerEnded:
+		return s.checkLingerEnded(e)
 	case Refreshed:
 		return s.knows(e.ID)
 	case LinkChanged:

@@ -32,7 +32,7 @@ func Check(s *State) error {
 	if err := s.checkLists(); err != nil {
 		return err
 	}
-	return s.checkWishes()
+	return first(s.checkLingers(), s.checkWishes())
 }
 
 // checkWishes looks at what is wished of claims that are not there.
@@ -88,6 +88,11 @@ func (s *State) checkClaims() error {
 			return fmt.Errorf("the claim %q is not UTF-8 throughout", id)
 		}
 		numbers[c.Number] = id
+	}
+	for _, l := range s.Lingers {
+		if other, taken := numbers[l.Number]; taken {
+			return fmt.Errorf("the claim %q has the number %d of %q, which was removed", other, l.Number, l.Claim)
+		}
 	}
 	return nil
 }

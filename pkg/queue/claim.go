@@ -130,8 +130,8 @@ func (s *State) enter(c Claim) []Effect {
 	return []Effect{Probe{c.ID}}
 }
 
-// leave removes a claim; the name shows the next one before the old content
-// goes from the store.
+// leave removes a claim. Of a head the content stays until the next one's is there,
+// or the time for that is over (see Linger).
 func (s *State) leave(c *Claim) []Effect {
 	wasHead, next := s.unline(c)
 	delete(s.Claims, c.ID)
@@ -141,9 +141,9 @@ func (s *State) leave(c *Claim) []Effect {
 	case !wasHead:
 		return []Effect{stop, drop}
 	case next == nil:
-		return []Effect{Withdraw{c.Norm}, stop, drop}
+		return append([]Effect{Withdraw{c.Norm}, stop, drop}, s.endLinger(c.Norm)...)
 	}
-	return append(append([]Effect{stop}, promote(next)...), drop)
+	return append(append([]Effect{stop}, promote(next)...), s.outlast(c))
 }
 
 // move renames a claim for an operator. A list's stays renamed, whatever its
@@ -173,7 +173,7 @@ func (s *State) rename(old *Claim, name, norm string) []Effect {
 	isHead := s.line(&c)
 	if wasHead {
 		if next == nil {
-			out = append(out, Withdraw{old.Norm})
+			out = append(append(out, Withdraw{old.Norm}), s.endLinger(old.Norm)...)
 		} else {
 			out = append(out, promote(next)...)
 		}

@@ -8,6 +8,7 @@ func (s *State) Clone() *State {
 	c := *s
 	c.changed = nil
 	c.Claims, c.Names, c.Lists = maps.Clone(s.Claims), maps.Clone(s.Names), maps.Clone(s.Lists)
+	c.Lingers = maps.Clone(s.Lingers)
 	c.Members = make(map[string]map[string]*Member, len(s.Members))
 	for id, members := range s.Members {
 		c.Members[id] = maps.Clone(members)

@@ -80,7 +80,7 @@ func promote(c *Claim) []Effect {
 
 // Resume lists every effect that is due in this state, as after a restart:
 // name by name in the order of their normal forms, heads followed and
-// published, waiting claims probed; then the lists, by their ids. Content of
+// published, waiting claims probed; then content that lasts, then the lists, by their ids. Content of
 // claims that are gone is not named here; whoever keeps it drops what
 // State.Claims lacks.
 func Resume(s *State) []Effect {
@@ -91,6 +91,10 @@ func Resume(s *State) []Effect {
 		for _, id := range n.Claims[1:] {
 			out = append(out, Probe{id})
 		}
+	}
+	for _, norm := range slices.Sorted(maps.Keys(s.Lingers)) {
+		l := s.Lingers[norm]
+		out = append(out, Lasting{norm, l.Claim, l.Number})
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.Lists)) {
 		out = append(out, FollowList{id})

@@ -62,6 +62,7 @@ const (
 	KindBelowItself = "below-itself" // the name lies below the claim's own (R27)
 	KindTooMany     = "too-many"     // a list, or a queue, is full
 	KindIsHead      = "is-head"      // the place of the head, which only a switch gives
+	KindNoContent   = "no-content"   // nothing was fetched of the claim
 	KindSamePlace   = "same-place"   // the claim stands at that position already
 	KindStale       = "stale"        // the queue is not the one that the command was made for
 )

@@ -32,6 +32,8 @@ var decoders = map[string]func(b []byte) (Event, error){
 	HoldEnded{}.event():    decodeAs[HoldEnded],
 
 	QueueMoved{}.event():  decodeAs[QueueMoved],
+	Switched{}.event():    decodeAs[Switched],
+	LingerEnded{}.event(): decodeAs[LingerEnded],
 	EntryWished{}.event(): decodeAs[EntryWished],
 }
 

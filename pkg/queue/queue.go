@@ -64,6 +64,7 @@ type State struct {
 	Lists    map[string]*List              // by their subscriptions' ids
 	Members  map[string]map[string]*Member // by list, each of which has a map, then by the entry's UUID
 	Wishes   map[string]map[string]*Wish   // by list, no empty map among them, then by the entry's UUID
+	Lingers  map[string]*Linger            // by Norm
 	Next     uint32                        // next claim number; the first is 1
 
 	changed map[string]bool // names of the records that the last Apply or Renorm touched
@@ -75,7 +76,8 @@ func NewState() *State {
 		Claims: make(map[ClaimID]*Claim),
 		Names:  make(map[string]*Name),
 		Lists:  make(map[string]*List), Members: make(map[string]map[string]*Member),
-		Wishes: make(map[string]map[string]*Wish),
-		Next:   1,
+		Wishes:  make(map[string]map[string]*Wish),
+		Lingers: make(map[string]*Linger),
+		Next:    1,
 	}
 }

@@ -32,7 +32,7 @@ func TestRandomHistories(t *testing.T) {
 			refused += h.refused
 		})
 	}
-	for _, what := range append(slices.Collect(maps.Keys(decoders)), "follow", "probe", "stop", "drop", "publish", "withdraw", "move", "reload", "granted") {
+	for _, what := range append(slices.Collect(maps.Keys(decoders)), "follow", "probe", "stop", "drop", "publish", "withdraw", "move", "reload", "lasting", "granted") {
 		if taken[what] < 20 {
 			t.Errorf("%d of %s: the histories are too tame", taken[what], what)
 		}
@@ -71,6 +71,10 @@ func randomEvent(rnd *rand.Rand, s *State) Event {
 		return ClaimSuppressed{id}
 	case k < 62:
 		return QueueMoved{id, rnd.IntN(6) - 1}
+	case k < 69:
+		return Switched{id, rnd.IntN(3) == 0}
+	case k < 75:
+		return LingerEnded{f.Norm}
 	}
 	return randomListEvent(rnd, s)
 }
@@ -141,10 +145,11 @@ type world struct {
 	sessions  map[ClaimID]string // "follow", "reload" or "probe"
 	published map[string]ClaimID
 	lists     map[string]bool
+	lasting   map[string]uint32 // numbers, by normal form
 }
 
 func newWorld() world {
-	return world{map[ClaimID]string{}, map[string]ClaimID{}, map[string]bool{}}
+	return world{map[ClaimID]string{}, map[string]ClaimID{}, map[string]bool{}, map[string]uint32{}}
 }
 
 func (w world) act(effects []Effect) {
@@ -166,6 +171,10 @@ func (w world) act(effects []Effect) {
 			w.lists[e.List] = true
 		case StopList:
 			delete(w.lists, e.List)
+		case Lasting:
+			w.lasting[e.Norm] = e.Number
+		case Drop:
+			maps.DeleteFunc(w.lasting, func(_ string, n uint32) bool { return n == e.Number })
 		}
 	}
 }
@@ -392,7 +401,7 @@ func (h *history) checkEffects(e Event, was *State, effects []Effect) {
 		t.Fatalf("after %#v the effects built %v, and a restart builds %v", e, h.world, fresh)
 	}
 	for _, effect := range effects {
-		if d, ok := effect.(Drop); ok && (h.state.Claims[d.Claim] != nil || d.Number == 0) {
+		if d, ok := effect.(Drop); ok && (h.state.Claims[d.Claim] != nil && h.state.Claims[d.Claim].Number == d.Number || d.Number == 0) {
 			t.Fatalf("%#v drops %+v, which is there", e, d)
 		}
 		if m, ok := effect.(Move); ok && (m.From != was.Claims[m.Claim].Norm || m.To != h.state.Claims[m.Claim].Norm) {

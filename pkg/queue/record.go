@@ -19,12 +19,14 @@ const (
 	recordLists   = "list/"   // and the list's id
 	recordMembers = "member/" // and the list's id, "/" and the entry's UUID
 	recordWishes  = "wish/"   // and the same
+	recordLingers = "linger/" // and the normal form of the name
 )
 
 func claimRecord(id ClaimID) string          { return recordClaims + string(id) }
 func nameRecord(norm string) string          { return recordNames + norm }
 func listRecord(id string) string            { return recordLists + id }
 func memberRecord(list, entry string) string { return recordMembers + list + "/" + entry }
+func lingerRecord(norm string) string        { return recordLingers + norm }
 func wishRecord(list, entry string) string   { return recordWishes + list + "/" + entry }
 
 // baseRecord is the JSON form of the base DN.
@@ -34,7 +36,7 @@ type baseRecord struct {
 }
 
 // Records gives the whole state as named records (base once it is set, next,
-// claim/ID, name/NORM, list/ID, member/LIST/ENTRY, wish/LIST/ENTRY), and Load reads it back.
+// claim/ID, name/NORM, list/ID, member/LIST/ENTRY, wish/LIST/ENTRY, linger/NORM), and Load reads it back.
 func Records(s *State) map[string][]byte {
 	out := map[string][]byte{recordNext: s.record(recordNext)}
 	if s.BaseNorm != "" {
@@ -45,6 +47,9 @@ func Records(s *State) map[string][]byte {
 	}
 	for norm := range s.Names {
 		out[nameRecord(norm)] = s.record(nameRecord(norm))
+	}
+	for norm := range s.Lingers {
+		out[lingerRecord(norm)] = s.record(lingerRecord(norm))
 	}
 	for id := range s.Lists {
 		out[listRecord(id)] = s.record(listRecord(id))
@@ -85,6 +90,8 @@ func (s *State) record(name string) []byte {
 	case recordWishes:
 		list, entry, _ := strings.Cut(id, "/")
 		return encodeRecord(s.Wishes[list][entry])
+	case recordLingers:
+		return encodeRecord(s.Lingers[id])
 	case recordBase:
 		return encode(baseRecord{s.BaseNorm, s.BaseText})
 	}
@@ -147,6 +154,8 @@ func (s *State) load(name string, value []byte) error {
 	case recordWishes:
 		list, entry, _ := strings.Cut(id, "/")
 		return loadRecord(s.wishesOf(list), entry, value)
+	case recordLingers:
+		return loadRecord(s.Lingers, id, value)
 	case recordBase:
 		var b baseRecord
 		err := decodeStrict(value, &b)

@@ -39,7 +39,7 @@ func Renorm(s *State, norm func(text string) (string, error)) error {
 			next.join(&c)
 		}
 	}
-	if err := first(next.renormMembers(norm), next.renormWishes(norm)); err != nil {
+	if err := first(next.renormMembers(norm), next.renormWishes(norm), next.renormLingers(norm)); err != nil {
 		return err
 	}
 	if err := Check(&next); err != nil {
@@ -142,6 +142,16 @@ func (s *State) touchAll(was *State) {
 			if w != was.Wishes[list][entry] {
 				s.touch(wishRecord(list, entry))
 			}
+		}
+	}
+	for norm, l := range s.Lingers {
+		if l != was.Lingers[norm] {
+			s.touch(lingerRecord(norm))
+		}
+	}
+	for norm := range was.Lingers {
+		if s.Lingers[norm] == nil {
+			s.touch(lingerRecord(norm))
 		}
 	}
 	for norm := range was.Names {

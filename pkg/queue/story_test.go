@@ -22,6 +22,8 @@ import (
 //	add CLAIM at DN             the same with an absolute name
 //	remove CLAIM                ClaimRemoved
 //	move CLAIM NAME             ClaimMoved; NAME as above
+//	switch CLAIM                Switched; "forced" may follow
+//	linger-ended NAME           LingerEnded
 //	refreshed CLAIM             Refreshed
 //	up CLAIM, down CLAIM REASON LinkChanged
 //	list ID, unlist ID          ListAdded, ListRemoved
@@ -161,6 +163,10 @@ func (p *player) event(verb, rest string) (Event, error) {
 		return ClaimRemoved{ClaimID(id)}, nil
 	case "refreshed":
 		return Refreshed{ClaimID(id)}, nil
+	case "switch":
+		return Switched{ID: ClaimID(id), Forced: more == "forced"}, nil
+	case "linger-ended":
+		return LingerEnded{Norm: norm(p.name(rest).Name)}, nil
 	case "up":
 		return LinkChanged{ID: ClaimID(id), Online: true}, nil
 	case "down":
@@ -346,6 +352,8 @@ func showEffect(e Effect) string {
 		return "stop list " + e.List
 	case Move:
 		return fmt.Sprintf("move %s from %s to %s", e.Claim, e.From, e.To)
+	case Lasting:
+		return fmt.Sprintf("lasting %s from %s#%d", e.Norm, e.Claim, e.Number)
 	case Reload:
 		return "reload " + string(e.Claim)
 	}
