@@ -61,6 +61,9 @@ func TestRefusals(t *testing.T) {
 		{"name not UTF-8", with(func(e *ClaimAdded) { e.Name += "\xff" }), KindInvalid, "not UTF-8"},
 		{"remove unknown", ClaimRemoved{"gone"}, KindNotFound, `"gone"`},
 		{"refresh unknown", Refreshed{"gone"}, KindNotFound, `"gone"`},
+		{"switch unknown", Switched{ID: "gone", Forced: true}, KindNotFound, `"gone"`},
+		{"switch to the head", Switched{ID: "suse", Forced: true}, KindIsHead, "already"},
+		{"nothing lingers", LingerEnded{"cn=suse," + testBase}, KindNotFound, "no content of a claim that was removed"},
 		{"link unknown", LinkChanged{ID: "gone", Online: true}, KindNotFound, `"gone"`},
 	}
 	for _, test := range tests {
@@ -137,7 +140,7 @@ func TestClaimsAndNamesAreReplaced(t *testing.T) {
 
 // Dirty names exactly what an event changed, so that a commit writes that alone.
 func TestDirty(t *testing.T) {
-	name := "name/cn=x," + testBase
+	name, lingers := "name/cn=x,"+testBase, "linger/cn=x,"+testBase
 	steps := []struct {
 		event Event
 		want  map[string]bool // record, and whether it is gone
@@ -150,8 +153,14 @@ func TestDirty(t *testing.T) {
 		{Refreshed{"a"}, map[string]bool{}},
 		{LinkChanged{ID: "b", Reason: "no route"}, map[string]bool{"claim/b": false}},
 		{LinkChanged{ID: "b", Reason: "no route"}, map[string]bool{}},
-		{ClaimRemoved{"a"}, map[string]bool{"claim/a": true, name: false}},
-		{ClaimRemoved{"b"}, map[string]bool{"claim/b": true, name: true}},
+		{Switched{ID: "b", Forced: true}, map[string]bool{name: false}},
+		{Switched{ID: "a"}, map[string]bool{name: false}},
+		{ClaimRemoved{"a"}, map[string]bool{"claim/a": true, name: false, lingers: false}},
+		{LingerEnded{"cn=x," + testBase}, map[string]bool{lingers: true}},
+		{Refreshed{"b"}, map[string]bool{"claim/b": false}},
+		{claim("c", "X"), map[string]bool{"next": false, "claim/c": false, name: false}},
+		{ClaimRemoved{"b"}, map[string]bool{"claim/b": true, name: false, lingers: false}},
+		{ClaimRemoved{"c"}, map[string]bool{"claim/c": true, name: true, lingers: true}},
 	}
 	s := NewState()
 	for i, step := range steps {

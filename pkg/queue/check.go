@@ -12,7 +12,8 @@ import (
 // name, no queue is empty, numbers are unique and below Next, names lie below
 // the base and are spelt as their heads spell them. Each claim of a list is
 // that of one name of one member, which has it but where it is suppressed. It
-// stands on that name unless an operator renamed it.
+// stands on that name unless an operator renamed it. What lingers does so on a
+// name that has a queue, under a number of its own.
 func Check(s *State) error {
 	if len(s.Names)+len(s.Lists) > 0 && s.BaseNorm == "" {
 		return fmt.Errorf("%d names and %d lists are stored and no base DN", len(s.Names), len(s.Lists))
@@ -89,7 +90,8 @@ func (s *State) checkClaims() error {
 		}
 		numbers[c.Number] = id
 	}
-	for _, l := range s.Lingers {
+	for _, norm := range slices.Sorted(maps.Keys(s.Lingers)) {
+		l := s.Lingers[norm]
 		if other, taken := numbers[l.Number]; taken {
 			return fmt.Errorf("the claim %q has the number %d of %q, which was removed", other, l.Number, l.Claim)
 		}

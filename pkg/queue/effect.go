@@ -81,8 +81,8 @@ func promote(c *Claim) []Effect {
 // Resume lists every effect that is due in this state, as after a restart:
 // name by name in the order of their normal forms, heads followed and
 // published, waiting claims probed; then content that lasts, then the lists, by their ids. Content of
-// claims that are gone is not named here; whoever keeps it drops what
-// State.Claims lacks.
+// claims that are gone is not named here but where it lasts; whoever keeps it drops what
+// neither State.Claims nor State.Lingers has.
 func Resume(s *State) []Effect {
 	var out []Effect
 	for _, norm := range slices.Sorted(maps.Keys(s.Names)) {

@@ -1,6 +1,10 @@
 package queue
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
 
 // Linger is the content of a head that was removed while others waited: the name
 // shows it until the next one's content is there, or the time for that is over
@@ -60,18 +64,19 @@ func (s *State) endLinger(norm string) []Effect {
 	return []Effect{Drop{l.Claim, l.Number}}
 }
 
-// renormLingers brings the names up to the normal forms of today. Of two that are one
-// now both would stand in one place: that is refused.
-func (s *State) renormLingers(norm func(text string) (string, error)) error {
-	was := s.Lingers
-	s.Lingers = make(map[string]*Linger, len(was))
-	for old, l := range was {
+// renormLingers takes what lingers along to the normal forms of today, with the heads
+// that it stands in for. Where its own text is another name by now, or the head
+// waits behind another one, it goes: its place is not its own any more.
+func (s *State) renormLingers(was *State, norm func(text string) (string, error)) error {
+	s.Lingers = make(map[string]*Linger, len(was.Lingers))
+	for old, l := range was.Lingers {
 		to, err := norm(l.Name)
 		if err != nil {
 			return fmt.Errorf("the name %q that the removed claim %q had: %w", l.Name, l.Claim, err)
 		}
-		if s.Lingers[to] != nil {
-			return fmt.Errorf("the name %q shows content of two removed claims, %q and %q", to, s.Lingers[to].Claim, l.Claim)
+		head := was.Names[old].Head()
+		if s.Claims[head].Norm != to || s.Names[to].Head() != head {
+			continue
 		}
 		if to != old {
 			moved := *l
@@ -82,16 +87,23 @@ func (s *State) renormLingers(norm func(text string) (string, error)) error {
 	return nil
 }
 
+// checkLingers looks at what is shown of claims that were removed. Their numbers are
+// nobody else's.
 func (s *State) checkLingers() error {
-	for norm, l := range s.Lingers {
+	numbers := make(map[uint32]ClaimID, len(s.Lingers))
+	for _, norm := range slices.Sorted(maps.Keys(s.Lingers)) {
+		l := s.Lingers[norm]
 		switch {
-		case l.Norm != norm || l.Claim == "" || l.Name == "" || !valid(norm, l.Name, string(l.Claim), l.Subscription):
+		case l.Norm != norm || l.Claim == "" || l.Name == "" || l.Subscription == "" || !valid(norm, l.Name, string(l.Claim), l.Subscription):
 			return fmt.Errorf("what is shown of a removed claim under %q calls itself %q, of %q", norm, l.Norm, l.Claim)
 		case s.Names[norm] == nil:
 			return fmt.Errorf("content of the removed claim %q is shown under %q, and there is no such name", l.Claim, norm)
 		case l.Number == 0 || l.Number >= s.Next:
 			return fmt.Errorf("the removed claim %q has the number %d, and the next is %d", l.Claim, l.Number, s.Next)
+		case numbers[l.Number] != "":
+			return fmt.Errorf("the removed claims %q and %q both have the number %d", numbers[l.Number], l.Claim, l.Number)
 		}
+		numbers[l.Number] = l.Claim
 	}
 	return nil
 }

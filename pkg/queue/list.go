@@ -51,7 +51,7 @@ type FoundName struct {
 // the queues are long. ListRemoved has no such bound: where a list has many
 // members, or wishes, they are to be taken back before.
 const (
-	MaxNames   = 700     // of one entry; more are a problem of it. All may be replaced by as many others at once
+	MaxNames   = 550     // of one entry; more are a problem of it. All may be replaced by as many others at once
 	MaxMembers = 100_000 // of one list; more are refused. And names of all of them
 	MaxQueue   = 1_000   // claims on one name, as each that joins writes the queue anew
 

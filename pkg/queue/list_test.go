@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -195,12 +196,16 @@ func TestListBounds(t *testing.T) {
 			"many": {found("e", many...), found("e", many[5000:]...)},
 			"long": {found("e", long...), found("e", long[250:]...)},
 			"far":  {found("e", many...), found("e", many[5000:]...)},
+			"left": {found("e", many...), found("e", many[5000:]...)}, // shown until the next has content
 		} {
 			s := based(t)
 			mustApply(t, s, ListAdded{"l"})
 			for _, e := range events {
 				if what == "far" {
 					e.DN = strings.Repeat("<", maxDN)
+				}
+				if what == "left" {
+					waitBehind(t, s)
 				}
 				e.Problems = long
 				mustApply(t, s, e)
@@ -257,6 +262,16 @@ func TestListBounds(t *testing.T) {
 			t.Errorf("claim %+v", c)
 		}
 	})
+}
+
+// waitBehind gives every head content and somebody who waits.
+func waitBehind(t *testing.T, s *State) {
+	t.Helper()
+	for _, n := range maps.Clone(s.Names) {
+		id := "wait " + n.Norm
+		mustApply(t, s, Refreshed{n.Head()})
+		mustApply(t, s, ClaimAdded{ID: ClaimID(id), Subscription: id, Name: n.Text, Norm: n.Norm})
+	}
 }
 
 // A list's Claims, Members and Lists that somebody holds stay as they were.

@@ -70,7 +70,7 @@ func TestListRecordsForm(t *testing.T) {
 
 // R24: a state survives in its records, the empty one too.
 func TestLoad(t *testing.T) {
-	for _, s := range []*State{NewState(), based(t), sample(t), listed(t)} {
+	for _, s := range []*State{NewState(), based(t), sample(t), listed(t), lingering(t)} {
 		got, err := Load(Records(s))
 		if err != nil {
 			t.Fatal(err)
@@ -221,6 +221,7 @@ func FuzzLoad(f *testing.F) {
 		BaseSet{testBase, testBase}, claim("a", "X"), claim("b", "X"), Refreshed{"a"},
 		ListAdded{"l"}, found("e1", "X", "Y"), ClaimSuppressed{"l/2"}, EntryFound{List: "l", Entry: "e2", DN: "o=up", Problems: []string{"none"}},
 		ListLinkChanged{ID: "l", Reason: "no route"}, EntryFound{List: "l", Entry: "e1", DN: "o=other"},
+		claim("c", "X"), ClaimRemoved{"a"}, Switched{ID: "c", Forced: true},
 	} {
 		f.Add(packRecords(Records(s)))
 		if _, err := Apply(s, e); err != nil {

@@ -11,7 +11,8 @@ import (
 // the schema of today; it is for a state that was just loaded. Names that now
 // coincide become one: queue by queue, in the order of their heads' numbers,
 // the claims join its end. Claims of one queue whose names now differ part in
-// the same order. Dirty lists what has changed, nothing as a rule; Resume what is due.
+// the same order. What lingers goes along with the head that it stands in for, where
+// that is the head still. Dirty lists what has changed, nothing as a rule; Resume what is due.
 //
 // After an error (of norm, or what Check says of the outcome) the state is as
 // it was.
@@ -39,7 +40,7 @@ func Renorm(s *State, norm func(text string) (string, error)) error {
 			next.join(&c)
 		}
 	}
-	if err := first(next.renormMembers(norm), next.renormWishes(norm), next.renormLingers(norm)); err != nil {
+	if err := first(next.renormMembers(norm), next.renormWishes(norm), next.renormLingers(s, norm)); err != nil {
 		return err
 	}
 	if err := Check(&next); err != nil {

@@ -251,7 +251,11 @@ func showState(s *State) []string {
 		for _, id := range n.Claims {
 			claims = append(claims, showClaim(s.Claims[id]))
 		}
-		out = append(out, n.Text+": "+strings.Join(claims, ", "))
+		line := n.Text + ": " + strings.Join(claims, ", ")
+		if l := s.Lingers[norm]; l != nil {
+			line += fmt.Sprintf("; shows what is left of %s#%d", l.Claim, l.Number)
+		}
+		out = append(out, line)
 	}
 	return out
 }
