@@ -8,10 +8,10 @@ RACE  = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 FUZZTIME ?= 30s
 TIMEOUT  ?= 10m
 
-.PHONY: help build setup test race fuzz bench lint requirements demo clean
+.PHONY: help build setup test test-long race fuzz bench lint requirements demo clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 build: ## bin/shaft
 	go build -o bin/shaft ./cmd/shaft
@@ -23,6 +23,9 @@ test: setup ## all tests, the race detector on where there are goroutines
 	go vet ./...
 	go test -timeout $(TIMEOUT) $(PURE)
 	go test -race -timeout $(TIMEOUT) $(RACE)
+
+test-long: ## long random histories under the race detector (minutes)
+	go test -race -timeout 60m -run '^TestRandomHistories$$' ./pkg/queue -steps 1000000
 
 race: setup ## all tests under the race detector
 	go test -race -timeout $(TIMEOUT) ./...
