@@ -350,7 +350,37 @@ func (h *history) checkClaims(e Event, was *State) {
 			h.fail(e, "the claim %q was number %d and is %d", id, old.Number, c.Number)
 		case old != nil && old.Good && !c.Good:
 			h.fail(e, "the claim %q lost its content", id)
+		case old != nil:
+			h.checkHold(e, string(id), old.Held, c.Held)
 		}
+	}
+}
+
+// checkHold looks whether only who held it, rejects it or takes a refresh changes what is held.
+func (h *history) checkHold(e Event, of string, was, now Hold) {
+	want := was
+	switch e := e.(type) {
+	case RefreshHeld:
+		if e.Of == of {
+			want = Hold{Print: e.Print, Cause: clean(e.Cause), Rejected: was.Rejected && was.Print == e.Print}
+		}
+	case HoldRejected:
+		want.Rejected = want.Rejected || e.Of == of
+	case HoldEnded:
+		if e.Of == of {
+			want = Hold{}
+		}
+	case Refreshed:
+		if string(e.ID) == of {
+			want = Hold{}
+		}
+	case ListRefreshed:
+		if e.ID == of {
+			want = Hold{}
+		}
+	}
+	if now != want {
+		h.fail(e, "held of %q was %+v, is %+v, and is to be %+v", of, was, now, want)
 	}
 }
 
@@ -360,6 +390,7 @@ func (h *history) checkMembers(e Event, was *State) {
 		next := uint32(1) // a list of its own, though its id was there before
 		if l := was.Lists[list]; l != nil {
 			next = l.Next
+			h.checkHold(e, list, l.Held, h.state.Lists[list].Held)
 		}
 		for entry, m := range members {
 			old := was.Members[list][entry]
