@@ -54,6 +54,8 @@ type Name struct {
 	Head         Link
 	Held         Held     // of the head
 	Good         bool     // there is last-known-good content
+	Lingers      bool     // a removed head's content is shown until the next one's is there
+	Emptied      bool     // content was shown and is not any more
 	Outer, Inner []string // the names that it lies inside, and those inside it, by DN
 }
 
@@ -100,7 +102,10 @@ func (n *Name) Candidates(d Delays) (out []Candidate) {
 		})
 	}
 	switch {
-	case n.Good:
+	case n.Good, n.Lingers:
+	case n.Head.Reason == "" && n.Emptied:
+		add(NoLKG, 0, head+" has no content yet, and what the name showed before is gone", head)
+		out[0].Vague = true
 	case n.Head.Reason == "":
 		add(NoLKG, cmp.Or(d.Content, ContentDelay), head+" has no content yet: its first load is not complete", head)
 		out[0].Vague = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -53,10 +54,13 @@ type alarmLog struct {
 type nameAlarms struct {
 	name         *queue.Name
 	head         *queue.Claim
-	good         bool
+	standing     standing
 	outer, inner []string
 	out          []alarm.Candidate
 }
+
+// standing is how it stands with what a name shows.
+type standing struct{ good, lingers, emptied bool }
 
 // listAlarms is the same of a list.
 type listAlarms struct {
@@ -72,6 +76,8 @@ func (e *Engine) touchAlarms(record string) {
 	switch kind, id, _ := strings.Cut(record, "/"); kind {
 	case "name":
 		l.renamed = true
+	case "linger":
+		l.touched[id] = true
 	case "claim":
 		if c := e.state.Claims[queue.ClaimID(id)]; c != nil {
 			l.touched[c.Norm] = true
@@ -100,6 +106,7 @@ func (e *Engine) computeAlarms() {
 				delete(l.names, norm)
 			}
 		}
+		maps.DeleteFunc(e.emptied, func(norm string, _ bool) bool { return e.state.Names[norm] == nil })
 		for norm, n := range e.state.Names {
 			e.computeName(n, outer[norm], inner[norm])
 		}
@@ -134,23 +141,23 @@ func (e *Engine) computeAlarms() {
 func (e *Engine) computeName(n *queue.Name, outer, inner []string) {
 	l := &e.alarms
 	head, cl := e.state.Claims[n.Head()], e.claims[n.Head()]
-	good := cl != nil && cl.gen > 0
-	if good && head.Online && len(n.Claims) == 1 && outer == nil && inner == nil {
+	good := standing{cl != nil && cl.gen > 0, e.state.Lingers[n.Norm] != nil, e.emptied[n.Norm]}
+	if good.good && head.Online && len(n.Claims) == 1 && outer == nil && inner == nil {
 		delete(l.names, n.Norm) // nothing can be wrong
 		return
 	}
-	if known := l.names[n.Norm]; known != nil && known.name == n && known.head == head && known.good == good &&
+	if known := l.names[n.Norm]; known != nil && known.name == n && known.head == head && known.standing == good &&
 		slices.Equal(known.outer, outer) && slices.Equal(known.inner, inner) {
 		return
 	}
 	facts := alarm.Name{
 		Norm: n.Norm, DN: n.Text, Subscription: head.Subscription, Head: linkFacts(head.Online, head.Reason),
-		Good: good, Outer: outer, Inner: inner,
+		Good: good.good, Lingers: good.lingers, Emptied: good.emptied, Outer: outer, Inner: inner,
 	}
 	for _, id := range n.Claims {
 		facts.Claims = append(facts.Claims, string(id))
 	}
-	l.names[n.Norm] = &nameAlarms{name: n, head: head, good: good, outer: outer, inner: inner, out: facts.Candidates(e.o.AlarmDelays)}
+	l.names[n.Norm] = &nameAlarms{name: n, head: head, standing: good, outer: outer, inner: inner, out: facts.Candidates(e.o.AlarmDelays)}
 }
 
 func (e *Engine) computeList(ql *queue.List) []alarm.Candidate {

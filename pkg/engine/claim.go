@@ -28,22 +28,53 @@ type claim struct {
 	taken   origin   // of what is stored
 	inner   []string // names inside this one that hide content of it
 	hidden  map[dit.UUID]hiddenEntry
-	held    map[dit.UUID]bool // entries that were served and wait in the store with the claim
-	nesting int               // counts how often rows were hidden, or came back
-	refused error             // why the next session is not to begin at once
-	damaged bool              // stored content is not sound: the next refresh is committed whatever it brings
-	changed dit.CSN           // newest change of its content
+	under   map[string]int // how many of those lie below a DN
+	nesting int            // counts how often rows were hidden, or came back
+	refused error          // why the next session is not to begin at once
+	damaged bool           // stored content is not sound: the next refresh is committed whatever it brings
+	changed dit.CSN        // newest change of its content
 	entries int
 	feed    *feed
 	load    *load // that its session is part of, nil for none
+	// unserved: what is stored was fetched aside, and never served.
+	unserved bool
+	awaited  []chan<- error // who waits for its content to be fetched, see fetchAside
 }
 
-// hiddenEntry is content that another name's subtree hides (R7): stored, not served.
+// hiddenEntry is content that is stored and not served: another name's subtree hides
+// it (R7), or its claim waits (see aside.go).
 type hiddenEntry struct {
-	gen  uint32
-	hash uint64
-	csn  dit.CSN
-	norm string // of its local DN
+	gen    uint32
+	hash   uint64
+	csn    dit.CSN
+	norm   string // of its local DN
+	served bool   // it was: its UUID stays its own
+}
+
+// hide keeps an entry beside the tree.
+func (c *claim) hide(id dit.UUID, h hiddenEntry) {
+	c.unhide(id)
+	if c.hidden == nil {
+		c.hidden, c.under = map[dit.UUID]hiddenEntry{}, map[string]int{}
+	}
+	c.hidden[id] = h
+	for a := range ancestors(h.norm) {
+		c.under[a]++
+	}
+}
+
+// unhide takes it from there, if it is there.
+func (c *claim) unhide(id dit.UUID) {
+	h, had := c.hidden[id]
+	if !had {
+		return
+	}
+	delete(c.hidden, id)
+	for a := range ancestors(h.norm) {
+		if c.under[a]--; c.under[a] == 0 {
+			delete(c.under, a)
+		}
+	}
 }
 
 // contentSource is where a claim's content comes from: a tree's own source; of a

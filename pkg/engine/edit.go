@@ -20,20 +20,21 @@ type edit struct {
 	own   tree.ID
 	mark  int // changes of the builder that were settled
 
-	batch   store.Batch
-	puts    map[upstreamKey]store.Put
-	deletes map[upstreamKey]bool
-	glue    map[dit.UUID][]byte  // records of own entries; nil: gone
-	refresh *refresh             // when it is one
-	stage   *store.Stage         // where content goes, when it is more than a batch
-	first   dit.CSN              // of the stage's ordinals
-	bumped  map[dit.UUID]dit.CSN // staged entries that moved, when last
-	ahead   bool                 // own entries are written before it
-	hides   []func()             // done when published
-	aside   map[dit.UUID]bool    // UUIDs of what this edit hides
-	asides  []*claim             // with entries that were served and come back; nil: not looked up
-	undo    []func()             // done in reverse order when the edit is abandoned
-	err     error                // what makes the edit impossible
+	batch    store.Batch
+	puts     map[upstreamKey]store.Put
+	deletes  map[upstreamKey]bool
+	glue     map[dit.UUID][]byte  // records of own entries; nil: gone
+	refresh  *refresh             // when it is one
+	succeeds *claim               // whose content is replaced by the claim's, see succession
+	stage    *store.Stage         // where content goes, when it is more than a batch
+	first    dit.CSN              // of the stage's ordinals
+	bumped   map[dit.UUID]dit.CSN // staged entries that moved, when last
+	ahead    bool                 // own entries are written before it
+	hides    []func()             // done when published
+	aside    map[dit.UUID]bool    // UUIDs of what this edit hides
+	asides   []*claim             // with entries that were served and come back; nil: not looked up
+	undo     []func()             // done in reverse order when the edit is abandoned
+	err      error                // what makes the edit impossible
 }
 
 func (e *Engine) edit(cl *claim) *edit {
@@ -80,10 +81,13 @@ func (ed *edit) settleGlue(ch tree.Change) {
 func (ed *edit) settleDeleted(ch tree.Change) {
 	row := ch.Row
 	id := ed.e.pub.upstream(row.Claim, row.UUID)
+	if ed.succeeds != nil && row.Claim == ed.succeeds.number {
+		return // what is stored of it stays, or goes by itself
+	}
 	if row.Claim != ed.claim.number {
 		owner := ed.e.byNum[row.Claim]
 		if owner != nil {
-			h := hiddenEntry{gen: row.Gen, hash: row.Hash, csn: row.CSN}
+			h := hiddenEntry{gen: row.Gen, hash: row.Hash, csn: row.CSN, served: true}
 			if dn, err := dit.ParseDN(ed.e.schema, ch.OldDN); err == nil {
 				h.norm = dn.Norm()
 			}
@@ -122,8 +126,8 @@ func (ed *edit) settleMoved(ch tree.Change) {
 	row := ed.b.Row(ch.ID)
 	owner := ed.e.byNum[row.Claim]
 	id := ed.e.pub.upstream(row.Claim, row.UUID)
-	if owner == nil {
-		return
+	if owner == nil || owner != ed.claim {
+		return // what is stored of another claim's does not hold the names above it
 	}
 	if ed.staged(id) {
 		if ed.bumped == nil {
@@ -190,7 +194,7 @@ func (ed *edit) hide(cl *claim, id dit.UUID, h hiddenEntry) {
 
 func (ed *edit) reveal(cl *claim, id dit.UUID) {
 	ed.restoreHidden(cl, id)
-	delete(cl.hidden, id)
+	cl.unhide(id)
 }
 
 // restoreHidden has an abandoned edit put back what was hidden.
@@ -198,9 +202,9 @@ func (ed *edit) restoreHidden(cl *claim, id dit.UUID) {
 	h, had := cl.hidden[id]
 	ed.undo = append(ed.undo, func() {
 		if had {
-			cl.hidden[id] = h
+			cl.hide(id, h)
 		} else {
-			delete(cl.hidden, id)
+			cl.unhide(id)
 		}
 	})
 }

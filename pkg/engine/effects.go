@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -70,10 +71,21 @@ func (e *Engine) forget(cl *claim) {
 	e.pub.drop(cl.number)
 	e.notLoading(cl)
 	if e.isShown(cl) {
+		if e.state.Names[cl.name.Norm()] != nil {
+			e.emptied[cl.name.Norm()] = true
+		}
 		delete(e.placed, cl.name.Norm())
 	}
-	delete(e.claims, cl.id)
+	if e.claims[cl.id] == cl {
+		delete(e.claims, cl.id)
+	}
 	delete(e.byNum, cl.number)
+	for norm, l := range e.lingering {
+		if l.cl == cl {
+			delete(e.lingering, norm)
+		}
+	}
+	cl.fetched(errNotWaiting)
 }
 
 // bringBack is unhide with its mark in the store, which a crash leaves behind.
@@ -128,6 +140,9 @@ func (e *Engine) tellClaim(d *decisions, cl *claim, s upstream.Status) []store.R
 	}
 	if s.NoBase && qc.Entry != "" {
 		e.baseGone(e.lists[qc.Subscription])
+	}
+	if !online {
+		cl.fetched(errors.New(reason))
 	}
 	if qc.Online == online && qc.Reason == reason {
 		return points

@@ -30,7 +30,7 @@ func (e *Engine) enact(d decisions) error {
 	return e.asOne(func() error {
 		records := d.first
 		for left := d.events; ; records = nil {
-			s := &step{e: e, ed: e.edit(nil)}
+			s := &step{e: e, ed: e.edit(nil), kept: map[string]bool{}}
 			s.ed.batch.Records = slices.Clone(records)
 			n, err := s.decide(left)
 			if left = left[n:]; err == nil {
@@ -80,10 +80,11 @@ type step struct {
 	ed        *edit
 	effects   []queue.Effect
 	dropped   []*claim
-	misplaced []*claim // whose content is to stand elsewhere, or to come or go
-	unhide    []string // names that go and hid something
-	handed    []string // names whose entries' UUIDs are handed down
-	failed    int      // names that cannot be made
+	kept      map[string]bool // names that show content of a claim that goes
+	misplaced []*claim        // whose content is to stand elsewhere, or to come or go
+	unhide    []string        // names that go and hid something
+	handed    []string        // names whose entries' UUIDs are handed down
+	failed    int             // names that cannot be made
 }
 
 // decide takes events until the commit is big enough, and notes what they mean
@@ -111,6 +112,7 @@ func (s *step) decide(events []queue.Event) (n int, err error) {
 		}
 	}
 	b.Records = latest(b.Records)
+	s.keep()
 	for _, ef := range s.effects {
 		if d, ok := ef.(queue.Drop); ok && s.e.byNum[d.Number] != nil {
 			s.dropped = append(s.dropped, s.e.byNum[d.Number])
@@ -275,13 +277,16 @@ func (s *step) carryOut() error {
 	contacts := make([]store.Record, 0, len(s.dropped))
 	for _, cl := range s.dropped {
 		e.unfollow(cl)
+		if e.claims[cl.id] == cl { // else another may bear the id by now
+			contacts = append(contacts, store.Record{Name: recordContact + string(cl.id)})
+			contacts = append(contacts, e.dropPoints(string(cl.id))...)
+		}
 		e.forget(cl)
-		contacts = append(contacts, store.Record{Name: recordContact + string(cl.id)})
-		contacts = append(contacts, e.dropPoints(string(cl.id))...)
 	}
 	if err := e.writeRecords(contacts); err != nil {
 		return err
 	}
+	ended := s.outlast()
 	ids := touched(s.effects)
 	for _, id := range ids {
 		if qc := e.state.Claims[id]; qc != nil {
@@ -296,6 +301,7 @@ func (s *step) carryOut() error {
 	}
 	e.resettle(s.misplaced)
 	e.act(s.effects)
+	e.endLinger(ended)
 	return nil
 }
 

@@ -89,7 +89,12 @@ type Engine struct {
 	byNum  map[uint32]*claim
 	lists  map[string]*list
 	placed map[string]*claim // by the normal form of the name where its content stands
-	newest *tree.Version     // what is built on; served too, but for together
+	// lingering are claims that were removed and whose names show their content still, and
+	// emptied the names that lost theirs before the next one's was there.
+	lingering   map[string]*lingerer
+	emptied     map[string]bool
+	lingerTimer *time.Timer
+	newest      *tree.Version // what is built on; served too, but for together
 	// together: several commits are under way that are to show as one.
 	together bool
 	last     dit.CSN
@@ -103,6 +108,7 @@ type Engine struct {
 	goneLists     []string // whose removal was begun
 	marked        []*claim // whose content stood elsewhere than the queues say
 	newLines      []store.PublishedAs
+	overdue       []queue.Event // what shows no content of removed heads any more
 
 	nest   nest
 	told   told
@@ -137,6 +143,9 @@ func Open(o Options) (*Engine, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.PromotionLimit == 0 {
+		o.PromotionLimit = DefaultPromotionLimit
+	}
 	if o.ProbeEvery == 0 {
 		o.ProbeEvery = time.Minute
 	}
@@ -153,8 +162,9 @@ func Open(o Options) (*Engine, error) {
 		o: o, store: o.Store, schema: o.Schema, log: o.Log,
 		subs: map[string]*Subscription{}, claims: map[queue.ClaimID]*claim{}, byNum: map[uint32]*claim{},
 		shafts: map[string][]string{}, cmds: make(chan func()), done: make(chan struct{}),
-		placed: map[string]*claim{}, lists: map[string]*list{},
+		placed: map[string]*claim{}, lists: map[string]*list{}, lingering: map[string]*lingerer{}, emptied: map[string]bool{},
 	}
+	e.lingerTimer = time.NewTimer(0)
 	e.o.Upstream.Instance = e.Instance()
 	e.inbox.wake = make(chan struct{}, 1)
 	if err := e.load(); err != nil {
@@ -220,12 +230,15 @@ func (e *Engine) loop() {
 		case <-e.inbox.wake:
 			e.drain()
 		case <-e.alarms.timer.C:
+		case <-e.lingerTimer.C:
+			e.endLingers()
 		case <-beat.C:
 			e.beat()
 		}
 		e.tendAlarms()
 	}
 	e.alarms.timer.Stop()
+	e.lingerTimer.Stop()
 	e.drain()
 	e.rememberContacts()
 	e.beat()
@@ -356,4 +369,6 @@ const (
 	recordListCookie   = "listcookie/"
 	recordListGone     = "listgone/" // a list whose removal was begun
 	recordShown        = "shown/"    // see shown.go
+	recordUnserved     = "unserved/" // and a claim's number: see aside.go
+	recordLinger       = "linger/"   // and a name's normal form: see linger.go
 )

@@ -49,7 +49,8 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 		return err
 	}
 	ed.stage = r.stage
-	if cl.gen == 0 {
+	shows := cl.gen == 0 && !e.isOffstage(cl)
+	if shows {
 		ed.hideOuter(cl.name)
 	}
 	for _, at := range rows {
@@ -66,7 +67,7 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 	ed.ensureGlue(r, len(rows) > 0)
 	ed.settle()
 	var heirs map[string]dit.UUID
-	if cl.gen == 0 {
+	if shows {
 		if heirs, err = e.heirs(cl.name.Norm()); err != nil {
 			return err
 		}
@@ -87,6 +88,7 @@ func (e *Engine) unchanged(cl *claim, server string, end syncrepl.End) error {
 		return err
 	}
 	cl.cookie, cl.server, cl.taken = end.Cookie, server, cl.origin()
+	cl.fetched(nil)
 	return nil
 }
 
@@ -315,18 +317,21 @@ func (ed *edit) putStaged(r *refresh, heirs map[string]dit.UUID) {
 	num, gen := r.claim.number, r.stage.Gen()
 	for _, i := range order {
 		it := &r.items[i]
-		ed.reveal(ed.claim, it.id)
 		if u, ok := heirs[string(r.norm(it))]; ok && !it.hidden {
 			ed.inherit(ed.claim, it.id, u)
 		}
-		served, at := ed.publishAs(ed.claim, it.id)
+		served, at := ed.standing(ed.claim, it.id)
+		before := at != 0 || ed.claim.hidden[it.id].served
 		csn := ed.first + dit.CSN(it.ordinal)
 		if it.hidden {
 			if at != 0 {
 				ed.b.Delete(at, false)
 			}
-			ed.hide(ed.claim, it.id, hiddenEntry{gen: gen, hash: it.hash, csn: csn, norm: string(r.norm(it))})
-		} else if ed.b.PutRef(tree.Row{UUID: served, CSN: csn, Hash: it.hash, Claim: num, Gen: gen}, r.pack, it.ref) == 0 {
+			ed.hide(ed.claim, it.id, hiddenEntry{gen: gen, hash: it.hash, csn: csn, norm: string(r.norm(it)), served: before})
+			continue
+		}
+		ed.reveal(ed.claim, it.id)
+		if ed.b.PutRef(tree.Row{UUID: served, CSN: csn, Hash: it.hash, Claim: num, Gen: gen}, r.pack, it.ref) == 0 {
 			ed.fail(fmt.Errorf("entry %.200s has no place in the tree", r.norm(it)))
 		}
 	}
@@ -342,6 +347,7 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 		if effects, err = e.decide(&ed.batch, ev); err != nil {
 			return err
 		}
+		ed.batch.Records = append(ed.batch.Records, e.asideRecords(cl)...)
 		revert := e.loaded(&ed.batch, cl)
 		defer func() {
 			if err != nil {
@@ -366,11 +372,13 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 		e.restate()
 		return err
 	}
-	first := cl.gen == 0
+	first, aside := ev != nil && cl.gen == 0, ev != nil && e.isOffstage(cl)
 	cl.gen, cl.cookie, cl.server, cl.taken, cl.damaged = gen, cookie, server, taken, false
 	e.publish(ed)
 	if first {
 		e.touchAlarms("claim/" + string(cl.id))
+	}
+	if first && !aside {
 		e.placed[cl.name.Norm()] = cl
 		e.renestAt(cl.name.Norm())
 		if err := e.dropHeirs(cl.name.Norm()); err != nil {
@@ -379,5 +387,8 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 	}
 	e.dropGlue(ed)
 	e.act(effects)
+	if ev != nil {
+		e.arrived(cl, aside, first)
+	}
 	return nil
 }

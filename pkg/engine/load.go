@@ -132,6 +132,12 @@ func (e *Engine) loadClaims() error {
 			return err
 		}
 	}
+	if err := e.loadLingers(); err != nil {
+		return err
+	}
+	if err := e.loadUnserved(); err != nil {
+		return err
+	}
 	for _, sc := range e.store.Claims() {
 		cl := e.byNum[sc.ID]
 		switch {
@@ -216,6 +222,9 @@ func (e *Engine) loadTree() error {
 	e.pendingUnhide = nil
 	e.resettle(e.marked)
 	e.marked = nil
+	e.endLinger(decisions{events: e.overdue})
+	e.overdue = nil
+	e.wakeForLingers()
 	for _, id := range e.goneLists {
 		if err := e.removeList(id); err != nil {
 			return err
@@ -317,7 +326,7 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 		}
 		cl.changed = max(cl.changed, it.CSN)
 		if hiddenBy(cl.inner, conv.norm) || hiddenBy(gone, conv.norm) {
-			cl.hide(it.UUID, hiddenEntry{gen: it.Gen, hash: rec.hash, csn: it.CSN, norm: string(conv.norm)})
+			cl.hide(it.UUID, hiddenEntry{gen: it.Gen, hash: rec.hash, csn: it.CSN, norm: string(conv.norm), served: !cl.unserved})
 			return nil
 		}
 		ref := pack.Add(tree.Value{Norm: conv.norm, Text: conv.text, RDNLen: conv.rdnLen, User: conv.user, Oper: conv.oper})

@@ -81,7 +81,7 @@ func (e *Engine) renest() {
 	for norm := range e.state.Names {
 		e.count(norm)
 	}
-	for _, cl := range e.claims {
+	for _, cl := range e.byNum {
 		inner[cl.name.Norm()] = nil
 	}
 	for norm := range e.placed {
@@ -95,8 +95,11 @@ func (e *Engine) renest() {
 	for _, list := range inner {
 		slices.Sort(list)
 	}
-	for _, cl := range e.claims {
+	for _, cl := range e.byNum {
 		cl.inner = inner[cl.name.Norm()]
+		if e.isOffstage(cl) {
+			cl.inner = []string{cl.name.Norm()}
+		}
 	}
 }
 
@@ -107,11 +110,15 @@ func (e *Engine) renestAt(norm string) {
 	has := e.placed[norm] != nil
 	for a := range ancestors(norm) {
 		for cl := range e.claimsAt(a) {
-			cl.inner = withName(cl.inner, norm, has)
+			if !e.isOffstage(cl) {
+				cl.inner = withName(cl.inner, norm, has)
+			}
 		}
 	}
 	for cl := range e.claimsAt(norm) {
-		cl.inner = e.innerNames(cl)
+		if cl.inner = e.innerNames(cl); e.isOffstage(cl) {
+			cl.inner = []string{norm}
+		}
 	}
 }
 
@@ -191,8 +198,8 @@ func underNorm(norm, base string) bool {
 
 // hides tells whether outer claims have content that the name hides.
 func (e *Engine) hides(norm string) bool {
-	for _, cl := range e.claims {
-		if len(cl.hidden) > 0 && norm != cl.name.Norm() && underNorm(norm, cl.name.Norm()) {
+	for _, cl := range e.byNum {
+		if len(cl.hidden) > 0 && norm != cl.name.Norm() && underNorm(norm, cl.name.Norm()) && !e.isOffstage(cl) {
 			return true
 		}
 	}

@@ -14,13 +14,6 @@ import (
 // (R7), from the moment it has content of its own until that goes. Hidden
 // content stays in the store, kept up to date, and comes back.
 
-func (c *claim) hide(id dit.UUID, h hiddenEntry) {
-	if c.hidden == nil {
-		c.hidden = map[dit.UUID]hiddenEntry{}
-	}
-	c.hidden[id] = h
-}
-
 // overlapped tells whether other names lie inside the claim's, or did.
 func (c *claim) overlapped() bool { return len(c.inner) > 0 || len(c.hidden) > 0 }
 
@@ -102,6 +95,9 @@ func (ed *edit) hiddenWith(cl *claim, id dit.UUID, at tree.ID) (ids []dit.UUID) 
 
 // hiddenBelow lists the claim's hidden entries below norm, but for id itself.
 func (ed *edit) hiddenBelow(cl *claim, id dit.UUID, norm string) (keys []upstreamKey) {
+	if cl.under[norm] == 0 {
+		return nil
+	}
 	for other, h := range cl.hidden {
 		if other != id && underNorm(h.norm, norm) && !ed.staged(other) {
 			keys = append(keys, upstreamKey{cl.number, other})
@@ -169,15 +165,15 @@ func (ed *edit) hideOuter(name dit.DN) {
 // unhide brings back what outer claims have at and below a name that no longer
 // hides it.
 func (e *Engine) unhide(norm string) error {
-	var outer []queue.ClaimID
-	for id, cl := range e.claims {
-		if len(cl.hidden) > 0 && underNorm(norm, cl.name.Norm()) {
-			outer = append(outer, id)
+	var outer []uint32
+	for number, cl := range e.byNum {
+		if len(cl.hidden) > 0 && underNorm(norm, cl.name.Norm()) && !e.isOffstage(cl) {
+			outer = append(outer, number)
 		}
 	}
 	slices.Sort(outer)
-	for _, id := range outer {
-		if err := e.unhideClaim(e.claims[id]); err != nil {
+	for _, number := range outer {
+		if err := e.unhideClaim(e.byNum[number]); err != nil {
 			return err
 		}
 	}

@@ -214,8 +214,9 @@ func (ed *edit) put(c *change) {
 // inner name hides it.
 func (ed *edit) place(c *change) {
 	cl := c.claim
-	served, at := ed.publishAs(cl, c.id)
+	served, at := ed.standing(cl, c.id)
 	row := tree.Row{UUID: served, Hash: c.hash, Claim: cl.number, Gen: cl.gen}
+	before := false
 	if at != 0 {
 		old := ed.b.Row(at)
 		if old.Hash == c.hash {
@@ -227,18 +228,19 @@ func (ed *edit) place(c *change) {
 		if h.hash == c.hash && hiddenBy(cl.inner, c.norm) {
 			return
 		}
-		row.Gen = h.gen
+		row.Gen, before = h.gen, h.served
 		ed.reveal(cl, c.id)
 	}
 	if hiddenBy(cl.inner, c.norm) {
 		if at != 0 {
 			ed.b.Delete(at, false)
 			ed.settle()
+			before = true
 		}
 		row.CSN = ed.e.nextCSN()
 		ed.batch.CSN = max(ed.batch.CSN, row.CSN)
 		ed.write(&row, c.id, c.record)
-		ed.hide(cl, c.id, hiddenEntry{gen: row.Gen, hash: c.hash, csn: row.CSN, norm: string(c.norm)})
+		ed.hide(cl, c.id, hiddenEntry{gen: row.Gen, hash: c.hash, csn: row.CSN, norm: string(c.norm), served: before})
 		return
 	}
 	ed.own = ed.b.Put(row, c.value())

@@ -53,12 +53,47 @@ func (p *published) set(claim uint32, id, served dit.UUID) {
 	p.back[served] = upstreamKey{claim, id}
 }
 
+// give has an entry be served under a UUID that another claim's may have been served
+// under. undo takes it back.
+func (p *published) give(claim uint32, id, served dit.UUID) (undo func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := upstreamKey{claim, id}
+	before, mapped := p.fwd[k]
+	owner, owned := p.back[served]
+	if p.fwd == nil {
+		p.fwd, p.back = map[upstreamKey]dit.UUID{}, map[dit.UUID]upstreamKey{}
+	}
+	if mapped && p.back[before] == k {
+		delete(p.back, before)
+	}
+	delete(p.fwd, k)
+	delete(p.back, served)
+	if served != id {
+		p.fwd[k], p.back[served] = served, k
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.fwd, k)
+		delete(p.back, served)
+		if owned {
+			p.back[served] = owner
+		}
+		if mapped {
+			p.fwd[k], p.back[before] = before, k
+		}
+	}
+}
+
 // restore takes back what set did for an entry that was served as before.
 func (p *published) restore(claim uint32, id, before dit.UUID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := upstreamKey{claim, id}
-	delete(p.back, p.fwd[k])
+	if u := p.fwd[k]; p.back[u] == k {
+		delete(p.back, u)
+	}
 	delete(p.fwd, k)
 	if before != id {
 		p.fwd[k], p.back[before] = before, k
@@ -84,7 +119,9 @@ func (p *published) drop(claim uint32) {
 	for k, u := range p.fwd {
 		if k.claim == claim {
 			delete(p.fwd, k)
-			delete(p.back, u)
+			if p.back[u] == k { // else another claim's entry has taken it over
+				delete(p.back, u)
+			}
 		}
 	}
 }
@@ -112,6 +149,15 @@ func (ed *edit) publishAs(cl *claim, id dit.UUID) (dit.UUID, tree.ID) {
 	return served, 0
 }
 
+// standing is publishAs but for claims whose content does not go to the tree: what
+// is fetched aside has no UUID to be served under until it is.
+func (ed *edit) standing(cl *claim, id dit.UUID) (dit.UUID, tree.ID) {
+	if ed.e.isOffstage(cl) {
+		return dit.UUID{}, 0
+	}
+	return ed.publishAs(cl, id)
+}
+
 // isAside tells whether another claim's entry was served under a UUID and will be
 // again: another name hides it now, or its claim waits.
 func (ed *edit) isAside(cl *claim, served dit.UUID) bool {
@@ -120,15 +166,15 @@ func (ed *edit) isAside(cl *claim, served dit.UUID) bool {
 	}
 	if ed.asides == nil {
 		ed.asides = []*claim{}
-		for _, other := range ed.e.claims {
-			if len(other.hidden)+len(other.held) > 0 {
+		for _, other := range ed.e.byNum {
+			if len(other.hidden) > 0 {
 				ed.asides = append(ed.asides, other)
 			}
 		}
 	}
 	for _, other := range ed.asides {
 		id := ed.e.pub.upstream(other.number, served)
-		if _, hidden := other.hidden[id]; other != cl && (hidden || other.held[id]) && ed.e.pub.of(other.number, id) == served {
+		if other != cl && other.hidden[id].served && ed.e.pub.of(other.number, id) == served {
 			return true
 		}
 	}

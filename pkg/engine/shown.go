@@ -35,6 +35,23 @@ func (e *Engine) place(cl *claim) (name string, wanted bool) {
 	return qc.Name, cl.gen > 0 && e.state.Names[qc.Norm].Head() == cl.id
 }
 
+// successor is the claim whose content is to take the place of what stands under the
+// name of cl; nil where that stays, or where there is none.
+func (e *Engine) successor(cl *claim) *claim {
+	norm := cl.name.Norm()
+	n := e.state.Names[norm]
+	if n == nil || !e.isShown(cl) {
+		return nil
+	}
+	if qc := e.state.Claims[cl.id]; qc != nil && e.claims[cl.id] == cl && (qc.Norm != norm || n.Head() == cl.id) {
+		return nil // it goes elsewhere, or stays
+	}
+	if head := e.claims[n.Head()]; head != nil && head.gen > 0 {
+		return head
+	}
+	return nil
+}
+
 // isMisplaced tells whether a claim's content does not stand where the queues
 // want it.
 func (e *Engine) isMisplaced(cl *claim) bool {
@@ -86,6 +103,13 @@ func (e *Engine) loadShown() error {
 		}
 		e.placed[cl.name.Norm()] = cl
 	}
+	for norm, l := range e.lingering {
+		if l.cl.gen > 0 && e.placed[norm] == nil {
+			e.placed[norm] = l.cl
+		} else {
+			e.overdue = append(e.overdue, queue.LingerEnded{Norm: norm})
+		}
+	}
 	for _, cl := range e.claims {
 		if cl.gen > 0 && !e.isShown(cl) {
 			if err := e.hold(cl); err != nil {
@@ -105,9 +129,15 @@ func (e *Engine) resettle(list []*claim) {
 	for len(left) > 0 {
 		before := len(left)
 		left = slices.DeleteFunc(left, func(cl *claim) bool {
+			if !e.isMisplaced(cl) {
+				return true
+			}
 			_, wanted := e.place(cl)
 			if other := e.placed[e.state.Claims[cl.id].Norm]; wanted && other != nil && other != cl {
-				return false
+				return e.successor(other) == cl && e.replace(cl, other)
+			}
+			if next := e.successor(cl); next != nil {
+				return e.replace(next, cl)
 			}
 			e.replant(cl, wanted)
 			return true
@@ -125,16 +155,30 @@ func (e *Engine) resettle(list []*claim) {
 // replant takes a claim's content out of the tree, if it is there, and puts it
 // under the claim's name, if it is wanted there: one step in store and tree.
 func (e *Engine) replant(cl *claim, wanted bool) bool {
-	qc := e.state.Claims[cl.id]
-	name, err := dit.ParseDN(e.schema, qc.Name)
+	name, err := dit.ParseDN(e.schema, e.state.Claims[cl.id].Name)
 	if err == nil {
 		err = e.failed
 	}
 	if err == nil {
 		err = e.transplant(cl, name, wanted)
 	}
+	return e.stands(cl, err)
+}
+
+// replace puts a claim's content in the place of another's.
+func (e *Engine) replace(cl, old *claim) bool {
+	err := e.failed
+	if err == nil {
+		err = e.succeed(cl, old)
+	}
+	e.stands(cl, err)
+	return true
+}
+
+func (e *Engine) stands(cl *claim, err error) bool {
 	if err != nil {
-		e.log.Error("content does not stand where the queues want it; the next start tries again", "claim", cl.id, "name", qc.Name, "error", err)
+		e.log.Error("content does not stand where the queues want it; the next start tries again",
+			"claim", cl.id, "name", e.state.Claims[cl.id].Name, "error", err)
 	}
 	return err == nil
 }
@@ -145,23 +189,26 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 	unhide := shown && e.hides(from.Norm())
 	ed.takeOutClaim(cl)
 	ed.claim = cl
-	hidden, inner, damaged, held := cl.hidden, cl.inner, cl.damaged, cl.held
+	hidden, under, inner, damaged := cl.hidden, cl.under, cl.inner, cl.damaged
 	if shown {
 		delete(e.placed, from.Norm())
 	}
-	cl.name, cl.hidden, cl.held = to, nil, nil
+	cl.name, cl.hidden, cl.under = to, nil, nil
 	defer func() {
 		if err != nil {
 			ed.abandon()
-			cl.name, cl.hidden, cl.inner, cl.held = from, hidden, inner, held
+			cl.name, cl.hidden, cl.under, cl.inner = from, hidden, under, inner
 			if shown {
 				e.placed[from.Norm()] = cl
 			}
 		}
 	}()
 	ed.batch.Records = []store.Record{{Name: shownRecord(cl.number)}}
+	if wanted {
+		ed.batch.Records = append(ed.batch.Records, store.Record{Name: unservedRecord(cl.number)})
+	}
 	if _, stays := e.place(cl); stays && !wanted { // it steps aside
-		ed.batch.Records = []store.Record{e.shownMark(cl)}
+		ed.batch.Records[0] = e.shownMark(cl)
 	}
 	if unhide {
 		ed.batch.Records = append(ed.batch.Records, unhideMark(from.Norm()))
@@ -177,8 +224,14 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 	}
 	if wanted {
 		e.placed[to.Norm()] = cl
+		cl.unserved = false
+		delete(e.emptied, to.Norm())
 	} else if err := e.hold(cl); err != nil {
 		return err
+	}
+	if n := e.state.Names[from.Norm()]; shown && n != nil && e.placed[from.Norm()] == nil {
+		e.emptied[from.Norm()] = true
+		e.touchAlarms("claim/" + string(n.Head()))
 	}
 	cl.nesting++
 	e.renestAt(from.Norm())
@@ -189,13 +242,12 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 	return nil
 }
 
-// hold notes the entries of a claim that waits, whose UUIDs stay theirs.
+// hold notes the entries of a claim whose content is in the store alone. Those that were
+// served keep their UUIDs.
 func (e *Engine) hold(cl *claim) error {
-	cl.held = map[dit.UUID]bool{}
-	return e.store.Entries(cl.number, func(it store.Item) error {
-		cl.held[it.UUID] = true
-		return nil
-	})
+	cl.hidden, cl.under, cl.inner = nil, nil, []string{cl.name.Norm()}
+	_, err := e.readContent(cl)
+	return err
 }
 
 // takeOutClaim takes a claim's content out of the tree; it stays in the store.
@@ -324,13 +376,13 @@ func (ed *edit) plantEntries(cl *claim, entries []loadedEntry) map[dit.UUID]uint
 	return ordinals
 }
 
-// engage follows a head and probes a claim that waits.
+// engage follows a head, and a claim that waits where its content is wanted; else it probes that.
 func (e *Engine) engage(id queue.ClaimID) {
 	cl, qc := e.claims[id], e.state.Claims[id]
 	if cl == nil || qc == nil {
 		return
 	}
-	if e.state.Names[qc.Norm].Head() == id {
+	if e.isFollowed(cl, qc) {
 		e.follow(cl)
 	} else {
 		e.probe(cl)

@@ -38,7 +38,7 @@ func (st *Stage) compute(ctx context.Context, txn *badger.Txn, c *claimState, ed
 		stale := false
 		if before, known := st.marked(m.id); known {
 			d.take(st.gen, before, -1)
-			stale = !before.deleted && m.deleted
+			stale = !before.deleted() && m.deleted()
 		} else {
 			added = append(added, m)
 			prefix = entryPrefix(prefix[:0], st.claim, m.id)
@@ -46,7 +46,7 @@ func (st *Stage) compute(ctx context.Context, txn *badger.Txn, c *claimState, ed
 			if stale, err = d.replace(it, prefix, c); err != nil {
 				return err
 			}
-			stale = stale || m.deleted
+			stale = stale || m.deleted()
 		}
 		if stale {
 			d.stale = append(d.stale, m.id)
@@ -74,9 +74,9 @@ func (st *Stage) marked(id dit.UUID) (*mark, bool) {
 
 // take adds what a mark brings, or takes it away again (n is -1).
 func (d *delta) take(gen uint32, m *mark, n int64) {
-	if !m.deleted {
+	if !m.deleted() {
 		d.count += n
-		d.sum ^= fingerprint(m.id, gen, stamp{stampOrdinal, uint64(m.ordinal)})
+		d.sum ^= fingerprint(m.id, gen, m.stamp())
 	}
 }
 
@@ -97,11 +97,11 @@ func (d *delta) replace(it *badger.Iterator, prefix []byte, c *claimState) (old 
 	return old, err
 }
 
-// ordinals tells whether marks put anything, and the highest ordinal.
+// ordinals tells whether marks put anything with an ordinal, and the highest.
 func ordinals(marks []mark) (put bool, highest uint32) {
 	for i := range marks {
-		if !marks[i].deleted {
-			put, highest = true, max(highest, marks[i].ordinal)
+		if n, ok := marks[i].ordinal(); ok {
+			put, highest = true, max(highest, n)
 		}
 	}
 	return put, highest

@@ -38,11 +38,31 @@ type Stage struct {
 	delta delta
 }
 
-// mark is one staged change.
+// mark is one staged change: n is the ordinal of an entry, or with markCSN its CSN, or
+// markDeleted.
 type mark struct {
-	id      dit.UUID
-	ordinal uint32
-	deleted bool
+	id dit.UUID
+	n  uint64
+}
+
+const (
+	markDeleted = 1 << 63
+	markCSN     = 1 << 62
+)
+
+func (m *mark) deleted() bool { return m.n == markDeleted }
+
+// ordinal is that of an entry which is put with one.
+func (m *mark) ordinal() (n uint32, ok bool) { return uint32(m.n), m.n < markCSN }
+
+func (m *mark) stamp() stamp {
+	switch {
+	case m.n == markDeleted:
+		return stamp{kind: stampTombstone}
+	case m.n >= markCSN:
+		return stamp{stampCSN, m.n - markCSN}
+	}
+	return stamp{stampOrdinal, m.n}
 }
 
 // delta is what a stage's marks change in its claim's count and checksum.
@@ -50,7 +70,7 @@ type delta struct {
 	edits   uint64 // of the claim, when it was computed
 	count   int64
 	sum     uint64
-	put     bool       // there are entries, so ordinals
+	put     bool       // there are entries with ordinals
 	highest uint32     // of the ordinals
 	stale   []dit.UUID // entries with records to be swept after the commit
 	valid   bool       // computed at all
@@ -108,18 +128,23 @@ func (st *Stage) Gen() uint32 { return st.gen }
 // several for the same entry the last counts. Writes go out in transactions of
 // their own, at most two in flight; their errors show at the next Put or Sync.
 func (st *Stage) Put(id dit.UUID, ordinal uint32, value []byte) error {
-	if len(value) > MaxValue {
-		return fmt.Errorf("stage claim %d: value of %d bytes, at most %d: %w", st.claim, len(value), MaxValue, ErrTooBig)
-	}
-	return st.add(mark{id: id, ordinal: ordinal}, stamp{stampOrdinal, uint64(ordinal)}, value)
+	return st.add(mark{id, uint64(ordinal)}, value)
+}
+
+// PutAt writes an entry that keeps the CSN that it has.
+func (st *Stage) PutAt(id dit.UUID, csn dit.CSN, value []byte) error {
+	return st.add(mark{id, markCSN + uint64(csn)}, value)
 }
 
 // Delete stages a removal.
 func (st *Stage) Delete(id dit.UUID) error {
-	return st.add(mark{id: id, deleted: true}, stamp{kind: stampTombstone}, nil)
+	return st.add(mark{id, markDeleted}, nil)
 }
 
-func (st *Stage) add(m mark, p stamp, value []byte) error {
+func (st *Stage) add(m mark, value []byte) error {
+	if len(value) > MaxValue {
+		return fmt.Errorf("stage claim %d: value of %d bytes, at most %d: %w", st.claim, len(value), MaxValue, ErrTooBig)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.fill != nil && st.fill.size > 0 && st.fill.size+recordSize(value) > stageBytes {
@@ -133,7 +158,7 @@ func (st *Stage) add(m mark, p stamp, value []byte) error {
 			st.fill = &slab{}
 		}
 	}
-	st.fill.add(Key{st.claim, m.id, st.gen}, p, value)
+	st.fill.add(Key{st.claim, m.id, st.gen}, m.stamp(), value)
 	st.fresh = append(st.fresh, m)
 	return nil
 }
