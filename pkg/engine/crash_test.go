@@ -133,6 +133,12 @@ func TestCrashInRemoval(t *testing.T) {
 			from := w.e.Version().CSN()
 			c, stop := w.crashing(2)
 			w.remove("inner")
+			if waiting {
+				if now := w.content(); !maps.Equal(now, before) {
+					t.Errorf("while the content lingers: %s", differences(before, now))
+				}
+				w.endLingers()
+			}
 			stop()
 			if now := w.content(); !maps.Equal(now, without) {
 				t.Errorf("after the removal: %s", differences(without, now))
@@ -161,6 +167,7 @@ func TestCrashInPromotion(t *testing.T) {
 	outer.Down()
 	w.awaitReason("down", "connection")
 	w.remove("inner")
+	w.endLingers()
 	before := w.content()
 	from := w.e.Version().CSN()
 	c, stop := w.crashing(3)

@@ -143,9 +143,6 @@ func Open(o Options) (*Engine, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.PromotionLimit == 0 {
-		o.PromotionLimit = DefaultPromotionLimit
-	}
 	if o.ProbeEvery == 0 {
 		o.ProbeEvery = time.Minute
 	}

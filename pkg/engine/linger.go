@@ -9,10 +9,6 @@ import (
 	"shaft/pkg/store"
 )
 
-// DefaultPromotionLimit is how long the content of a head that was removed is served
-// while the next claim's is fetched (R30).
-const DefaultPromotionLimit = 30 * time.Second
-
 // lingerer is a claim that was removed and whose name shows its content still. When
 // it was removed is a record (linger/NORM: RFC 3339).
 type lingerer struct {

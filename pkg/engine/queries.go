@@ -163,8 +163,11 @@ func (e *Engine) name(n *queue.Name, overlaps []string) Name {
 		Queue: []Link{}, Alarms: e.alarmsOf(n.Norm), Overlaps: append([]string{}, overlaps...),
 		Revision: e.state.Revision(n.Norm),
 	}
-	if head != nil {
-		out.Entries, out.Head.Entries = head.entries, head.entries
+	if shown := e.placed[n.Norm]; shown != nil {
+		out.Entries = shown.entries
+	}
+	if l := e.lingering[n.Norm]; l != nil {
+		out.Lingering = &Lingering{Claim: l.cl.id, Subscription: l.cl.sub.ID, Until: l.since.Add(e.o.PromotionLimit).UTC()}
 	}
 	for _, id := range n.Claims[1:] {
 		out.Queue = append(out.Queue, e.link(id))
@@ -179,7 +182,10 @@ func (e *Engine) link(id queue.ClaimID) Link {
 	}
 	out := e.standing(cl.current())
 	out.Claim, out.Subscription, out.URL = string(id), cl.sub.ID, cl.source.URL()
-	out.KeepWarm = cl.sub.KeepWarm
+	out.KeepWarm, out.Entries = cl.sub.KeepWarm, cl.entries
+	if !e.isShown(cl) {
+		out.Entries = len(cl.hidden)
+	}
 	if cl.changed != 0 {
 		out.LastChange = stamp(cl.changed.Time())
 	}

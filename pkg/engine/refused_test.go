@@ -55,8 +55,8 @@ func (w *world) checkStored() {
 		if have := slices.Sorted(maps.Keys(e.subs)); !slices.Equal(have, subs) {
 			w.t.Errorf("the subscriptions are %q, stored are %q", have, subs)
 		}
-		if len(e.claims) != len(e.state.Claims) || len(e.byNum) != len(e.claims) {
-			w.t.Errorf("%d claims run, %d have numbers, %d are decided", len(e.claims), len(e.byNum), len(e.state.Claims))
+		if len(e.claims) != len(e.state.Claims) || len(e.byNum) != len(e.claims)+len(e.lingering) {
+			w.t.Errorf("%d claims run, %d have numbers, %d linger, %d are decided", len(e.claims), len(e.byNum), len(e.lingering), len(e.state.Claims))
 		}
 		for id, qc := range e.state.Claims {
 			if cl := e.claims[id]; cl == nil || cl.number != qc.Number || e.byNum[qc.Number] != cl {

@@ -296,3 +296,16 @@ func must(t *testing.T, err error) {
 // later is a cookie of the form that the scripted servers give, newer than any of theirs:
 // one of another kind would have the refresh done again in full.
 const later = "rid=000,csn=20991231235959.000000Z#000000#000#000000"
+
+// endLingers has the time be over for all content of removed heads.
+func (w *world) endLingers() {
+	w.t.Helper()
+	must(w.t, w.e.do(w.t.Context(), func() {
+		w.e.o.PromotionLimit = 1
+		w.e.endLingers()
+		w.e.o.PromotionLimit = DefaultPromotionLimit
+		if len(w.e.lingering) > 0 {
+			w.t.Errorf("%d names show content of removed heads still", len(w.e.lingering))
+		}
+	}))
+}
