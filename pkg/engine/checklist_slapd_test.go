@@ -164,7 +164,8 @@ func TestSlapdBaseRenamed(t *testing.T) {
 	w.away(func() { s.Apply(there) })
 	release := w.holds(w.all()...)
 	w.awaitReason("down", "is not there")
-	if n := w.name(name); !n.LastKnownGood || n.Entries != len(before) || !slices.Contains(n.Alarms, "down") {
+	await(t, "the alarm", func() bool { return slices.Contains(w.name(name).Alarms, "down") })
+	if n := w.name(name); !n.LastKnownGood || n.Entries != len(before) {
 		t.Errorf("%+v", n)
 	}
 	s.Apply(back)

@@ -39,9 +39,6 @@ type EntryDifference struct {
 	DN         string                `json:"dn"`
 	What       string                `json:"what"`                 // "added", "changed" or "removed"
 	Attributes []AttributeDifference `json:"attributes,omitempty"` // of a changed one
-
-	depth int
-	norm  string
 }
 
 // AttributeDifference is an attribute whose values differ. Values that are no text
@@ -126,6 +123,13 @@ type differing struct {
 	number, shown uint32
 	had           map[tree.ID]bool
 	detail        bool
+	entries       []noted
+}
+
+// noted is an entry with what orders it.
+type noted struct {
+	EntryDifference
+	norm string
 }
 
 func (d *differing) compare(it store.Item) error {
@@ -172,10 +176,8 @@ func (d *differing) removed(name dit.DN) {
 
 func (d *differing) note(what string, text []byte, norm string, attributes []AttributeDifference) {
 	if d.detail {
-		d.out.Entries = append(d.out.Entries, EntryDifference{
-			DN: string(text), What: what, Attributes: attributes, depth: strings.Count(norm, ","), norm: norm,
-		})
-		if len(d.out.Entries) >= 4*MaxDifferences {
+		d.entries = append(d.entries, noted{EntryDifference{DN: string(text), What: what, Attributes: attributes}, norm})
+		if len(d.entries) >= 4*MaxDifferences {
 			d.cut()
 		}
 	}
@@ -183,14 +185,17 @@ func (d *differing) note(what string, text []byte, norm string, attributes []Att
 
 // cut keeps the first that are to be named.
 func (d *differing) cut() {
-	slices.SortFunc(d.out.Entries, func(a, b EntryDifference) int {
-		return cmp.Or(cmp.Compare(a.depth, b.depth), strings.Compare(a.norm, b.norm))
+	slices.SortFunc(d.entries, func(a, b noted) int {
+		return cmp.Or(strings.Count(a.norm, ",")-strings.Count(b.norm, ","), strings.Compare(a.norm, b.norm))
 	})
-	d.out.Entries = d.out.Entries[:min(len(d.out.Entries), MaxDifferences)]
+	d.entries = d.entries[:min(len(d.entries), MaxDifferences)]
 }
 
 func (d *differing) done() *Difference {
 	d.cut()
+	for i := range d.entries {
+		d.out.Entries = append(d.out.Entries, d.entries[i].EntryDifference)
+	}
 	if d.detail {
 		d.out.More = d.out.Added + d.out.Changed + d.out.Removed - len(d.out.Entries)
 	}
