@@ -27,7 +27,7 @@ func (e *Engine) upstreamOptions(cl *claim) upstream.Options {
 }
 
 func (e *Engine) follow(cl *claim) {
-	if cl == nil || cl.feed != nil {
+	if cl == nil || cl.feed != nil || e.claims[cl.id] != cl { // it went, and its name shows its content still
 		return
 	}
 	cl.stop()

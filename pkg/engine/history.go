@@ -164,6 +164,12 @@ func (h *historian) take(head *lineHead, ev queue.Event) {
 		}
 	case queue.QueueMoved:
 		h.fact(head, ev.ID, "queued", fmt.Sprintf("put at position %d of those that wait", ev.Position))
+	case queue.Switched:
+		h.fact(head, ev.ID, "switched", "an operator put it first")
+	case queue.LingerEnded:
+		if ev.Norm == h.norm {
+			h.note(head, "", "lingering ended", "what a removed head had left is not shown any more")
+		}
 	case queue.ListRemoved:
 		h.listGone(head, ev.ID)
 	default:

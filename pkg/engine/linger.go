@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -51,10 +52,26 @@ func (e *Engine) endLingers() {
 	for norm, l := range e.lingering {
 		if !now.Before(l.since.Add(e.o.PromotionLimit)) {
 			d.events = append(d.events, queue.LingerEnded{Norm: norm})
+			n := e.state.Names[norm]
+			e.promoted(n, l, TaskFailed, fmt.Sprintf("%s shows nothing: %s has no content yet, and the time for that is over", n.Text, n.Head()))
 		}
 	}
 	e.endLinger(d)
 	e.wakeForLingers()
+}
+
+// promoted leaves a task that tells how it went that a name's next claim took over.
+func (e *Engine) promoted(n *queue.Name, l *lingerer, state, outcome string) {
+	t := e.newTask(Actor{Who: ownActor}, "promotion", n.Text)
+	t.step(l.since, "removed", true, fmt.Sprintf("%s was the head", l.cl.id))
+	t.step(e.o.Now(), "promote", state == TaskDone, string(n.Head()))
+	if state != TaskDone {
+		t.Advice = "see why its source does not answer (`shaft name show`), or switch to another claim"
+	}
+	var b store.Batch
+	e.end(&b, t, state, outcome)
+	e.later(t)
+	e.log.Info("promotion", "name", n.Text, "from", l.cl.id, "to", n.Head(), "outcome", outcome)
 }
 
 func (e *Engine) endLinger(d decisions) {

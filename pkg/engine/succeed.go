@@ -80,6 +80,8 @@ func (e *Engine) succeed(cl, old *claim) error {
 	e.renestAt(norm)
 	e.touchAlarms("claim/" + string(cl.id))
 	if l := e.lingering[norm]; l != nil && l.cl == old {
+		n := e.state.Names[norm]
+		e.promoted(n, l, TaskDone, fmt.Sprintf("%s shows the content of %s: %d entries the same, %d that differ", n.Text, cl.id, len(s.kept), len(s.fresh)))
 		e.endLinger(decisions{events: []queue.Event{queue.LingerEnded{Norm: norm}}})
 	}
 	return nil

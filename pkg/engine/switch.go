@@ -125,6 +125,7 @@ func (e *Engine) enactSwitch(name dit.DN, was uint64, failed error, force bool, 
 	if err != nil {
 		return err
 	}
+	e.log.Info("switch", "name", out.DN, "from", out.From, "to", out.Claim, "forced", force)
 	out.Queue = slices.Clone(e.state.Names[name.Norm()].Claims)
 	out.Revision = e.state.Revision(name.Norm())
 	return nil
