@@ -272,5 +272,6 @@ func (e *Engine) publish(ed *edit) {
 func (e *Engine) show() {
 	if !e.together {
 		e.version.Store(e.newest)
+		e.announce()
 	}
 }

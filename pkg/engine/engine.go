@@ -76,6 +76,7 @@ type Engine struct {
 	schema  *schema.Schema
 	log     *slog.Logger
 	version atomic.Pointer[tree.Version]
+	changed atomic.Pointer[chan struct{}] // closed with the next version
 	pub     published
 	// upstreams is made of shafts, which says by subscription what servers told
 	// of themselves; the latter is the engine goroutine's.

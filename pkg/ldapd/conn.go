@@ -75,7 +75,18 @@ type conn struct {
 // operation is a request that outlives its reading.
 type operation struct {
 	id        int32
-	cancelled atomic.Bool // it must end without a word
+	follow    bool          // it lasts until it is ended
+	cancelled atomic.Bool   // it must end without a word
+	stop      chan struct{} // closed with that
+	canceller int32         // ID of the cancel that waits for its end (RFC 3909); 0: none; with conn.mu
+	answered  bool          // its goroutine has sent the reply
+}
+
+// end has the operation end without a word; conn.mu is held.
+func (op *operation) end() {
+	if !op.cancelled.Swap(true) {
+		close(op.stop)
+	}
 }
 
 func newConn(s *Server, nc net.Conn, via scheme) *conn {
@@ -239,8 +250,16 @@ func (c *conn) armRead() {
 	}
 }
 
-// shutdown makes the reader stop, let what is running end, and say goodbye.
+// shutdown makes the reader stop, let what is running end, but for follows, which
+// have no end, and say goodbye.
 func (c *conn) shutdown() {
+	c.mu.Lock()
+	for _, op := range c.ops {
+		if op.follow {
+			op.end()
+		}
+	}
+	c.mu.Unlock()
 	c.shutting.Store(true)
 	c.w.timeout.Store(int64(min(shutdownWrite, c.srv.opt.WriteTimeout)))
 	c.raw.SetReadDeadline(time.Unix(1, 0))
@@ -266,19 +285,28 @@ func (c *conn) disconnect(code int, text string) {
 }
 
 // start runs fn in a goroutine as an operation that abandon finds; false when
-// the connection has as many as it may have, or one with this ID.
-func (c *conn) start(id int32, fn func(*operation)) (ok bool) {
-	op := &operation{id: id}
+// the connection has as many of its kind as it may have, or one with this ID.
+func (c *conn) start(id int32, fn func(*operation), follow bool) (ok bool) {
+	op := &operation{id: id, follow: follow, stop: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.ops) >= c.srv.opt.MaxOperations || c.ops[id] != nil {
+	alike, most := 0, c.srv.opt.MaxOperations
+	if follow {
+		most = maxFollows
+	}
+	for _, other := range c.ops {
+		if other.follow == follow {
+			alike++
+		}
+	}
+	if alike >= most || c.ops[id] != nil {
 		return false
 	}
 	c.ops[id] = op
 	c.running.Add(1)
 	go func() {
 		defer c.running.Done()
-		defer c.retire(op)
+		defer c.finishCancel(op)
 		defer c.recovered("operation")
 		fn(op)
 	}()
@@ -305,7 +333,7 @@ func (c *conn) abandon(id int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if op := c.ops[id]; op != nil {
-		op.cancelled.Store(true)
+		op.end()
 	}
 }
 
@@ -313,7 +341,7 @@ func (c *conn) abandonAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, op := range c.ops {
-		op.cancelled.Store(true)
+		op.end()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/vjeantet/ldapserver"
 
 	"shaft/pkg/ber"
+	"shaft/pkg/syncrepl"
 )
 
 // Controls that are understood.
@@ -36,10 +37,9 @@ func (c *conn) handle(frame []byte) (done bool, err error) {
 		return false, c.reply(&req, result{code: ldapserver.LDAPResultProtocolError,
 			text: fmt.Sprintf("nested deeper than %d levels", maxNesting)})
 	}
-	var paged *pagedControl
+	var ctl requestControls
 	if req.controls != nil {
-		var refusal result
-		if paged, refusal = readControls(&req); refusal.code != 0 {
+		if refusal := ctl.read(&req); refusal.code != 0 {
 			return false, c.reply(&req, refusal)
 		}
 	}
@@ -47,7 +47,7 @@ func (c *conn) handle(frame []byte) (done bool, err error) {
 	case tagBind:
 		return false, c.handleBind(&req)
 	case tagSearch:
-		return false, c.handleSearch(&req, paged)
+		return false, c.handleSearch(&req, &ctl)
 	default:
 		return false, c.handleRouted(&req, canonical)
 	}
@@ -66,19 +66,24 @@ func (c *conn) handleAbandon(req *request) error {
 	return nil
 }
 
-// readControls takes the controls of a request that has a reply: one that is
+// requestControls are the controls of a request that are understood, decoded.
+type requestControls struct {
+	paged *pagedControl
+	sync  *syncrepl.Request // mode, cookie and hint alone
+}
+
+// read takes the controls of a request that has a reply: one that is
 // critical and unknown, or not meant for the operation, refuses it (RFC 4511
 // section 4.1.11).
-func readControls(req *request) (paged *pagedControl, refusal result) {
+func (rc *requestControls) read(req *request) (refusal result) {
 	var bad error
 	err := eachControl(req.controls, func(ctl control) bool {
 		switch {
 		case string(ctl.oid) == oidPaged && req.op == tagSearch:
-			if paged != nil {
-				bad = errors.New("paged results control given twice")
-				return false
-			}
-			paged, bad = decodePaged(ctl.value)
+			bad = rc.readPaged(ctl.value)
+			return bad == nil
+		case string(ctl.oid) == syncrepl.OIDSyncRequest && req.op == tagSearch:
+			bad = rc.readSync(ctl.value)
 			return bad == nil
 		case string(ctl.oid) == oidManageDsaIT && req.op != tagBind && req.op != tagExtended:
 			return true
@@ -92,5 +97,21 @@ func readControls(req *request) (paged *pagedControl, refusal result) {
 	if err = errors.Join(err, bad); err != nil {
 		refusal = result{code: ldapserver.LDAPResultProtocolError, text: err.Error()}
 	}
-	return paged, refusal
+	return refusal
+}
+
+func (rc *requestControls) readPaged(value []byte) (err error) {
+	if rc.paged != nil {
+		return errors.New("paged results control given twice")
+	}
+	rc.paged, err = decodePaged(value)
+	return err
+}
+
+func (rc *requestControls) readSync(value []byte) error {
+	if rc.sync != nil {
+		return errors.New("sync request control given twice")
+	}
+	rc.sync = &syncrepl.Request{}
+	return syncrepl.ParseRequest(value, rc.sync)
 }

@@ -28,7 +28,7 @@ func routes() *ldapserver.RouteMux {
 	m.Delete(refuseWrite)
 	m.Extended(handleWhoAmI).RequestName(ldapserver.NoticeOfWhoAmI)
 	m.Extended(handleStartTLS).RequestName(ldapserver.NoticeOfStartTLS)
-	m.Cancel(refuseOther) // else the library would look at its own connection
+	m.Cancel(handleCancel) // else the library would look at its own connection
 	m.NotFound(refuseOther)
 	return m
 }

@@ -8,6 +8,7 @@ import (
 
 	"shaft/pkg/dit"
 	"shaft/pkg/schema"
+	"shaft/pkg/syncrepl"
 	"shaft/pkg/tree"
 )
 
@@ -73,7 +74,7 @@ func (c *conn) dse(ver *tree.Version) *view {
 	s := c.srv
 	v := &s.fixedFor(ver).dse
 	now := view{dn: v.dn, user: v.user, oper: slices.Clip(v.oper)}
-	extensions := []string{string(ldapserver.NoticeOfWhoAmI)}
+	extensions := []string{string(ldapserver.NoticeOfWhoAmI), string(ldapserver.NoticeOfCancel)}
 	if c.tls == nil && s.tlsConfig() != nil {
 		extensions = append(extensions, oidStartTLS)
 	}
@@ -102,7 +103,7 @@ func (s *Server) rootDSE(context string) view {
 	if context != "" {
 		add("namingContexts", context)
 	}
-	add("supportedControl", oidPaged, oidManageDsaIT)
+	add("supportedControl", oidPaged, oidManageDsaIT, syncrepl.OIDSyncRequest)
 	add("supportedFeatures",
 		"1.3.6.1.4.1.4203.1.5.1", // all operational attributes, "+" (RFC 3673)
 		"1.3.6.1.4.1.4203.1.5.2", // attributes by object class, "@" (RFC 4529)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -25,12 +26,75 @@ const patience = time.Minute
 var bundled = sync.OnceValue(schema.Bundled)
 
 // backend serves a version that a test may replace.
-type backend struct{ v atomic.Pointer[tree.Version] }
+type backend struct {
+	v       atomic.Pointer[tree.Version]
+	mu      sync.Mutex
+	changed chan struct{}
+	log     []tree.Change // since logFrom
+	logFrom dit.CSN
+}
 
 func (b *backend) Version() *tree.Version { return b.v.Load() }
 
+func (b *backend) Changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.changed
+}
+
+func (b *backend) Changes(after dit.CSN, fn func(tree.Change) error) (bool, error) {
+	b.mu.Lock()
+	log, from := b.log, b.logFrom
+	b.mu.Unlock()
+	if after < from {
+		return false, nil
+	}
+	for _, c := range log {
+		if c.Row.CSN > after {
+			if err := fn(c); err != nil {
+				return true, err
+			}
+		}
+	}
+	return true, nil
+}
+
+// publish shows a version, whose changes go into the log before.
+func (b *backend) publish(v *tree.Version, changes []tree.Change) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.log = append(b.log, changes...)
+	b.v.Store(v)
+}
+
+// wake tells followers to look.
+func (b *backend) wake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// forgot tells whether the log begins behind a cookie.
+func (b *backend) forgot(cookie []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return readCookie(cookie, 1, b.Version().CSN()).csn < b.logFrom
+}
+
+// forget has the log begin later, at some change that it holds.
+func (b *backend) forget(r *rand.Rand) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.log) > 0 {
+		n := r.IntN(len(b.log))
+		b.logFrom = b.log[n].Row.CSN
+		b.log = slices.Clone(b.log[n+1:])
+	}
+}
+
 func newBackend(v *tree.Version) *backend {
-	b := &backend{}
+	b := &backend{changed: make(chan struct{}), logFrom: v.CSN()}
 	b.v.Store(v)
 	return b
 }

@@ -40,6 +40,7 @@ import (
 
 	"github.com/vjeantet/ldapserver"
 
+	"shaft/pkg/dit"
 	"shaft/pkg/tree"
 )
 
@@ -48,6 +49,13 @@ type Backend interface {
 	// Version gives the newest version of the tree, never nil. It is called
 	// once for each operation and must be cheap and safe for concurrent use.
 	Version() *tree.Version
+	// Changed gives a channel that is closed once a version newer than the one
+	// that Version gives after the call is there. Safe for concurrent use.
+	Changed() <-chan struct{}
+	// Changes reads the durable change log after a CSN, oldest first, up to an
+	// error of fn: of each Change Kind, OldDN and the Row's UUID and CSN. It may
+	// go beyond the newest version. ok is false when the log begins later.
+	Changes(after dit.CSN, fn func(tree.Change) error) (ok bool, err error)
 }
 
 // Account is an identity for simple bind.
@@ -135,6 +143,9 @@ type Server struct {
 	nextConn atomic.Uint64
 	seed     maphash.Seed // of the hashes that bind a page to its search
 	keys     keyring      // its own lock
+	follows  contents
+	logTurns chan struct{} // those who read the change log
+	told     time.Duration // cookieEvery
 
 	mu        sync.Mutex
 	closed    bool
@@ -151,7 +162,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opt: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{},
-		origins: map[origin]int{}, seed: maphash.MakeSeed()}
+		origins: map[origin]int{}, seed: maphash.MakeSeed(),
+		logTurns: make(chan struct{}, logAtOnce), told: cookieEvery}
 	if err := s.SetAccounts(o.Accounts); err != nil {
 		return nil, err
 	}

@@ -88,20 +88,34 @@ func (x *scratch) view(e tree.Entry, oper bool) view {
 	return v
 }
 
-// appendEntry adds a SearchResultEntry. The common case, all user attributes,
-// copies the entry's run as it is.
+// appendEntry adds a SearchResultEntry.
 func (x *scratch) appendEntry(dst []byte, id int32, v view, sel *dit.Selection, typesOnly bool) []byte {
-	attrs := []byte(v.user)
-	if !sel.AllUser || typesOnly || len(v.oper) > 0 {
-		x.attrs = sel.Append(x.attrs[:0], v.user, false, typesOnly)
-		if len(v.oper) > 0 {
-			x.attrs = sel.Append(x.attrs, v.oper, true, typesOnly)
-		}
-		attrs = x.attrs
-	}
-	body := ber.HeaderLen(len(v.dn)) + len(v.dn) + ber.HeaderLen(len(attrs)) + len(attrs)
+	attrs := x.selected(v, sel, typesOnly)
+	body := entrySize(v.dn, attrs)
 	dst = appendEnvelope(dst, id, ber.HeaderLen(body)+body)
-	dst = ber.AppendHeader(dst, tagEntry, body)
-	dst = ber.AppendBytes(dst, ber.OctetString, v.dn)
+	return appendEntryOp(dst, v.dn, attrs)
+}
+
+// selected gives the attributes to send. The common case, all user attributes,
+// is the entry's run as it is; else it is good until the next call.
+func (x *scratch) selected(v view, sel *dit.Selection, typesOnly bool) []byte {
+	if sel.AllUser && !typesOnly && len(v.oper) == 0 {
+		return v.user
+	}
+	x.attrs = sel.Append(x.attrs[:0], v.user, false, typesOnly)
+	if len(v.oper) > 0 {
+		x.attrs = sel.Append(x.attrs, v.oper, true, typesOnly)
+	}
+	return x.attrs
+}
+
+func entrySize(dn, attrs []byte) int {
+	return ber.HeaderLen(len(dn)) + len(dn) + ber.HeaderLen(len(attrs)) + len(attrs)
+}
+
+// appendEntryOp adds the SearchResultEntry without its envelope.
+func appendEntryOp(dst, dn, attrs []byte) []byte {
+	dst = ber.AppendHeader(dst, tagEntry, entrySize(dn, attrs))
+	dst = ber.AppendBytes(dst, ber.OctetString, dn)
 	return ber.AppendBytes(dst, ber.Sequence, attrs)
 }

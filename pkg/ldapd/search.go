@@ -31,6 +31,7 @@ const (
 type searchRequest struct {
 	base      []byte
 	scope     tree.Scope
+	deref     int
 	sizeLimit int
 	timeLimit int // seconds
 	typesOnly bool
@@ -38,6 +39,12 @@ type searchRequest struct {
 	filter    []byte
 	attrs     []byte // content of the attribute list
 }
+
+// Values of derefAliases (RFC 4511 section 4.5.1.3) that a sync search may not have.
+const (
+	derefSearching = 1
+	derefAlways    = 3
+)
 
 func decodeSearch(body []byte) (s searchRequest, err error) {
 	r := ber.NewReader(body)
@@ -49,7 +56,7 @@ func decodeSearch(body []byte) (s searchRequest, err error) {
 		return s, err
 	}
 	s.scope = tree.Scope(scope)
-	if _, err = bounded(&r, ber.Enumerated, "derefAliases", 3); err != nil {
+	if s.deref, err = bounded(&r, ber.Enumerated, "derefAliases", derefAlways); err != nil {
 		return s, err
 	}
 	if s.sizeLimit, err = bounded(&r, ber.Integer, "size limit", math.MaxInt32); err != nil {
@@ -102,7 +109,7 @@ func (s *searchRequest) matcher(sch *schema.Schema) (*dit.Matcher, error) {
 }
 
 // handleSearch does a search on the reader's goroutine as far as it is quick.
-func (c *conn) handleSearch(req *request, paged *pagedControl) error {
+func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 	s, err := decodeSearch(req.body)
 	if err != nil {
 		return c.reply(req, result{code: ldapserver.LDAPResultProtocolError, text: err.Error()})
@@ -123,13 +130,17 @@ func (c *conn) handleSearch(req *request, paged *pagedControl) error {
 	if t.fixed != nil && len(t.fixed.dn) == 0 && s.scope != tree.Base { // nothing stands under the root DSE by name
 		return c.reply(req, result{code: ldapserver.LDAPResultNoSuchObject})
 	}
-	if t.fixed != nil {
-		return c.searchFixed(req, &s, t, sel, matcher, paged)
-	}
-	if s.scope == tree.Base && matcher == nil && paged == nil {
+	switch {
+	case t.fixed != nil && ctl.sync != nil:
+		return c.reply(req, result{code: ldapserver.LDAPResultUnwillingToPerform, text: "only the tree can be followed"})
+	case t.fixed != nil:
+		return c.searchFixed(req, &s, t, sel, matcher, ctl.paged)
+	case ctl.sync != nil:
+		return c.handleSync(req, &s, ctl, ver, t.id, sel, matcher)
+	case s.scope == tree.Base && matcher == nil && ctl.paged == nil:
 		return c.baseEntry(req, &s, ver.Entry(t.id), sel)
 	}
-	return c.searchTree(req, &s, ver, t.id, sel, matcher, paged)
+	return c.searchTree(req, &s, ver, t.id, sel, matcher, ctl.paged)
 }
 
 // baseEntry is the hot path: one entry, read in one reply.
@@ -224,7 +235,7 @@ func (s *search) begin() error {
 		return err
 	}
 	s.reader, s.x, s.out = false, &scratch{}, nil
-	if !s.c.start(s.id, s.rest) {
+	if !s.c.start(s.id, s.rest, false) {
 		s.c.out = appendReply(s.c.out[:0], s.id, tagSearchDone,
 			result{code: ldapserver.LDAPResultBusy, text: "too many searches at once on this connection"}, nil, nil)
 		return s.c.send()
@@ -242,7 +253,8 @@ func (s *search) rest(op *operation) {
 	out := s.out
 	s.x, s.out = nil, nil
 	c.retire(op)
-	if done && err == nil && c.w.send(out, false) == nil {
+	op.answered = done && err == nil && len(out) > 0
+	if op.answered && c.w.send(out, false) == nil {
 		c.w.flush(false)
 	}
 }

@@ -103,7 +103,7 @@ func TestStartTLS(t *testing.T) {
 	ca := newAuthority(t)
 	_, addr := serve(t, withMirror(Options{TLS: ca.server()}))
 	c := dial(t, addr)
-	if got := c.search(1, query{attrs: []string{"supportedExtension"}})[0].attrs["supportedExtension"]; len(got) != 2 || got[1] != oidStartTLS {
+	if got := c.search(1, query{attrs: []string{"supportedExtension"}})[0].attrs["supportedExtension"]; len(got) != 3 || got[2] != oidStartTLS {
 		t.Errorf("in the clear: %q", got)
 	}
 	if r := c.do(2, tagBind, bindBody(3, "cn=mirror,"+base, "secret")); r.code != 0 {

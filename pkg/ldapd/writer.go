@@ -86,6 +86,21 @@ func (w *writer) flush(reader bool) error {
 	return w.err
 }
 
+// trim gives up the buffers that a burst took, when nothing is being written.
+func (w *writer) trim() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.writing || len(w.buf) > 0 {
+		return
+	}
+	if cap(w.buf) > keepIdle {
+		w.buf = nil
+	}
+	if cap(w.spare) > keepIdle {
+		w.spare = nil
+	}
+}
+
 // write writes what there is, with the lock given up meanwhile: one buffer for
 // the reader, else until nothing is left.
 func (w *writer) write(reader bool) {

@@ -1,6 +1,9 @@
 package syncrepl
 
-import "shaft/pkg/ber"
+import (
+	"shaft/pkg/ber"
+	"shaft/pkg/dit"
+)
 
 // Append encodes the message as Decode reads it, with the fields that its kind
 // has: a cookie when HasCookie, the state and done controls when HasState and
@@ -24,6 +27,13 @@ func (m *Message) Append(dst []byte) []byte {
 		dst = m.appendIntermediate(dst)
 	}
 	return ber.End(dst, msg)
+}
+
+// AppendState adds the controls of an entry's message, for a provider that has
+// the operation encoded already; a nil cookie is none.
+func AppendState(dst []byte, s State, id dit.UUID, cookie []byte) []byte {
+	m := Message{HasState: true, State: s, UUID: id, Cookie: cookie, HasCookie: cookie != nil}
+	return m.appendState(dst)
 }
 
 func (m *Message) appendState(dst []byte) []byte {
@@ -75,9 +85,8 @@ func (m *Message) appendInfo(dst []byte) []byte {
 	case KindIDSet:
 		dst, mark = ber.Begin(dst, infoIDSet)
 		dst = m.appendCookie(dst)
-		if m.RefreshDeletes {
-			dst = ber.AppendBool(dst, ber.Boolean, true)
-		}
+		// Said where it is FALSE too: slapd lets the set before decide otherwise.
+		dst = ber.AppendBool(dst, ber.Boolean, m.RefreshDeletes)
 		dst = ber.AppendHeader(dst, ber.Set, len(m.IDs)*(2+len(m.UUID)))
 		for i := range m.IDs {
 			dst = ber.AppendBytes(dst, ber.OctetString, m.IDs[i][:])

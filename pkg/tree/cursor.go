@@ -123,7 +123,7 @@ func (c *Cursor) lookCandidate() (ok, end bool) {
 	}
 	id := c.candidates[0]
 	c.candidates = c.candidates[1:]
-	if !c.v.within(id, c.q.Base, c.q.Scope) {
+	if !c.v.Within(id, c.q.Base, c.q.Scope) {
 		return false, false
 	}
 	c.dn = c.v.appendDN(c.dn[:0], id)
@@ -131,8 +131,8 @@ func (c *Cursor) lookCandidate() (ok, end bool) {
 	return c.matches(), false
 }
 
-// within tells whether id is in the scope of base.
-func (v *Version) within(id, base ID, scope Scope) bool {
+// Within tells whether id is in the scope of base.
+func (v *Version) Within(id, base ID, scope Scope) bool {
 	switch scope {
 	case Base:
 		return id == base

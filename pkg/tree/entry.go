@@ -80,9 +80,27 @@ var computed = map[string]bool{
 }
 
 // AppendComputed appends the operational attributes that are made when read:
-// entryUUID (RFC 4530), entryCSN, entryDN (RFC 5020), hasSubordinates (X.501),
-// numSubordinates, subschemaSubentry (RFC 4512 section 4.2), and contextCSN on the base entry.
+// those of AppendKept, hasSubordinates (X.501) and numSubordinates.
 func (e Entry) AppendComputed(dst dit.Run) dit.Run {
+	if e.id == 0 {
+		return dst
+	}
+	dst = e.AppendKept(dst)
+	kids := e.v.row(e.id).kids
+	has := no
+	if kids > 0 {
+		has = yes
+	}
+	var buf [20]byte
+	dst = dit.AppendAttrBytes(dst, descHasSub, has)
+	return dit.AppendAttrBytes(dst, descNumSub, strconv.AppendUint(buf[:0], uint64(kids), 10))
+}
+
+// AppendKept appends the attributes made when read that change with the entry's
+// CSN alone, so that a follower can keep them: entryUUID (RFC 4530), entryCSN,
+// entryDN (RFC 5020), subschemaSubentry (RFC 4512 section 4.2); and, on the
+// base entry, contextCSN, which every change moves.
+func (e Entry) AppendKept(dst dit.Run) dit.Run {
 	if e.id == 0 {
 		return dst
 	}
@@ -91,12 +109,6 @@ func (e Entry) AppendComputed(dst dit.Run) dit.Run {
 	dst = dit.AppendAttrBytes(dst, descUUID, r.uuid.Append(buf[:0]))
 	dst = dit.AppendAttrBytes(dst, descCSN, r.csn.Append(buf[:0], v.opt.SID))
 	dst = dit.AppendAttrBytes(dst, descDN, e.DN())
-	has := no
-	if r.kids > 0 {
-		has = yes
-	}
-	dst = dit.AppendAttrBytes(dst, descHasSub, has)
-	dst = dit.AppendAttrBytes(dst, descNumSub, strconv.AppendUint(buf[:0], uint64(r.kids), 10))
 	if v.opt.Subschema != "" {
 		dst = dit.AppendAttrBytes(dst, descSubschema, append(buf[:0], v.opt.Subschema...))
 	}

@@ -100,6 +100,9 @@ func (v *Version) CSN() dit.CSN { return v.csn }
 // Root is the base entry; 0 while the tree is empty.
 func (v *Version) Root() ID { return v.root }
 
+// SID is the server ID of the Options, which entryCSN and contextCSN bear.
+func (v *Version) SID() int { return v.opt.SID }
+
 // Schema is that of the Options.
 func (v *Version) Schema() *schema.Schema { return v.opt.Schema }
 

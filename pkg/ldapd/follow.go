@@ -1,0 +1,279 @@
+package ldapd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/vjeantet/ldapserver"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/syncrepl"
+	"shaft/pkg/tree"
+)
+
+const (
+	// maxFollows is how many searches in refreshAndPersist mode a connection may
+	// have; they do not count as its long operations.
+	maxFollows = 16
+	// cookieEvery is how often a follower is told that there were changes which
+	// it does not see: often enough that its cookie stays in the change log,
+	// seldom enough that it costs nothing.
+	cookieEvery = time.Second
+	// keepIdle is the largest buffer that a follower keeps while it waits.
+	keepIdle = 2 << 10
+)
+
+// Results of RFC 3909 and RFC 4533 beside those that ldapserver names.
+const (
+	resultCanceled        = 118
+	resultNoSuchOperation = 119
+	resultTooLate         = 120
+)
+
+// follower is a search with a Sync Request control (RFC 4533), on a goroutine of
+// its own. In the persist stage it is a cursor: the version whose content its
+// client has. Nothing is queued for it: when a newer version is there, it sends
+// the difference, and takes the next step from there, however far that is. So
+// one that is slow holds up nobody, is sent each entry once for many
+// changes, and holds no more than its version and what is in the writer.
+type follower struct {
+	c         *conn
+	op        *operation
+	id        int32
+	ct        *content
+	mode      syncrepl.Mode
+	cookie    []byte // as it was sent
+	reload    bool   // its reloadHint
+	rid       string
+	sizeLimit int       // entries of the refresh; 0: none
+	until     time.Time // of the refresh; zero: no limit
+	seen      *tree.Version
+
+	x       scratch
+	out     []byte // to be sent
+	ctl, en []byte // scratch: controls, an entry
+}
+
+// handleSync begins to follow what a search asks for.
+func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher) error {
+	if err := syncable(ver, s, ctl); err != nil {
+		return c.reply(req, *err)
+	}
+	if m != nil && m.Always() {
+		m = nil
+	}
+	f := &follower{c: c, id: req.id, mode: ctl.sync.Mode, cookie: append([]byte(nil), ctl.sync.Cookie...), reload: ctl.sync.ReloadHint,
+		sizeLimit: lower(s.sizeLimit, c.srv.opt.SizeLimit)}
+	if t := lowerTime(time.Duration(s.timeLimit)*time.Second, c.srv.opt.TimeLimit); t > 0 {
+		f.until = c.srv.opt.Now().Add(t)
+	}
+	f.ct = &content{srv: c.srv, key: string(req.body), base: ver.Norm(base), scope: s.scope, matcher: m, sel: sel, typesOnly: s.typesOnly}
+	if !c.start(req.id, f.run, f.mode == syncrepl.RefreshAndPersist) {
+		return c.reply(req, result{code: ldapserver.LDAPResultBusy, text: "too many searches at once on this connection"})
+	}
+	return nil
+}
+
+// syncable refuses what cannot be followed.
+func syncable(ver *tree.Version, s *searchRequest, ctl *requestControls) *result {
+	switch {
+	case ctl.paged != nil:
+		return &result{code: ldapserver.LDAPResultProtocolError, text: "a sync search cannot be paged"}
+	case s.deref == derefSearching || s.deref == derefAlways: // RFC 4533 section 3.5.2
+		return &result{code: ldapserver.LDAPResultProtocolError, text: "a sync search dereferences no aliases below its base"}
+	}
+	f, err := dit.DecodeFilter(byte(s.filterTag), s.filter)
+	if err != nil {
+		return &result{code: ldapserver.LDAPResultProtocolError, text: err.Error()}
+	}
+	if name := fleeting(f); name != "" {
+		return &result{code: ldapserver.LDAPResultUnwillingToPerform,
+			text: fmt.Sprintf("the filter of a sync search cannot look at %s, which changes while its entry does not", name)}
+	}
+	return nil
+}
+
+// fleeting finds an attribute in a filter that changes without a change of its entry.
+func fleeting(f dit.Filter) string {
+	name, _, _ := strings.Cut(strings.ToLower(f.Attr), ";")
+	switch name {
+	case "hassubordinates", "2.5.18.9", "numsubordinates", "contextcsn", "1.3.6.1.4.1.4203.666.1.25":
+		return f.Attr
+	}
+	for _, sub := range f.Subs {
+		if name := fleeting(sub); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// run is the follower's goroutine.
+func (f *follower) run(op *operation) {
+	f.op = op
+	f.ct = f.c.srv.follows.join(f.ct)
+	defer f.c.srv.follows.leave(f.ct)
+	v := f.c.srv.opt.Backend.Version()
+	more, err := f.refresh(v)
+	if err != nil || !more {
+		return
+	}
+	f.seen = v
+	f.persist()
+}
+
+// errStopped ends a follower that was abandoned or cancelled, or whose server
+// is shutting down.
+var errStopped = errors.New("stopped")
+
+// persist sends what changes until the search is ended.
+func (f *follower) persist() {
+	told := time.Now()
+	owed := false // a cookie
+	for {
+		changed := f.c.srv.opt.Backend.Changed()
+		if v := f.c.srv.opt.Backend.Version(); v.CSN() != f.seen.CSN() {
+			sent, err := f.advance(v)
+			if err != nil {
+				return
+			}
+			if sent {
+				told = time.Now()
+			}
+			owed = !sent
+		}
+		if owed && time.Since(told) >= f.c.srv.told {
+			if f.info(syncrepl.Message{Kind: syncrepl.KindNewCookie}) != nil {
+				return
+			}
+			told, owed = time.Now(), false
+		}
+		if f.flush() != nil || !f.wait(changed, owed, told) {
+			return
+		}
+	}
+}
+
+// wait waits for a version, or the time to send a cookie that is owed; false
+// when the search is to end.
+func (f *follower) wait(changed <-chan struct{}, owed bool, told time.Time) bool {
+	f.rest()
+	var due <-chan time.Time
+	if owed {
+		timer := time.NewTimer(f.c.srv.told - time.Since(told))
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-changed:
+	case <-due:
+	case <-f.op.stop:
+		return false
+	}
+	return true
+}
+
+// rest gives up the memory that a burst took.
+func (f *follower) rest() {
+	for _, b := range []*[]byte{&f.out, &f.ctl, &f.en, &f.x.oper, &f.x.attrs} {
+		if cap(*b) > keepIdle {
+			*b = nil
+		}
+	}
+	f.c.w.trim()
+}
+
+// advance brings the follower to a newer version; sent tells whether it was told its cookie.
+func (f *follower) advance(v *tree.Version) (sent bool, err error) {
+	d := f.ct.diff(f.seen, v)
+	for i := range d.steps {
+		s := &d.steps[i]
+		if i < len(d.ops) {
+			err = f.entry(s.state, s.uuid, d.ops[i], f.cookieOf(d.cookies[i]))
+		} else {
+			f.en = f.ct.encode(f.en[:0], d.v, s, &f.x)
+			err = f.entry(s.state, s.uuid, f.en, f.cookieOf(d.cookies[i]))
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	f.seen = v
+	if d.baseGone {
+		if err := f.refuse(syncrepl.ResultRefreshRequired, "the base of the search is not there any more"); err != nil {
+			return false, err
+		}
+		return false, errStopped
+	}
+	return len(d.steps) > 0, nil
+}
+
+func (f *follower) cookieOf(rest []byte) []byte { return append([]byte(f.rid), rest...) }
+
+// entry adds an entry's message; cookie is nil for none.
+func (f *follower) entry(state syncrepl.State, id dit.UUID, op, cookie []byte) error {
+	f.ctl = syncrepl.AppendState(f.ctl[:0], state, id, cookie)
+	f.out = appendEnvelope(f.out, f.id, len(op)+len(f.ctl))
+	f.out = append(append(f.out, op...), f.ctl...)
+	return f.push()
+}
+
+// info adds another message, with the cookie of the version seen.
+func (f *follower) info(m syncrepl.Message) error {
+	m.Cookie, m.HasCookie = f.cookieOf(cookieAt(f.seen.CSN(), 0, f.seen.SID())), true
+	return f.message(m)
+}
+
+func (f *follower) message(m syncrepl.Message) error {
+	m.MessageID = int64(f.id)
+	f.out = m.Append(f.out)
+	return f.push()
+}
+
+// push hands what has gathered to the writer, when it is enough; it waits for a
+// slow client.
+func (f *follower) push() error {
+	if f.op.cancelled.Load() {
+		return errStopped
+	}
+	if len(f.out) < sendAt {
+		return nil
+	}
+	err := f.c.w.send(f.out, false)
+	f.out = f.out[:0]
+	return err
+}
+
+// flush sees to it that everything is on its way.
+func (f *follower) flush() error {
+	if f.op.cancelled.Load() {
+		return errStopped
+	}
+	if len(f.out) > 0 {
+		if err := f.c.w.send(f.out, false); err != nil {
+			return err
+		}
+		f.out = f.out[:0]
+	}
+	return f.c.w.flush(false)
+}
+
+// finish sends the end of the search, unless it was abandoned before.
+func (f *follower) finish(done []byte) error {
+	if f.op.cancelled.Load() {
+		return errStopped
+	}
+	f.c.retire(f.op)
+	f.op.answered = true
+	err := f.c.w.send(append(f.out, done...), false)
+	f.out = nil
+	return errors.Join(err, f.c.w.flush(false))
+}
+
+// refuse ends the search with a result and without a cookie.
+func (f *follower) refuse(code int, text string) error {
+	m := syncrepl.Message{MessageID: int64(f.id), Kind: syncrepl.KindDone, Code: code, Diagnostic: text}
+	return f.finish(m.Append(nil))
+}

@@ -1,0 +1,286 @@
+package ldapd
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/vjeantet/ldapserver"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/syncrepl"
+	"shaft/pkg/tree"
+)
+
+// logAtOnce is how many followers that come back may read the change log at a
+// time, for the whole server: each holds what it reads, up to all that is kept.
+const logAtOnce = 4
+
+// refresh brings a client to the content of a version (RFC 4533 section 3.3): all of
+// it, what changed since its cookie (a delete phase), or what is behind the
+// log's begin, all that changed and the UUIDs of the rest (a present phase).
+// more tells that the persist stage follows; else the search is at its end.
+func (f *follower) refresh(v *tree.Version) (more bool, err error) {
+	at := readCookie(f.cookie, v.SID(), v.CSN())
+	f.rid = ridPart(at.rid)
+	f.seen = v
+	base, matched := v.Find(f.ct.base)
+	if base == 0 {
+		res := result{code: ldapserver.LDAPResultNoSuchObject, matched: v.Entry(matched).DN()}
+		return false, f.finish(appendReply(nil, f.id, tagSearchDone, res, nil, nil))
+	}
+	deletes := false
+	switch {
+	case at.unknown && !f.reload:
+		return false, f.refuse(syncrepl.ResultRefreshRequired, "the cookie is not one of this server")
+	case at.unknown || at.initial:
+		more, err = f.all(v, base, func(tree.Entry) bool { return true })
+	case at.csn == v.CSN():
+		more, deletes = true, true
+	default:
+		if more, deletes, err = f.fromLog(v, base, at); err == nil && more && !deletes {
+			more, err = f.present(v, base, at.csn)
+		}
+	}
+	if err != nil || !more {
+		return false, err
+	}
+	return f.refreshed(deletes)
+}
+
+// refreshed ends the refresh; deletes tells that what went was named.
+func (f *follower) refreshed(deletes bool) (more bool, err error) {
+	m := syncrepl.Message{Kind: syncrepl.KindRefreshPresent, RefreshDone: true}
+	if deletes {
+		m.Kind = syncrepl.KindRefreshDelete
+	}
+	if f.mode == syncrepl.RefreshAndPersist {
+		return true, errors.Join(f.info(m), f.flush())
+	}
+	done := syncrepl.Message{MessageID: int64(f.id), Kind: syncrepl.KindDone, HasSyncDone: true, RefreshDeletes: deletes,
+		Cookie: f.cookieOf(cookieAt(f.seen.CSN(), 0, f.seen.SID())), HasCookie: true}
+	return false, f.finish(done.Append(nil))
+}
+
+// all sends every entry that pick takes.
+func (f *follower) all(v *tree.Version, base tree.ID, pick func(tree.Entry) bool) (more bool, err error) {
+	cur := v.Search(tree.Query{Base: base, Scope: f.ct.scope, Matcher: f.ct.matcher})
+	for n := 0; ; {
+		found, end := cur.Step(stepLooks)
+		switch {
+		case end:
+			return true, nil
+		case f.op.cancelled.Load():
+			return false, errStopped
+		case f.overdue():
+			return false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, "")
+		case found && pick(cur.Entry()):
+			if n++; f.sizeLimit > 0 && n > f.sizeLimit {
+				return false, f.refuse(ldapserver.LDAPResultSizeLimitExceeded, "")
+			}
+			if err := f.add(cur.Entry()); err != nil {
+				return false, err
+			}
+		}
+	}
+}
+
+func (f *follower) add(e tree.Entry) error {
+	f.en = f.ct.appendOp(f.en[:0], e, &f.x)
+	return f.entry(syncrepl.StateAdd, e.Row().UUID, f.en, nil)
+}
+
+// present sends every entry that has changed since a CSN, and names the others.
+// What changed may have moved to a name that was free by then, and that the
+// client still gives to an entry that is gone: slapd would refuse the rename
+// for ever. So what may have moved goes first and comes again. That is before
+// anything is named: slapd forgets what was named when something goes.
+func (f *follower) present(v *tree.Version, base tree.ID, after dit.CSN) (more bool, err error) {
+	gone := idSet{f: f, deleted: true}
+	for _, id := range f.movable(v, base, after) {
+		gone.add(v.Row(id).UUID)
+	}
+	if gone.flush(); gone.err != nil {
+		return false, gone.err
+	}
+	same := idSet{f: f}
+	more, err = f.all(v, base, func(e tree.Entry) bool {
+		if e.Row().CSN > after {
+			return true
+		}
+		same.add(e.Row().UUID)
+		return false
+	})
+	if err == nil && more {
+		same.flush()
+		err = same.err
+	}
+	return more, err
+}
+
+// movable lists, deepest first, the entries that changed since a CSN, but for
+// those with something below that did not: they have not moved.
+func (f *follower) movable(v *tree.Version, base tree.ID, after dit.CSN) (list []tree.ID) {
+	fixed := map[tree.ID]bool{}
+	cur := v.Search(tree.Query{Base: base, Scope: f.ct.scope, Matcher: f.ct.matcher})
+	for !f.op.cancelled.Load() {
+		found, end := cur.Step(stepLooks)
+		if end {
+			break
+		}
+		if !found {
+			continue
+		}
+		id := cur.Entry().ID()
+		if v.Row(id).CSN > after {
+			list = append(list, id)
+			continue
+		}
+		for up := v.Parent(id); up != 0 && !fixed[up]; up = v.Parent(up) {
+			fixed[up] = true
+		}
+	}
+	list = slices.DeleteFunc(list, func(id tree.ID) bool { return fixed[id] })
+	slices.Reverse(list)
+	return list
+}
+
+// idSet gathers UUIDs for syncIdSets.
+type idSet struct {
+	f       *follower
+	deleted bool
+	list    []dit.UUID
+	err     error
+}
+
+func (s *idSet) add(u dit.UUID) {
+	if s.list = append(s.list, u); len(s.list) == syncrepl.MaxIDSet {
+		s.flush()
+	}
+}
+
+func (s *idSet) flush() {
+	if len(s.list) > 0 && s.err == nil {
+		s.err = s.f.message(syncrepl.Message{Kind: syncrepl.KindIDSet, RefreshDeletes: s.deleted, IDs: s.list})
+	}
+	s.list = s.list[:0]
+}
+
+func (f *follower) overdue() bool {
+	return !f.until.IsZero() && !f.c.srv.opt.Now().Before(f.until)
+}
+
+// fromLog sends what changed after a CSN, as the change log has it. done is
+// false, and nothing was sent, where the log does not reach back that far.
+func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (more, done bool, err error) {
+	select {
+	case f.c.srv.logTurns <- struct{}{}:
+		defer func() { <-f.c.srv.logTurns }()
+	case <-f.op.stop:
+		return false, false, errStopped
+	}
+	list, ok, err := f.ct.readLog(v, base, at, &f.x)
+	if err != nil {
+		f.c.log.Error("the change log cannot be read; a follower is told what is present instead", "error", err)
+		return true, false, nil
+	}
+	if !ok {
+		return true, false, nil
+	}
+	gone := idSet{f: f, deleted: true}
+	n := 0
+	for _, s := range arrange(v, list) {
+		if s.state == syncrepl.StateDelete {
+			gone.add(s.uuid)
+			continue
+		}
+		if n++; f.sizeLimit > 0 && n > f.sizeLimit {
+			return false, false, f.refuse(ldapserver.LDAPResultSizeLimitExceeded, "")
+		}
+		if f.overdue() {
+			return false, false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, "")
+		}
+		gone.flush()
+		if err := errors.Join(gone.err, f.add(v.Entry(s.id))); err != nil {
+			return false, false, err
+		}
+	}
+	gone.flush()
+	return true, true, gone.err
+}
+
+// logged is what the change log says of an entry since a cookie.
+type logged struct {
+	was   bool   // it existed then
+	moved bool   // it came, went or moved since
+	dn    string // as it was called then; "" where it has not moved since
+}
+
+func (l *logged) add(c *tree.Change, first bool) {
+	if first {
+		l.was = c.Kind != tree.Added
+	}
+	if l.was && l.dn == "" {
+		l.dn = c.OldDN
+	}
+	l.moved = l.moved || c.Kind != tree.Modified || c.OldDN != ""
+}
+
+// errUpTo ends the reading of the log at the version.
+var errUpTo = errors.New("up to the version")
+
+// readLog gives what changed between a cookie and a version, as far as it belongs
+// to the content. Whether an entry matched the filter then is not known: one
+// that does not now, and was in the scope, is taken to be gone.
+func (ct *content) readLog(v *tree.Version, base tree.ID, from startingPoint, x *scratch) (list []touched, ok bool, err error) {
+	lines := map[dit.UUID]*logged{}
+	ok, err = ct.srv.opt.Backend.Changes(from.csn, func(c tree.Change) error {
+		if c.Row.CSN > v.CSN() {
+			return errUpTo
+		}
+		l := lines[c.Row.UUID]
+		if l == nil {
+			l = &logged{}
+			l.add(&c, true)
+			lines[c.Row.UUID] = l
+		} else {
+			l.add(&c, false)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errUpTo) || !ok {
+		return nil, false, err
+	}
+	for u, l := range lines {
+		t := touched{uuid: u}
+		now := v.ByUUID(u)
+		if ct.holds(v, base, now, x) {
+			t.id, t.csn = now, v.Row(now).CSN
+		}
+		if err := l.place(&t, v, now); err != nil {
+			return nil, false, err
+		}
+		t.had = l.was && inScope(t.norm, ct.base, ct.scope)
+		if from.between {
+			t.had, t.unsure = true, l.moved
+		}
+		if t.had || t.id != 0 {
+			list = append(list, t)
+		}
+	}
+	return list, true, nil
+}
+
+// place says where the entry stood; what came since stands where it does now.
+func (l *logged) place(t *touched, v *tree.Version, now tree.ID) error {
+	if l.dn == "" {
+		t.norm = v.Norm(now)
+		return nil
+	}
+	dn, err := dit.ParseDN(v.Schema(), l.dn)
+	if err != nil {
+		return fmt.Errorf("change log: %w", err)
+	}
+	t.norm = dn.Norm()
+	return nil
+}

@@ -1,0 +1,187 @@
+package ldapd
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/syncrepl"
+	"shaft/pkg/tree"
+)
+
+// touched is an entry that changed between two states of a follower's content.
+type touched struct {
+	uuid dit.UUID
+	id   tree.ID // now; 0 when it is not in the content any more
+	csn  dit.CSN // of its last change; 0 where that is not known
+	had  bool    // it was in the content, as norm and dn
+	norm string
+	dn   string
+	// unsure: where it stood, if it did, is not known: it goes first, and comes again.
+	unsure bool
+	now    string // normal form; set by arrange
+}
+
+// step is one message that brings a follower on.
+type step struct {
+	state syncrepl.State
+	uuid  dit.UUID
+	id    tree.ID // of what is sent; 0 for a delete
+	dn    string  // of a delete: the DN it had
+	csn   dit.CSN // see touched
+}
+
+// arranger finds the order in which a follower can take changes: one that keeps a
+// tree, and refuses an entry without its parent, a parent's delete
+// before its children's, a name that is taken. That is: what goes, deepest first; then
+// what comes and changes, parents first. A rename is one modify, unless names
+// are taken over (swapped, given to another, moved out of what goes): then what
+// moved goes first and comes again, as everything that moved has a new CSN.
+type arranger struct {
+	v      *tree.Version
+	list   []touched
+	byUUID map[dit.UUID]*touched
+	left   map[string]*touched // what left its name, by the normal form of that
+	uproot bool                // what moved goes and comes again
+	over   map[string]bool     // names where another entry comes over children that stay
+}
+
+// arrange orders what has changed up to v.
+func arrange(v *tree.Version, list []touched) []step {
+	if len(list) == 1 && !list[0].unsure {
+		return list[0].alone(v)
+	}
+	a := &arranger{v: v, list: list, byUUID: make(map[dit.UUID]*touched, len(list)),
+		left: map[string]*touched{}, over: map[string]bool{}}
+	for i := range list {
+		t := &list[i]
+		t.now = v.Norm(t.id)
+		a.byUUID[t.uuid] = t
+		if t.had && t.now != t.norm {
+			a.left[t.norm] = t
+		}
+	}
+	a.uproot = a.conflict()
+	for norm := range a.left {
+		if at, _ := v.Find(norm); at != 0 && a.keepsChildren(at) {
+			a.over[norm] = true
+			t := a.byUUID[v.Row(at).UUID]
+			a.uproot = a.uproot || t != nil && t.moved()
+		}
+	}
+	return a.steps()
+}
+
+// alone is the common case: one entry.
+func (t *touched) alone(v *tree.Version) []step {
+	s := step{state: syncrepl.StateAdd, uuid: t.uuid, id: t.id, csn: t.csn}
+	switch {
+	case t.id == 0:
+		s.state, s.dn = syncrepl.StateDelete, t.dn
+	case t.had:
+		s.state = syncrepl.StateModify
+	}
+	return []step{s}
+}
+
+func (t *touched) moved() bool { return t.had && t.id != 0 && (t.unsure || t.norm != t.now) }
+
+// conflict tells whether a rename would meet a name that is taken, or come out
+// of what is gone by then.
+func (a *arranger) conflict() bool {
+	for i := range a.list {
+		t := &a.list[i]
+		if t.id == 0 {
+			continue
+		}
+		if t.moved() {
+			if at, _ := a.v.Find(t.norm); t.unsure || at != 0 || a.underGone(t.norm) {
+				return true
+			}
+		}
+		if t.had && !t.moved() {
+			continue
+		}
+		// What stood below the parent under this RDN has gone along with the parent.
+		rdn, _, _ := strings.Cut(t.now, ",")
+		if p := a.byUUID[a.v.Row(a.v.Parent(t.id)).UUID]; p != nil && p.moved() {
+			if w := a.left[rdn+","+p.norm]; w != nil && w != t && w.id != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (a *arranger) underGone(norm string) bool {
+	for _, up, ok := strings.Cut(norm, ","); ok; _, up, ok = strings.Cut(up, ",") {
+		if t := a.left[up]; t != nil && t.id == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// keepsChildren tells whether below at, which is new there, something has stayed.
+func (a *arranger) keepsChildren(at tree.ID) bool {
+	for c := a.v.Search(tree.Query{Base: at, Scope: tree.One}); c.Next(); {
+		e := c.Entry()
+		t := a.byUUID[e.Row().UUID]
+		if t == nil || t.had && !t.moved() {
+			return true
+		}
+		if a.left[a.v.Norm(e.ID())] != nil && a.keepsChildren(e.ID()) {
+			return true
+		}
+	}
+	return false
+}
+
+// steps lists what goes, what comes and changes, and last what others came over.
+func (a *arranger) steps() []step {
+	var gone, come, replaced []*touched
+	for i := range a.list {
+		t := &a.list[i]
+		goes := t.id == 0 || a.uproot && t.moved()
+		switch {
+		case goes && !a.over[t.norm]:
+			gone = append(gone, t)
+		case t.id == 0:
+			replaced = append(replaced, t)
+		}
+		if t.id != 0 {
+			come = append(come, t)
+		}
+	}
+	deepest := func(x, y *touched) int { return cmp.Compare(depth(y.norm), depth(x.norm)) }
+	slices.SortStableFunc(gone, deepest)
+	slices.SortStableFunc(replaced, deepest)
+	slices.SortStableFunc(come, func(x, y *touched) int {
+		if ox, oy := a.over[x.now], a.over[y.now]; ox != oy {
+			if ox {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(depth(x.now), depth(y.now)), cmp.Compare(x.csn, y.csn))
+	})
+	out := make([]step, 0, len(gone)+len(come)+len(replaced))
+	for _, t := range gone {
+		out = append(out, step{state: syncrepl.StateDelete, uuid: t.uuid, dn: t.dn})
+	}
+	for _, t := range come {
+		s := step{state: syncrepl.StateAdd, uuid: t.uuid, id: t.id, csn: t.csn}
+		if t.had && !(a.uproot && t.moved()) {
+			s.state = syncrepl.StateModify
+		}
+		out = append(out, s)
+	}
+	for _, t := range replaced {
+		out = append(out, step{state: syncrepl.StateDelete, uuid: t.uuid, dn: t.dn})
+	}
+	return out
+}
+
+// depth of a normal form; only its order counts.
+func depth(norm string) int { return strings.Count(norm, ",") }
