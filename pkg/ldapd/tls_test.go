@@ -123,7 +123,7 @@ func TestStartTLS(t *testing.T) {
 	if who := c.whoami(5); who != "dn:cn=mirror,"+base {
 		t.Errorf("under TLS: %q", who)
 	}
-	if got := c.search(6, query{attrs: []string{"supportedExtension"}})[0].attrs["supportedExtension"]; len(got) != 1 {
+	if got := c.search(6, query{attrs: []string{"supportedExtension"}})[0].attrs["supportedExtension"]; len(got) != 2 {
 		t.Errorf("under TLS: %q", got)
 	}
 	if r := c.startTLS(7); r.code != ldapserver.LDAPResultOperationsError {
