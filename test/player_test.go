@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ type step struct {
 
 // verbs are the steps there are, and whether an argument or a block goes with each.
 var verbs = map[string]struct{ arg, block bool }{
-	"$": {arg: true}, "restart": {}, "config:": {block: true}, "change": {true, true},
+	"$": {arg: true}, "restart": {}, "config:": {block: true}, "change": {true, true}, "down": {arg: true}, "up": {arg: true},
 	"served:": {block: true}, "entry": {true, true}, "queue": {true, true}, "alarms:": {block: true}, "listens:": {block: true},
 }
 
@@ -162,16 +163,26 @@ func (p *player) play(st step) {
 	case "config:":
 		p.config(strings.Join(st.block, "\n") + "\n")
 	case "change":
-		if p.sources[st.arg] == nil {
-			t.Fatalf("line %d: there is no source %q", st.line, st.arg)
-		}
-		p.sources[st.arg].Apply(strings.Join(st.block, "\n") + "\n")
+		p.source(st).Apply(strings.Join(st.block, "\n") + "\n")
+	case "down":
+		p.source(st).Stop()
+	case "up":
+		p.source(st).Start()
 	case "entry":
 		p.expect(st, func() []string { return p.lacking(st) }, nil)
 	default:
 		look := map[string]func(step) []string{"served:": p.served, "queue": p.queue, "alarms:": p.alarms, "listens:": p.listens}[st.verb]
 		p.expect(st, func() []string { return look(st) }, st.block)
 	}
+}
+
+func (p *player) source(st step) *ldaptest.Slapd {
+	p.t.Helper()
+	s := p.sources[st.arg]
+	if s == nil {
+		p.t.Fatalf("line %d: there is no source %q", st.line, st.arg)
+	}
+	return s
 }
 
 // expect waits until what is seen is what is wanted, in whatever order that has.
@@ -203,6 +214,9 @@ func (p *player) command(st step) {
 	t := p.t
 	t.Helper()
 	args, err := words(st.arg)
+	if err == nil {
+		err = p.claims(args)
+	}
 	if err != nil {
 		t.Fatalf("line %d: %v", st.line, err)
 	}
@@ -231,6 +245,28 @@ func (p *player) command(st step) {
 			t.Errorf("line %d: $ %s\ndoes not say %q:\n%s", st.line, st.arg, want, out)
 		}
 	}
+}
+
+// claims puts the claim of a list in the place of dpkg/*: the one that stands in the queue
+// of the name that the command is about.
+func (p *player) claims(args []string) error {
+	name := ""
+	for i, arg := range args {
+		if strings.HasPrefix(arg, "cn=") && name == "" {
+			name = arg
+		}
+		list, any := strings.CutSuffix(arg, "/*")
+		if !any {
+			continue
+		}
+		queue := p.queue(step{arg: name})
+		at := slices.IndexFunc(queue, func(claim string) bool { return strings.HasPrefix(claim, list+"/") })
+		if at < 0 {
+			return fmt.Errorf("no claim of the list %s stands in the queue of %q: %q", list, name, queue)
+		}
+		args[i] = queue[at]
+	}
+	return nil
 }
 
 // config adds lines to shaft.yaml and starts the daemon again.
@@ -306,10 +342,19 @@ func (p *player) queue(st step) (claims []string) {
 }
 
 func (p *player) alarms(st step) (raised []string) {
-	for dn, n := range p.s.names() {
-		for _, kind := range n.Alarms {
-			raised = append(raised, kind+" "+dn)
+	var list []struct {
+		Kind, Name, Subscription string
+		Acknowledged             bool
+	}
+	if err := json.Unmarshal([]byte(p.s.run("alarm", "list", "-o", "json")), &list); err != nil {
+		p.t.Fatal(err)
+	}
+	for _, a := range list {
+		line := a.Kind + " " + cmp.Or(a.Name, a.Subscription)
+		if a.Acknowledged {
+			line += " (acknowledged)"
 		}
+		raised = append(raised, line)
 	}
 	return inOrderOf(raised, st.block)
 }

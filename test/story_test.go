@@ -13,8 +13,8 @@ import (
 //go:embed testdata/story.txt
 var storyText string
 
-// R1, R2, R3, R5, R8, R9, R18, R19, R21, R22, R24, R25: the story up to its first
-// clash, against real servers; testdata/story.txt tells it.
+// R1, R2, R3, R5, R8, R9, R16, R18, R19, R21, R22, R24, R25, R26, R27, R28, R29, R30, R31, R33, R34, R35, R48,
+// R49, R50: the whole story, against real servers; testdata/story.txt tells it.
 func TestStory(t *testing.T) {
 	scenes, err := parseStory(storyText)
 	if err != nil {
@@ -55,12 +55,12 @@ func TestStory(t *testing.T) {
 // The player reads what the story is written in, and refuses the rest.
 func TestStoryIsRead(t *testing.T) {
 	scenes, err := parseStory("prose\n    $ no step of the preface\n== One\nsays:\n    $ shaft 'a b' c\n    > word\n    > more words\n    exit 3\n" +
-		"    served:\n        x\n        y\n\n    restart\n== Two\n    change a:\n        dn: b\n\n        dn: c\n\n    alarms:\n\nthe end\n    queue cn=x y:\n        a\n        b/*\n")
+		"    served:\n        x\n        y\n\n    restart\n== Two\n    change a:\n        dn: b\n\n        dn: c\n\n    down a\n    alarms:\n\nthe end\n    queue cn=x y:\n        a\n        b/*\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := "[{One [{5 $ shaft 'a b' c [] [word more words] 3} {9 served:  [x y] [] 0} {13 restart  [] [] 0}]} " +
-		"{Two [{15 change a [dn: b  dn: c] [] 0} {20 alarms:  [] [] 0} {23 queue cn=x y [a b/*] [] 0}]}]"
+		"{Two [{15 change a [dn: b  dn: c] [] 0} {20 down a [] [] 0} {21 alarms:  [] [] 0} {24 queue cn=x y [a b/*] [] 0}]}]"
 	if got := fmt.Sprint(scenes); got != want {
 		t.Errorf("read\n%s\nwant\n%s", got, want)
 	}
@@ -71,6 +71,8 @@ func TestStoryIsRead(t *testing.T) {
 		"== A\n        deep\n":         "line 2: nothing above takes this block",
 		"== A\n    $\n":                "is no step",
 		"== A\n    restart now\n":      "is no step",
+		"== A\n    down\n":             "is no step",
+		"== A\n    up a\n        b\n":  "line 3: nothing above takes this block",
 	} {
 		if _, err := parseStory(text); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%q: %v, want %q", text, err, words)

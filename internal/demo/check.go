@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,7 +11,7 @@ import (
 	"shaft/pkg/ldif"
 )
 
-// check holds a tree against the LDIF texts that the upstreams began with: the
+// check holds a tree against the LDIF texts that the upstreams hold, or held last: the
 // DNs under the local names and no others, every value there, DN values moved.
 func check(tree []ldif.Record, all map[string]*source, names []subtree) error {
 	served := map[string]ldif.Record{}
@@ -20,7 +21,7 @@ func check(tree []ldif.Record, all map[string]*source, names []subtree) error {
 	wanted := map[string]bool{baseDN: true}
 	var wrong []error
 	for _, n := range names {
-		records, err := ldif.Parse([]byte(all[n.source].ldif), false)
+		records, err := ldif.Parse([]byte(cmp.Or(n.last, all[n.source].ldif)), false)
 		if err != nil {
 			return err
 		}
@@ -66,7 +67,7 @@ func (n subtree) compare(r, served ldif.Record) error {
 	return nil
 }
 
-// checkQueue looks at the name that two claim: what was entered by hand is
+// checkQueue looks at the name that two claim in the end: what was entered by hand is
 // published, what the list found waits, and the alarm says so; no other name has
 // any of this.
 func checkQueue(names []engine.Name) error {
@@ -74,9 +75,9 @@ func checkQueue(names []engine.Name) error {
 	for _, n := range names {
 		clash := slices.Contains(n.Alarms, "clash")
 		switch {
-		case n.DN != wheezy.local() && (clash || len(n.Queue) > 0):
+		case n.DN != byHand.local() && (clash || len(n.Queue) > 0):
 			wrong = append(wrong, fmt.Errorf("%s has a queue of %d and the alarms %q", n.DN, len(n.Queue), n.Alarms))
-		case n.DN == wheezy.local() && (!clash || len(n.Queue) != 1 || n.Head.Subscription != "debian-wheezy" || n.Queue[0].Subscription != "dpkg"):
+		case n.DN == byHand.local() && (!clash || len(n.Queue) != 1 || n.Head.Subscription != "debian-jessie" || n.Queue[0].Subscription != "dpkg"):
 			wrong = append(wrong, fmt.Errorf("%s is %s's, with a queue of %d and the alarms %q", n.DN, n.Head.Subscription, len(n.Queue), n.Alarms))
 		}
 	}

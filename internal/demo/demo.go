@@ -1,8 +1,8 @@
 // Package demo plays the story of the package listers on this machine: four
 // upstreams in this process, a daemon that follows them, and the command line
-// that tells it to, up to the first clash of two sources over one name. All ports
-// are free ones on loopback, all files lie in a directory that goes when the demo
-// ends.
+// that tells it to, from the first sources to the clashes of two over one name and
+// what the operator decides. All ports are free ones on loopback, all files lie in
+// a directory that goes when the demo ends.
 //
 //	err := demo.Run(ctx, demo.Options{Program: "shaft", Out: os.Stdout, Err: os.Stderr})
 //
@@ -123,7 +123,7 @@ func (s *stage) start(dir string) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(s.o.Err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(s.o.Err, &slog.HandlerOptions{Level: slog.LevelError})) // that servers go is part of the story
 	d, err := daemon.Start(cfg, daemon.Options{Version: s.o.Version, Log: log})
 	if err != nil {
 		return err
@@ -139,8 +139,13 @@ func (s *stage) url() string { return s.daemon.Addresses()[0] }
 // how to look at it.
 func (s *stage) play(ctx context.Context, number int, st step) error {
 	fmt.Fprintf(s.say, "\n== %d. %s\n\n%s\n", number, st.title, st.words)
+	if st.happens != nil {
+		if err := st.happens(); err != nil {
+			return err
+		}
+	}
 	for _, args := range st.commands {
-		if err := s.run(ctx, args[1:]...); err != nil {
+		if err := s.run(ctx, s.claims(args[1:])...); err != nil {
 			return err
 		}
 	}
@@ -159,6 +164,26 @@ func (s *stage) play(ctx context.Context, number int, st step) error {
 		fmt.Fprintf(s.say, "    %s\n", s.line(args))
 	}
 	return nil
+}
+
+// claims puts the claim of a list in the place of dpkg/*: the one on the name that stands
+// before it.
+func (s *stage) claims(args []string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		list, any := strings.CutSuffix(arg, "/*")
+		if !any {
+			continue
+		}
+		for _, n := range s.names {
+			for _, l := range append([]engine.Link{n.Head}, n.Queue...) {
+				if n.DN == args[i-1]+","+baseDN && l.Subscription == list {
+					args[i] = l.Claim
+				}
+			}
+		}
+	}
+	return args
 }
 
 // run shows a command of the command line and runs it.
@@ -187,8 +212,8 @@ func (s *stage) line(args []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// settle waits until the names are those wanted, all of them live, and what is
-// to wait stands in their queues.
+// settle waits until the names are those wanted, all of them live but for one that is
+// away, and what is to wait stands in their queues.
 func (s *stage) settle(ctx context.Context, st step) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -212,7 +237,11 @@ func settled(names []engine.Name, st step) bool {
 	waiting := 0
 	for _, n := range names {
 		known := slices.ContainsFunc(st.names, func(w subtree) bool { return w.local() == n.DN })
-		if !known || n.Head.State != "live" || !n.LastKnownGood {
+		state := "live"
+		if n.DN == st.away {
+			state = "down"
+		}
+		if !known || n.Head.State != state || !n.LastKnownGood {
 			return false
 		}
 		waiting += len(n.Queue)
@@ -256,6 +285,7 @@ func (s *stage) invite() {
 	for _, args := range [][]string{
 		{"ldapsearch", "-x", "-LLL", "-H", s.url(), "-b", baseDN, "(pkgName=slapd)", "pkgVersion"},
 		{"shaft", "status"},
+		{"shaft", "queue", "show", byHand.name},
 		{"shaft", "name", "list"},
 		{"shaft", "subscription", "check", "dpkg"},
 		{"shaft", "subscription", "remove", "suse"},

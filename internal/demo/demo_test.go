@@ -29,7 +29,7 @@ func playOnce(t *testing.T) (tree, said string) {
 	return out.String(), errs.String()
 }
 
-// R5, R6, R18, R19, R22, R24, R26: the story's sources come out under the base DN,
+// R5, R6, R18, R19, R22, R24, R26, R28, R29, R30, R33, R35: the story's sources come out under the base DN,
 // and what is printed is LDIF of nothing else; each step says what was done.
 func TestOnce(t *testing.T) {
 	tree, said := playOnce(t)
@@ -37,7 +37,7 @@ func TestOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(records) != 18 || records[0].DN != baseDN {
+	if len(records) != 20 || records[0].DN != baseDN {
 		t.Errorf("%d entries:\n%s", len(records), tree)
 	}
 	at := 0
@@ -50,7 +50,14 @@ func TestOnce(t *testing.T) {
 		"== 4. A list", "--dry-run", "cn=RedHat Fedora,ou=Package Listers", "Served now: ", "cn=RedHat RHEL,ou=Package Listers",
 		"== 5. A second list\n", "--filter '((objectClass=LinuxDistribution)(cn=*))'", "taken as (&(objectClass=LinuxDistribution)(cn=*))",
 		"== 6. The first clash", "$ shaft queue show 'cn=Debian Wheezy'", "debian-wheezy", "dpkg/", "cn=Debian Wheezy,ou=Package Listers  (clash)",
-		"the merged tree of 18 entries is what the upstreams hold\n",
+		"== 7. A server goes down", "cn=Debian Wheezy,ou=Package Listers  (", "shaft alarm list",
+		"== 8. The operator decides", "$ shaft queue diff 'cn=Debian Wheezy' dpkg/", "0 entries added, 1 changed, 2 removed, 1 alike",
+		"$ shaft queue switch 'cn=Debian Wheezy' dpkg/", "shown in the place of debian-wheezy",
+		"== 9. A new release", "cn=Debian Jessie,ou=Package Listers\n",
+		"== 10. A clash by hand", "--base cn=Jessie,dc=debian,dc=org", "is already claimed by dpkg/", "$ shaft queue switch 'cn=Debian Jessie' debian-jessie",
+		"shown in the place of dpkg/", "cn=Debian Jessie,ou=Package Listers  (clash)",
+		"== 11. The winner is removed", "cn=Debian Wheezy,ou=Package Listers", "shaft name history 'cn=Debian Wheezy'",
+		"the merged tree of 20 entries is what the upstreams hold\n",
 	} {
 		i := strings.Index(said[at:], want)
 		if i < 0 {
@@ -63,7 +70,7 @@ func TestOnce(t *testing.T) {
 // A tree that is not as it should be is told apart, with the reason.
 func TestCheckFindsFaults(t *testing.T) {
 	text, _ := playOnce(t)
-	names := []subtree{suse, wheezy, rhel, fedora, squeeze, kylin}
+	names := []subtree{suse, wheezy, rhel, fedora, squeeze, kylin, byHand}
 	tests := []struct{ name, old, new, words string }{
 		{"as it is", "", "", ""},
 		{"missing", "dn: cn=SuSe,ou=Package Listers", "dn: cn=SuSE,ou=Package Listers", `no entry "cn=SuSe,ou=Package Listers"`},
@@ -92,8 +99,8 @@ func TestCheckFindsFaults(t *testing.T) {
 
 // A queue that is not the story's is told apart too.
 func TestCheckQueue(t *testing.T) {
-	byHand, found := engine.Link{Claim: "debian-wheezy", Subscription: "debian-wheezy"}, engine.Link{Claim: "dpkg/1", Subscription: "dpkg"}
-	right := engine.Name{DN: wheezy.local(), Head: byHand, Queue: []engine.Link{found}, Alarms: []string{"clash"}}
+	entered, found := engine.Link{Claim: "debian-jessie", Subscription: "debian-jessie"}, engine.Link{Claim: "dpkg/4", Subscription: "dpkg"}
+	right := engine.Name{DN: byHand.local(), Head: entered, Queue: []engine.Link{found}, Alarms: []string{"clash"}}
 	other := engine.Name{DN: suse.local(), Head: engine.Link{Subscription: "suse"}}
 	for _, c := range []struct {
 		name  string
@@ -103,7 +110,7 @@ func TestCheckQueue(t *testing.T) {
 		{"as it is", func(_, _ *engine.Name) {}, ""},
 		{"no alarm", func(n, _ *engine.Name) { n.Alarms = nil }, "with a queue of 1 and the alarms []"},
 		{"nobody waits", func(n, _ *engine.Name) { n.Queue = nil }, "with a queue of 0"},
-		{"the other way round", func(n, _ *engine.Name) { n.Head, n.Queue[0] = n.Queue[0], n.Head }, "cn=Debian Wheezy,ou=Package Listers is dpkg's"},
+		{"the other way round", func(n, _ *engine.Name) { n.Head, n.Queue[0] = n.Queue[0], n.Head }, "cn=Debian Jessie,ou=Package Listers is dpkg's"},
 		{"another clash", func(_, n *engine.Name) { n.Alarms = []string{"clash"} }, `cn=SuSe,ou=Package Listers has a queue of 0 and the alarms ["clash"]`},
 		{"another queue", func(_, n *engine.Name) { n.Queue = []engine.Link{found} }, "cn=SuSe,ou=Package Listers has a queue of 1"},
 	} {

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"os/exec"
 	"strings"
 	"testing"
@@ -42,5 +44,26 @@ func TestShellQuoted(t *testing.T) {
 	}
 	if got := ShellQuoted("dpkg/1"); got != "dpkg/1" {
 		t.Errorf("a plain word becomes %s", got)
+	}
+}
+
+// R47: of a command whose caller went away the task says so, and that nothing was changed.
+func TestInterruptedCommand(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
+	w := newWorld(t)
+	s.Stall()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Wait(ctx, func(st ldaptest.Stats) bool { return st.Open > 0 })
+		cancel()
+	}()
+	_, err := w.e.AddSubscription(ctx, Subscription{ID: "s", Name: "cn=Here", Source: w.source(s, suffix)}, false)
+	if waited := <-done; waited != nil || !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v, %v", waited, err)
+	}
+	if got := w.tasks()[0]; got.State != TaskFailed || !strings.Contains(got.Outcome, "whoever asked for it went away") || got.Advice != "nothing was changed; try again" {
+		t.Errorf("%+v", got)
 	}
 }

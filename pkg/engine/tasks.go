@@ -274,6 +274,9 @@ func (e *Engine) settle(t *task, err error) {
 		for _, f := range faults[:min(len(faults), maxTaskSteps)] {
 			t.step(e.o.Now(), "validate", false, f.String())
 		}
+	case errors.Is(err, context.Canceled):
+		state, outcome = TaskFailed, "interrupted: whoever asked for it went away before the end"
+		t.Advice = e.failureAdvice(err)
 	case err != nil:
 		state, outcome = TaskFailed, err.Error()
 		t.Advice = e.failureAdvice(err)
@@ -296,6 +299,7 @@ var refusalAdvice = map[string]string{
 	queue.KindOutsideBase: "give a name below the base DN",
 	queue.KindNoBase:      "set base_dn in the configuration and start again",
 	queue.KindIsBase:      "give a name below the base DN",
+	queue.KindNoContent:   "see `shaft queue show` for how its source is doing; a switch with --force --reason TEXT goes on without",
 }
 
 func (e *Engine) failureAdvice(err error) string {
@@ -303,7 +307,7 @@ func (e *Engine) failureAdvice(err error) string {
 	case e.failed != nil:
 		return "the store takes no more writes: look at the disk, then start Shaft again"
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return "the caller went away before the end; nothing was changed, try again"
+		return "nothing was changed; try again"
 	}
 	return "nothing was changed; the log has more, and it may be tried again"
 }

@@ -62,20 +62,20 @@ func (c *cli) queueSwitch(ctx context.Context, args []string) error {
 	if c.force && c.why == "" {
 		return usage("--force needs --reason TEXT: a switch that is forced may leave the name empty, and the task tells why")
 	}
-	return show(c, c.printSwitched)(fetching(ctx, c, args[0], args[1], func() (engine.Switched, []byte, error) {
+	return show(c, c.printSwitched)(fetching(ctx, c, "switching to", args[0], args[1], func() (engine.Switched, []byte, error) {
 		return c.client.Switch(ctx, args[0], Switch{Claim: queue.ClaimID(args[1]), Force: c.force}, c.dry)
 	}))
 }
 
 func (c *cli) queueDiff(ctx context.Context, args []string) error {
-	return show(c, c.printDifference)(fetching(ctx, c, args[0], args[1], func() (engine.Difference, []byte, error) {
+	return show(c, c.printDifference)(fetching(ctx, c, "comparing with", args[0], args[1], func() (engine.Difference, []byte, error) {
 		return c.client.Diff(ctx, args[0], Diff{Claim: queue.ClaimID(args[1])})
 	}))
 }
 
 // fetching asks what has the daemon fetch a waiting claim's content, and shows on a
 // terminal how far that is.
-func fetching[T any](ctx context.Context, c *cli, dn, claim string, ask func() (T, []byte, error)) (out T, raw []byte, err error) {
+func fetching[T any](ctx context.Context, c *cli, doing, dn, claim string, ask func() (T, []byte, error)) (out T, raw []byte, err error) {
 	if !c.rewrites() || c.dry {
 		return ask()
 	}
@@ -92,29 +92,27 @@ func fetching[T any](ctx context.Context, c *cli, dn, claim string, ask func() (
 			c.endLine()
 			return out, raw, err
 		case <-tick.C:
-			c.rewrite(c.fetched(ctx, dn, claim))
+			c.rewrite(doing + " " + claim + c.fetched(ctx, dn, claim))
 		}
 	}
 }
 
-// fetched says how far the fetch of a claim's content is.
+// fetched says how far the fetch of a claim's content is, while it is fetched.
 func (c *cli) fetched(ctx context.Context, dn, claim string) string {
-	text := "fetching " + claim
 	q, _, err := c.client.Queue(ctx, dn)
 	if err != nil {
-		return text // what was asked for says what is wrong
+		return "" // what was asked for says what is wrong
 	}
 	for _, l := range q.Claims {
-		if l.Claim != claim {
-			continue
-		}
-		if far := progress(l.RefreshEntries, l.RefreshRate); far != "" {
-			text += ": " + far
-		} else if l.State == string(upstream.Connecting) {
-			text += ": " + l.State
+		switch far := progress(l.RefreshEntries, l.RefreshRate); {
+		case l.Claim != claim:
+		case far != "":
+			return ": " + far
+		case l.State == string(upstream.Connecting):
+			return ": " + l.State
 		}
 	}
-	return text
+	return ""
 }
 
 func (c *cli) printSwitched(s engine.Switched) {

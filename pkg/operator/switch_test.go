@@ -77,19 +77,20 @@ func TestFetchOnTerminal(t *testing.T) {
 	const suse = "cn=SuSe,ou=Package Listers"
 	far := []engine.Link{{Claim: "redhat", State: "connecting"}, {Claim: "redhat", State: "refreshing", RefreshEntries: 12000, RefreshRate: 3456.7}}
 	code, out, errs := watchedFetch(t, t.Context(), story(), true, far, "queue", "switch", suse, "redhat")
-	want := "\rfetching redhat: connecting\x1b[K" +
-		"\rfetching redhat: 12000 entries, 3457 a second\x1b[K"
+	want := "\rswitching to redhat: connecting\x1b[K" +
+		"\rswitching to redhat: 12000 entries, 3457 a second\x1b[K"
 	if code != ExitDone || !strings.HasPrefix(out, want) || !strings.Contains(out, "\r\x1b[K"+suse+": redhat shown in the place of suse\n") || errs != "" {
 		t.Errorf("exit %d %q %q", code, out, errs)
 	}
 	code, out, errs = watchedFetch(t, t.Context(), story(), true, far, "queue", "diff", suse, "redhat")
+	want = strings.ReplaceAll(want, "switching to", "comparing with")
 	if code != ExitDone || !strings.HasPrefix(out, want) || !strings.Contains(out, "\r\x1b[K"+suse+": redhat in the place of suse\n") || errs != "" {
 		t.Errorf("exit %d %q %q", code, out, errs)
 	}
 	// A queue that cannot be looked at ends nothing.
 	f := story()
 	code, out, errs = watchedFetch(t, t.Context(), f, true, far[:1], "queue", "diff", "cn=other", "redhat")
-	if code != ExitDone || !strings.HasPrefix(out, "\rfetching redhat\x1b[K") {
+	if code != ExitDone || !strings.HasPrefix(out, "\rcomparing with redhat\x1b[K") {
 		t.Errorf("exit %d %q %q", code, out, errs)
 	}
 	for _, c := range []struct {
