@@ -37,7 +37,7 @@ type Link struct {
 	LastContact  string `json:"last_contact,omitempty"` // RFC 3339
 	LastChange   string `json:"last_change,omitempty"`  // RFC 3339
 	KeepWarm     bool   `json:"keep_warm,omitempty"`    // followed in full while it waits (R32)
-	Entries      int    `json:"entries,omitempty"`      // shown, or held in readiness by one that is kept warm
+	Entries      int    `json:"entries,omitempty"`      // shown; of one that waits: stored
 	// Of a refresh that is under way: entries taken so far, and how many a second.
 	RefreshEntries int     `json:"refresh_entries,omitempty"`
 	RefreshRate    float64 `json:"refresh_rate,omitempty"`

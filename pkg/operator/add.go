@@ -100,7 +100,7 @@ func (c *cli) subscriptionAdd(ctx context.Context, args []string) error {
 	if err := show(c, c.printAdded)(out, raw, err); err != nil {
 		return err
 	}
-	if c.dry || out.Position > 0 || !c.wait && (!c.terminal || c.json) {
+	if c.dry || out.Position > 0 && !r.KeepWarm || !c.wait && (!c.terminal || c.json) {
 		return nil
 	}
 	return c.watch(ctx, &out)

@@ -120,10 +120,10 @@ func (c *cli) queueShow(ctx context.Context, args []string) error {
 	})(c.client.Queue(ctx, args[0]))
 }
 
-// held is how much of a claim's content is here; a claim that waits and is not kept warm
-// holds none in readiness.
+// held is how much of a claim's content is here; one that waits and is not kept warm may
+// have none.
 func held(l *engine.Link, head bool) string {
-	if head || l.KeepWarm {
+	if head || l.KeepWarm || l.Entries > 0 {
 		return fmt.Sprint(l.Entries)
 	}
 	return "-"

@@ -75,6 +75,10 @@ func (c *cli) watched(ctx context.Context, a *engine.Added, link *engine.Link) e
 		c.line("%s: %s found", text, plural(len(found), "entry", "entries"))
 		return nil
 	}
+	if a.Position > 0 {
+		c.line("%s: %s, held in readiness", text, plural(link.Entries, "entry", "entries"))
+		return nil
+	}
 	n, _, err := c.client.Name(ctx, a.Name)
 	if err != nil {
 		return err

@@ -85,6 +85,22 @@ func TestWatchNothing(t *testing.T) {
 	}
 }
 
+// R32: a claim that waits and is kept warm has a first refresh too.
+func TestWatchKeptWarm(t *testing.T) {
+	f := story()
+	f.added = &engine.Added{Subscription: f.subs[1], Claim: "suse", Name: "cn=SuSe,ou=Package Listers", Position: 1}
+	links := []engine.Link{{State: "refreshing", RefreshEntries: 7}, {State: "live", Entries: 12, KeepWarm: true}}
+	f.link = func() engine.Link {
+		l := links[0]
+		links = links[1:]
+		return l
+	}
+	code, out, errs := adding(t, t.Context(), f, true, "--keep-warm")
+	if code != ExitDone || !strings.HasSuffix(out, "\rsuse: refreshing, 7 entries\x1b[K\r\x1b[Ksuse is live: 12 entries, held in readiness\n") || errs != "" {
+		t.Errorf("exit %d %q %q", code, out, errs)
+	}
+}
+
 // --wait waits without a word until the end, which the exit code tells.
 func TestWait(t *testing.T) {
 	for _, c := range []struct {
