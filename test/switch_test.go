@@ -159,3 +159,61 @@ func TestKeptWarm(t *testing.T) {
 	b.Start()
 	s.live("cn=Both")
 }
+
+// R28, R30, R48: a removed head's content is shown while the next one's cannot be had; a
+// switch to another ends that. One that is forced to what was never there leaves the name
+// empty, which is the gravest alarm, until a switch back.
+func TestPromotion(t *testing.T) {
+	const one, two = "o=One", "o=Two"
+	a := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: one, LDIF: releases(one, "1", "p")})
+	c := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: two, LDIF: releases(two, "2", "q")})
+	s := newShaft(t, "base_dn: "+base)
+	s.run("subscription", "add", "a", "--url", a.URL()+"/"+one, "--name", "cn=Both", "--wait")
+	s.run("subscription", "add", "b", "--url", "ldap://127.0.0.1:1/o=x", "--name", "cn=Both")
+	s.run("subscription", "add", "c", "--url", c.URL()+"/"+two, "--name", "cn=Both")
+	packages := func() string {
+		out, err := s.trySearch("-b", "cn=Both,"+base, "(objectClass=LinuxPackage)", "pkgName")
+		if err != nil {
+			return out
+		}
+		var names []string
+		for line := range strings.Lines(out) {
+			if name, ok := strings.CutPrefix(line, "pkgName: "); ok {
+				names = append(names, strings.TrimSpace(name))
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	s.run("subscription", "remove", "a")
+	if got := packages(); got != "p" {
+		t.Errorf("with the head gone the name shows %q", got)
+	}
+	const words = "it shows the content of a, which was removed, until its head's is here, or until 20"
+	for _, command := range []string{"name", "queue"} {
+		if out := s.run(command, "show", "cn=Both"); !strings.Contains(out, words) {
+			t.Errorf("%s show:\n%s", command, out)
+		}
+	}
+	if out := s.run("name", "list"); !strings.Contains(out, "lingers") {
+		t.Error(out)
+	}
+	if list := s.alarms("no-lkg"); len(list) != 0 {
+		t.Errorf("while it lingers: %+v", list)
+	}
+	s.run("queue", "switch", "cn=Both", "c")
+	if got, _ := s.claims("cn=Both"); packages() != "q" || strings.Join(got, " ") != "c b" || strings.Contains(s.run("name", "show", "cn=Both"), "removed") {
+		t.Errorf("after the switch %q is shown, of %q", packages(), got)
+	}
+	s.run("queue", "switch", "cn=Both", "b", "--force", "--reason", "to see what it is like")
+	if got := packages(); !strings.Contains(got, "No such object (32)") {
+		t.Errorf("forced to what was never there, the name shows %q", got)
+	}
+	eventually(t, time.Minute, "the alarm of a name that is empty", func() bool {
+		list := s.alarms("no-lkg")
+		return len(list) == 1 && list[0].Severity == "disaster" && list[0].Name == "cn=Both,"+base
+	})
+	s.run("queue", "switch", "cn=Both", "c")
+	if got := packages(); got != "q" || len(s.alarms("no-lkg")) != 0 {
+		t.Errorf("after the switch back %q is shown, with %+v", got, s.alarms("no-lkg"))
+	}
+}
