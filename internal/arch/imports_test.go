@@ -76,7 +76,7 @@ func checkImports(path string, imports []string, standard map[string]bool) []str
 	var wrong []string
 	for _, imported := range imports {
 		if standard[imported] {
-			if table[own].pure && underAny(imported, impureImports) {
+			if table[own].pure && underAny(imported, impureImports) && !slices.Contains(pureImports, imported) {
 				wrong = append(wrong, fmt.Sprintf("%s is pure and imports %s", path, imported))
 			}
 			continue

@@ -13,6 +13,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"shaft/pkg/access"
 	"shaft/pkg/dit"
 	"shaft/pkg/engine"
 	"shaft/pkg/ldapd"
@@ -30,6 +31,7 @@ type Config struct {
 	Limits        Limits
 	ControlSocket string
 	Accounts      []ldapd.Account
+	Access        []access.Rule
 	Index         []string // nil: engine.DefaultIndex
 	Schema        *schema.Schema
 	ChangeLog     int           // changes kept; 0: the store's default
@@ -123,13 +125,14 @@ func (r *reader) err() error {
 
 // top reads the top level. DNs are parsed last, since they need the schema.
 func (r *reader) top(cfg *Config, root *yaml.Node) {
-	var baseDN, baseEntry, schemaFiles, accounts, index, dataDir, socket, listen *yaml.Node
+	var baseDN, baseEntry, schemaFiles, accounts, rules, index, dataDir, socket, listen *yaml.Node
 	later := func(at **yaml.Node) func(*yaml.Node) { return func(n *yaml.Node) { *at = n } }
 	r.mapping(root, "the configuration", map[string]func(*yaml.Node){
 		"base_dn":         later(&baseDN),
 		"base_entry":      later(&baseEntry),
 		"schema":          later(&schemaFiles),
 		"accounts":        later(&accounts),
+		"access":          later(&rules),
 		"data_dir":        later(&dataDir),
 		"control_socket":  later(&socket),
 		"listen":          later(&listen),
@@ -163,6 +166,9 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 	}
 	if accounts != nil {
 		r.accounts(cfg, accounts)
+	}
+	if rules != nil {
+		r.access(cfg, rules)
 	}
 }
 

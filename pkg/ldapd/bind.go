@@ -125,7 +125,9 @@ func (c *conn) handleBind(req *request) error {
 	c.running.Wait()
 	c.who = nil
 	c.pages.clear()
-	return c.reply(req, c.bind(req.body))
+	res := c.bind(req.body)
+	c.grants = nil
+	return c.reply(req, res)
 }
 
 func (c *conn) bind(body []byte) result {

@@ -62,6 +62,8 @@ type conn struct {
 	out        []byte // a reply being made
 	x          scratch
 	who        *identity // nil: anonymous
+	grants     *grants   // of who and subject; nil: to be found
+	own        guard     // what guard gives
 	dns        *dit.DNParser
 	dnsFor     *schema.Schema
 	selections selections

@@ -7,6 +7,7 @@ import (
 	"github.com/vjeantet/goldap/message"
 	"github.com/vjeantet/ldapserver"
 
+	"shaft/pkg/access"
 	"shaft/pkg/ber"
 	"shaft/pkg/dit"
 )
@@ -104,7 +105,9 @@ func handleCompare(w ldapserver.ResponseWriter, m *ldapserver.Message) {
 // compare is an equality filter on one entry (RFC 4511 section 4.10).
 func (c *conn) compare(dn, attr, value string) result {
 	ver := c.srv.opt.Backend.Version()
-	t, refusal := c.find(ver, []byte(dn))
+	g := c.guard(ver, access.Compare)
+	defer g.release()
+	t, refusal := c.find(ver, []byte(dn), g)
 	if refusal.code != 0 {
 		return refusal
 	}
@@ -112,7 +115,7 @@ func (c *conn) compare(dn, attr, value string) result {
 	if t.fixed != nil {
 		v = *t.fixed
 	} else {
-		v = c.x.view(ver.Entry(t.id), true)
+		v = g.show(&c.x, ver.Entry(t.id), true)
 	}
 	s := ver.Schema()
 	present := dit.Compile(s, dit.Filter{Op: dit.FilterPresent, Attr: attr})

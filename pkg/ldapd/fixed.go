@@ -33,8 +33,9 @@ type target struct {
 	fixed *view // the root DSE or cn=Subschema
 }
 
-// find looks a DN up; the refusal says why there is nothing.
-func (c *conn) find(ver *tree.Version, text []byte) (target, result) {
+// find looks a DN up; the refusal says why there is nothing. What the client may
+// not know of is not there.
+func (c *conn) find(ver *tree.Version, text []byte, g *guard) (target, result) {
 	dn, err := c.parseDN(ver.Schema(), text)
 	if err != nil {
 		return target{}, result{code: ldapserver.LDAPResultInvalidDNSyntax, text: err.Error()}
@@ -44,6 +45,12 @@ func (c *conn) find(ver *tree.Version, text []byte) (target, result) {
 	}
 	norm := dn.NormFrom(0)
 	id, matched := ver.Find(string(norm))
+	if id != 0 && !g.knows(ver.Entry(id)) {
+		id, matched = 0, ver.Parent(id)
+	}
+	for id == 0 && matched != 0 && !g.knows(ver.Entry(matched)) {
+		matched = ver.Parent(matched)
+	}
 	switch {
 	case id != 0:
 		return target{id: id}, result{}

@@ -40,6 +40,7 @@ import (
 
 	"github.com/vjeantet/ldapserver"
 
+	"shaft/pkg/access"
 	"shaft/pkg/dit"
 	"shaft/pkg/tree"
 )
@@ -81,6 +82,7 @@ const (
 type Options struct {
 	Backend       Backend
 	Accounts      []Account
+	Access        []access.Rule    // none: everything is for everyone
 	Log           *slog.Logger     // nil: nothing is logged
 	VendorVersion string           // in the root DSE; "" leaves it out
 	Now           func() time.Time // nil: time.Now
@@ -138,6 +140,7 @@ var ErrClosed = errors.New("ldap server closed")
 type Server struct {
 	opt      Options
 	accounts atomic.Pointer[accounts]
+	policy   atomic.Pointer[policy]
 	mux      *ldapserver.RouteMux
 	fixed    atomic.Pointer[fixedEntries]
 	nextConn atomic.Uint64
@@ -165,6 +168,9 @@ func New(o Options) (*Server, error) {
 		origins: map[origin]int{}, seed: maphash.MakeSeed(),
 		logTurns: make(chan struct{}, logAtOnce), told: cookieEvery}
 	if err := s.SetAccounts(o.Accounts); err != nil {
+		return nil, err
+	}
+	if err := s.SetAccess(o.Access); err != nil {
 		return nil, err
 	}
 	if err := s.SetTLS(o.TLS); err != nil {

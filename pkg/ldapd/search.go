@@ -9,6 +9,7 @@ import (
 
 	"github.com/vjeantet/ldapserver"
 
+	"shaft/pkg/access"
 	"shaft/pkg/ber"
 	"shaft/pkg/dit"
 	"shaft/pkg/schema"
@@ -123,7 +124,9 @@ func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 	if err != nil {
 		return c.reply(req, result{code: ldapserver.LDAPResultProtocolError, text: err.Error()})
 	}
-	t, refusal := c.find(ver, s.base)
+	g := c.guard(ver, access.Read)
+	defer g.release()
+	t, refusal := c.find(ver, s.base, g)
 	if refusal.code != 0 {
 		return c.reply(req, refusal)
 	}
@@ -135,17 +138,21 @@ func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 		return c.reply(req, result{code: ldapserver.LDAPResultUnwillingToPerform, text: "only the tree can be followed"})
 	case t.fixed != nil:
 		return c.searchFixed(req, &s, t, sel, matcher, ctl.paged)
+	case ctl.sync != nil && g != nil:
+		return c.reply(req, result{code: ldapserver.LDAPResultUnwillingToPerform, text: "there are access rules, and nothing is followed under them yet"})
 	case ctl.sync != nil:
 		return c.handleSync(req, &s, ctl, ver, t.id, sel, matcher)
+	case !g.sees(ver.Entry(t.id)): // it may know of it, and no more
+		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights})
 	case s.scope == tree.Base && matcher == nil && ctl.paged == nil:
-		return c.baseEntry(req, &s, ver.Entry(t.id), sel)
+		return c.baseEntry(req, &s, g, ver.Entry(t.id), sel)
 	}
-	return c.searchTree(req, &s, ver, t.id, sel, matcher, ctl.paged)
+	return c.searchTree(req, &s, g, ver, t.id, sel, matcher, ctl.paged)
 }
 
 // baseEntry is the hot path: one entry, read in one reply.
-func (c *conn) baseEntry(req *request, s *searchRequest, e tree.Entry, sel *dit.Selection) error {
-	c.out = c.x.appendEntry(c.out[:0], req.id, c.x.view(e, sel.NeedsOper()), sel, s.typesOnly)
+func (c *conn) baseEntry(req *request, s *searchRequest, g *guard, e tree.Entry, sel *dit.Selection) error {
+	c.out = c.x.appendEntry(c.out[:0], req.id, g.show(&c.x, e, sel.NeedsOper()), sel, s.typesOnly)
 	c.out = appendReply(c.out, req.id, tagSearchDone, result{}, nil, nil)
 	return c.send()
 }
@@ -173,6 +180,8 @@ type search struct {
 	id        int32 // of the request being answered
 	cur       *tree.Cursor
 	sel       *dit.Selection
+	guard     *guard
+	matcher   *dit.Matcher // nil: everything
 	typesOnly bool
 	limit     int       // entries over all pages; 0: none
 	sent      int       // entries over all pages
@@ -188,7 +197,7 @@ type search struct {
 	hash    uint64 // of the request that the pages belong to
 }
 
-func (c *conn) searchTree(req *request, s *searchRequest, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher, paged *pagedControl) error {
+func (c *conn) searchTree(req *request, s *searchRequest, g *guard, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher, paged *pagedControl) error {
 	if m != nil && m.Always() {
 		m = nil
 	}
@@ -199,7 +208,7 @@ func (c *conn) searchTree(req *request, s *searchRequest, ver *tree.Version, bas
 	var run *search
 	var hash uint64
 	if paged != nil {
-		hash = maphash.Bytes(c.srv.seed, req.body)
+		hash = maphash.Bytes(c.srv.seed, req.body) ^ maphash.Comparable(c.srv.seed, c.srv.policy.Load())
 		var refusal result
 		if run, refusal = c.pages.resume(paged, hash, c.srv.opt.Now()); refusal.code != 0 {
 			return c.reply(req, refusal)
@@ -210,8 +219,12 @@ func (c *conn) searchTree(req *request, s *searchRequest, ver *tree.Version, bas
 		}
 	}
 	if run == nil {
-		run = &search{c: c, sel: sel, typesOnly: s.typesOnly, limit: limit,
-			cur: ver.Search(tree.Query{Base: base, Scope: s.scope, Matcher: m})}
+		run = &search{c: c, sel: sel, typesOnly: s.typesOnly, limit: limit, guard: g.clone(), matcher: m}
+		q := tree.Query{Base: base, Scope: s.scope, Matcher: m}
+		if g != nil {
+			q.Accept = run.accept
+		}
+		run.cur = ver.Search(q)
 	}
 	if paged != nil {
 		run.page, run.inPage, run.hash = paged.size, 0, hash
@@ -297,12 +310,15 @@ func (s *search) steps(n int) (done bool, err error) {
 	return false, nil
 }
 
+// accept is the cursor's question where there are access rules.
+func (s *search) accept(e tree.Entry) bool { return s.guard.match(s.x, e, s.matcher) }
+
 // entry adds the entry under the cursor to the reply.
 func (s *search) entry() error {
 	s.pending = false
 	s.sent++
 	s.inPage++
-	s.out = s.x.appendEntry(s.out, s.id, s.x.view(s.cur.Entry(), s.sel.NeedsOper()), s.sel, s.typesOnly)
+	s.out = s.x.appendEntry(s.out, s.id, s.guard.show(s.x, s.cur.Entry(), s.sel.NeedsOper()), s.sel, s.typesOnly)
 	if len(s.out) < sendAt {
 		return nil
 	}

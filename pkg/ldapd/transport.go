@@ -75,7 +75,7 @@ func (c *conn) handshake(cfg *tls.Config) error {
 		c.log.Info("TLS handshake failed", "error", err)
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
-	c.nc, c.tls, c.mute = t, t, false
+	c.nc, c.tls, c.mute, c.grants = t, t, false, nil
 	c.w.swap(t)
 	if chains := t.ConnectionState().VerifiedChains; len(chains) > 0 {
 		subject, err := subjectDN(c.srv.opt.Backend.Version().Schema(), chains[0][0].RawSubject)

@@ -53,7 +53,7 @@ type Builder struct {
 func (v *Version) Edit() *Builder {
 	next := *v
 	next.values.edit()
-	next.epoch++
+	next.epoch = epochs.Add(1)
 	return &Builder{v: &next}
 }
 

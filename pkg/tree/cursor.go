@@ -21,6 +21,10 @@ type Query struct {
 	Base    ID
 	Scope   Scope
 	Matcher *dit.Matcher // nil: everything
+	// Accept has the last word on an entry, if given: the matcher then only
+	// says where to look. It must be true for no entry that the matcher's plan
+	// leaves out.
+	Accept func(Entry) bool
 }
 
 // Cursor yields the entries that match, parents before children in a scan.
@@ -149,6 +153,9 @@ func (v *Version) Within(id, base ID, scope Scope) bool {
 
 func (c *Cursor) matches() bool {
 	m := c.q.Matcher
+	if c.q.Accept != nil {
+		return c.q.Accept(c.entry)
+	}
 	if m == nil {
 		return true
 	}

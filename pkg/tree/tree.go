@@ -25,6 +25,8 @@
 package tree
 
 import (
+	"sync/atomic"
+
 	"shaft/pkg/dit"
 	"shaft/pkg/schema"
 )
@@ -70,6 +72,14 @@ type Version struct {
 	values   values
 	epoch    uint64 // of the Builder that made it
 }
+
+// epochs counts the Builders of all trees.
+var epochs atomic.Uint64
+
+// Number is another for each version of any tree but the empty ones', which have
+// 0: what is known of a version's IDs can be kept under it, and holds no
+// version in memory.
+func (v *Version) Number() uint64 { return v.epoch }
 
 // Empty is the tree with nothing in it.
 func Empty(o Options) *Version {
