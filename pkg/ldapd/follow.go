@@ -48,6 +48,7 @@ type follower struct {
 	reload    bool   // its reloadHint
 	rid       string
 	sizeLimit int       // entries of the refresh; 0: none
+	sent      int       // in it
 	until     time.Time // of the refresh; zero: no limit
 	seen      *tree.Version
 

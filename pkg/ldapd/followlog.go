@@ -34,7 +34,7 @@ func (f *follower) refresh(v *tree.Version) (more bool, err error) {
 	case at.unknown && !f.reload:
 		return false, f.refuse(syncrepl.ResultRefreshRequired, "the cookie is not one of this server")
 	case at.unknown || at.initial:
-		more, err = f.all(v, base, func(tree.Entry) bool { return true })
+		more, err = f.each(v, base, f.add)
 	case at.csn == v.CSN():
 		more, deletes = true, true
 	default:
@@ -62,10 +62,11 @@ func (f *follower) refreshed(deletes bool) (more bool, err error) {
 	return false, f.finish(done.Append(nil))
 }
 
-// all sends every entry that pick takes.
-func (f *follower) all(v *tree.Version, base tree.ID, pick func(tree.Entry) bool) (more bool, err error) {
+// each calls fn for every entry of the content, parents first; more is false when
+// the search came to its end meanwhile.
+func (f *follower) each(v *tree.Version, base tree.ID, fn func(tree.Entry) error) (more bool, err error) {
 	cur := v.Search(tree.Query{Base: base, Scope: f.ct.scope, Matcher: f.ct.matcher})
-	for n := 0; ; {
+	for {
 		found, end := cur.Step(stepLooks)
 		switch {
 		case end:
@@ -74,18 +75,24 @@ func (f *follower) all(v *tree.Version, base tree.ID, pick func(tree.Entry) bool
 			return false, errStopped
 		case f.overdue():
 			return false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, "")
-		case found && pick(cur.Entry()):
-			if n++; f.sizeLimit > 0 && n > f.sizeLimit {
-				return false, f.refuse(ldapserver.LDAPResultSizeLimitExceeded, "")
-			}
-			if err := f.add(cur.Entry()); err != nil {
+		}
+		if found {
+			if err := fn(cur.Entry()); err != nil {
 				return false, err
 			}
 		}
 	}
 }
 
+// errFull ends a refresh that is at its size limit; the search has been answered.
+var errFull = errors.New("size limit")
+
+// add sends an entry in the refresh.
 func (f *follower) add(e tree.Entry) error {
+	if f.sizeLimit > 0 && f.sent == f.sizeLimit {
+		return errors.Join(f.refuse(ldapserver.LDAPResultSizeLimitExceeded, ""), errFull)
+	}
+	f.sent++
 	f.en = f.ct.appendOp(f.en[:0], e, &f.x)
 	return f.entry(syncrepl.StateAdd, e.Row().UUID, f.en, nil)
 }
@@ -93,56 +100,35 @@ func (f *follower) add(e tree.Entry) error {
 // present sends every entry that has changed since a CSN, and names the others.
 // What changed may have moved to a name that was free by then, and that the
 // client still gives to an entry that is gone: slapd would refuse the rename
-// for ever. So what may have moved goes first and comes again. That is before
+// for ever. So what changed goes first and comes again. That is before
 // anything is named: slapd forgets what was named when something goes.
 func (f *follower) present(v *tree.Version, base tree.ID, after dit.CSN) (more bool, err error) {
-	gone := idSet{f: f, deleted: true}
-	for _, id := range f.movable(v, base, after) {
+	var changed []tree.ID
+	more, err = f.each(v, base, func(e tree.Entry) error {
+		if e.Row().CSN > after && e.ID() != base {
+			changed = append(changed, e.ID())
+		}
+		return nil
+	})
+	if err != nil || !more {
+		return false, err
+	}
+	gone, same := idSet{f: f, deleted: true}, idSet{f: f}
+	for _, id := range slices.Backward(changed) { // children before parents
 		gone.add(v.Row(id).UUID)
 	}
 	if gone.flush(); gone.err != nil {
 		return false, gone.err
 	}
-	same := idSet{f: f}
-	more, err = f.all(v, base, func(e tree.Entry) bool {
+	more, err = f.each(v, base, func(e tree.Entry) error {
 		if e.Row().CSN > after {
-			return true
+			return f.add(e)
 		}
 		same.add(e.Row().UUID)
-		return false
+		return same.err
 	})
-	if err == nil && more {
-		same.flush()
-		err = same.err
-	}
-	return more, err
-}
-
-// movable lists, deepest first, the entries that changed since a CSN, but for
-// those with something below that did not: they have not moved.
-func (f *follower) movable(v *tree.Version, base tree.ID, after dit.CSN) (list []tree.ID) {
-	fixed := map[tree.ID]bool{}
-	cur := v.Search(tree.Query{Base: base, Scope: f.ct.scope, Matcher: f.ct.matcher})
-	for !f.op.cancelled.Load() {
-		found, end := cur.Step(stepLooks)
-		if end {
-			break
-		}
-		if !found {
-			continue
-		}
-		id := cur.Entry().ID()
-		if v.Row(id).CSN > after {
-			list = append(list, id)
-			continue
-		}
-		for up := v.Parent(id); up != 0 && !fixed[up]; up = v.Parent(up) {
-			fixed[up] = true
-		}
-	}
-	list = slices.DeleteFunc(list, func(id tree.ID) bool { return fixed[id] })
-	slices.Reverse(list)
-	return list
+	same.flush()
+	return more, errors.Join(err, same.err)
 }
 
 // idSet gathers UUIDs for syncIdSets.
@@ -170,8 +156,9 @@ func (f *follower) overdue() bool {
 	return !f.until.IsZero() && !f.c.srv.opt.Now().Before(f.until)
 }
 
-// fromLog sends what changed after a CSN, as the change log has it. done is
-// false, and nothing was sent, where the log does not reach back that far.
+// fromLog sends what changed since a cookie, as the change log has it. done is
+// false, and nothing was sent, where the log does not reach back that far, or
+// does not say enough.
 func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (more, done bool, err error) {
 	select {
 	case f.c.srv.logTurns <- struct{}{}:
@@ -187,15 +174,15 @@ func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (mor
 	if !ok {
 		return true, false, nil
 	}
+	steps, over := arrange(v, list)
+	if over { // a client might take the children along with what is gone: all that stays is to be named
+		return true, false, nil
+	}
 	gone := idSet{f: f, deleted: true}
-	n := 0
-	for _, s := range arrange(v, list) {
+	for _, s := range steps {
 		if s.state == syncrepl.StateDelete {
 			gone.add(s.uuid)
 			continue
-		}
-		if n++; f.sizeLimit > 0 && n > f.sizeLimit {
-			return false, false, f.refuse(ldapserver.LDAPResultSizeLimitExceeded, "")
 		}
 		if f.overdue() {
 			return false, false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, "")

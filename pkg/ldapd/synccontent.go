@@ -197,7 +197,7 @@ func (ct *content) make(d *diff, from *tree.Version) {
 	if len(list) == 0 {
 		return
 	}
-	d.steps = arrange(d.v, list)
+	d.steps, _ = arrange(d.v, list)
 	d.cookies = dateSteps(d.steps, d.from, d.to, d.v.SID())
 	size := 0
 	for i := range d.steps {

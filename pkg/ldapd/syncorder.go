@@ -47,10 +47,12 @@ type arranger struct {
 	over   map[string]bool     // names where another entry comes over children that stay
 }
 
-// arrange orders what has changed up to v.
-func arrange(v *tree.Version, list []touched) []step {
+// arrange orders what has changed up to v. over tells that an entry came over the
+// children of another one, which stay: they are not among the steps, and the
+// other's delete is the last.
+func arrange(v *tree.Version, list []touched) (steps []step, over bool) {
 	if len(list) == 1 && !list[0].unsure {
-		return list[0].alone(v)
+		return list[0].alone(), false
 	}
 	a := &arranger{v: v, list: list, byUUID: make(map[dit.UUID]*touched, len(list)),
 		left: map[string]*touched{}, over: map[string]bool{}}
@@ -70,11 +72,11 @@ func arrange(v *tree.Version, list []touched) []step {
 			a.uproot = a.uproot || t != nil && t.moved()
 		}
 	}
-	return a.steps()
+	return a.steps(), len(a.over) > 0
 }
 
 // alone is the common case: one entry.
-func (t *touched) alone(v *tree.Version) []step {
+func (t *touched) alone() []step {
 	s := step{state: syncrepl.StateAdd, uuid: t.uuid, id: t.id, csn: t.csn}
 	switch {
 	case t.id == 0:
