@@ -56,13 +56,11 @@ func (e *Engine) asideRecords(cl *claim) (records []store.Record) {
 
 // arrived does what follows from a refresh that is complete and durable.
 func (e *Engine) arrived(cl *claim, aside, first bool) {
-	if aside {
-		cl.unserved = cl.unserved || first
-		if e.isMisplaced(cl) {
-			e.resettle([]*claim{cl})
-		}
+	if !aside {
+		delete(e.emptied, cl.name.Norm())
+	} else if cl.unserved = cl.unserved || first; e.isMisplaced(cl) {
+		e.resettle([]*claim{cl})
 	}
-	delete(e.emptied, cl.name.Norm())
 	cl.fetched(nil)
 }
 
