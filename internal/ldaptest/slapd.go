@@ -2,6 +2,7 @@ package ldaptest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -49,6 +50,9 @@ const (
 	// takes 0.1 s on an idle machine.
 	slapdPatience = 30 * time.Second
 	slapdPoll     = 10 * time.Millisecond
+	// toolPatience is how long ldapmodify and its like may take: slapd may have locked
+	// up, and none of them gives up by itself.
+	toolPatience = time.Minute
 )
 
 // Slapd is a real slapd with the syncprov overlay, on loopback.
@@ -258,14 +262,22 @@ func (s *Slapd) Search(args ...string) string {
 	return s.run("", "ldapsearch", append([]string{"-x", "-H", s.URL(), "-D", s.RootDN(), "-w", SlapdPassword}, args...)...)
 }
 
-// run runs a program to its end and gives what it printed; the test fails with it.
+// run runs a program to its end and gives what it printed; the test fails with it, and
+// where it takes longer than toolPatience.
 func (s *Slapd) run(stdin, name string, args ...string) string {
 	s.t.Helper()
-	cmd := exec.Command(name, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), toolPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = time.Second
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("no end within %v, and slapd's log ends with\n%s", toolPatience, s.Log())
+	}
+	if err != nil {
 		s.t.Fatalf("%s: %v\n%s%s", filepath.Base(name), err, out.String(), errs.String())
 	}
 	return out.String()

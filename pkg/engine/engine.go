@@ -189,6 +189,7 @@ func (e *Engine) Close() {
 			for _, c := range e.claims {
 				c.stop()
 			}
+			e.o.Upstream.Pool.Close()
 		}
 	})
 	<-e.done

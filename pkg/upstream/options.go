@@ -19,6 +19,10 @@ const (
 
 	// defaultTrial is far longer than a server that is merely busy takes.
 	defaultTrial = 5 * time.Second
+
+	// defaultResting is far longer than a write takes a slapd with thousands of
+	// searches to tell of it.
+	defaultResting = time.Second
 )
 
 // Options for links, checks and probes. Zero fields get the defaults.
@@ -38,6 +42,7 @@ type Options struct {
 	MinBackoff  time.Duration                          // first pause after a failure; 1 s
 	MaxBackoff  time.Duration                          // longest pause; 1 min
 	trial       time.Duration                          // how long who am I may take behind a new search on a shared connection; 5 s
+	resting     time.Duration                          // how long a slapd is left alone with a search that is not wanted any more; 1 s
 	MaxMessage  int                                    // largest LDAP message taken, in bytes; 64 MiB
 }
 
@@ -72,6 +77,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MinBackoff, defaultMinBackoff)
 	setDefault(&o.MaxBackoff, defaultMaxBackoff)
 	setDefault(&o.trial, defaultTrial)
+	setDefault(&o.resting, defaultResting)
 	setDefault(&o.MaxMessage, defaultMaxMessage)
 	return o
 }

@@ -107,7 +107,10 @@ func (l *linkImpl) refreshOnce(ctx context.Context, c *lease, feed Feed, whole b
 		feed.End(nil)
 		return l.refreshOnce(ctx, c, feed, true)
 	}
-	_, err = l.consume(ctx, c, syncrepl.RefreshOnly, cookie, sink)
+	s, _, err := l.consume(ctx, c, syncrepl.RefreshOnly, cookie, sink)
+	if s != nil {
+		s.end()
+	}
 	feed.End(err)
 	return err
 }

@@ -35,8 +35,12 @@ const (
 // Pool holds the connections that links share, where they reach one server with
 // one identity. It is safe for concurrent use.
 type Pool struct {
-	mu     sync.Mutex
-	groups map[string]*group
+	mu      sync.Mutex
+	groups  map[string]*group
+	resting int // searches that rest
+
+	rests  sync.WaitGroup
+	closed chan struct{}
 }
 
 // group is one server and identity. Its fields are the pool's to lock.
@@ -56,18 +60,20 @@ type shared struct {
 	cancel context.CancelCauseFunc
 	at     atomic.Int64 // UnixNano of its last octet
 
-	ready chan struct{} // closed when the next three are set
-	conn  *conn
-	err   error
-	turns chan struct{} // holds a token for each search that is in its refresh
+	ready    chan struct{} // closed when the next four are set
+	conn     *conn
+	err      error
+	openLDAP bool          // the server is a slapd
+	turns    chan struct{} // holds a token for each search that is in its refresh
 
 	users  atomic.Int32 // those who hold it; the pool's to lock for a change
 	begun  int          // of these who have a search; the pool's to lock
 	judged bool         // its end was looked at; the pool's to lock
 }
 
-// NewPool makes an empty one; its connections close with their last links.
-func NewPool() *Pool { return &Pool{groups: map[string]*group{}} }
+// NewPool makes an empty one; its connections close with their last links, those to a
+// slapd a moment later, or with Close.
+func NewPool() *Pool { return &Pool{groups: map[string]*group{}, closed: make(chan struct{})} }
 
 // identity names the server and the identity of a source: all of it but what is
 // said in each search.
@@ -80,10 +86,11 @@ func identity(src Source) string {
 // lease is a connection in use: one of a pool's, or one's own.
 type lease struct {
 	*conn
-	pool   *Pool
-	shared *shared // nil: one's own
-	turn   bool    // holds a turn of it
-	begun  bool    // is counted by it
+	pool    *Pool
+	shared  *shared       // nil: one's own
+	turn    bool          // holds a turn of it
+	begun   bool          // is counted by it
+	resting time.Duration // of its search, see rests
 }
 
 // lease gives a connection for one search, and the turn to begin it: a shared one
@@ -103,7 +110,7 @@ func (o Options) lease(ctx context.Context, src Source, alone bool, contact func
 		if err != nil {
 			return nil, err
 		}
-		l := &lease{pool: o.Pool, shared: s}
+		l := &lease{pool: o.Pool, shared: s, resting: o.resting}
 		if err := l.await(ctx); err == nil {
 			return l, nil
 		} else if !errors.Is(err, errNoRoom) {
@@ -216,7 +223,7 @@ func (p *Pool) dial(ctx context.Context, s *shared, src Source, o Options) {
 	}
 	limit, turns := maxSearches, maxRefreshes
 	if err == nil && c.isOpenLDAP(ctx, o) {
-		limit, turns = maxOpenLDAP, 1
+		s.openLDAP, limit, turns = true, maxOpenLDAP, 1
 	}
 	s.turns = make(chan struct{}, turns)
 	p.mu.Lock()

@@ -20,27 +20,34 @@ func (l *linkImpl) session(ctx context.Context, feed Feed) (lived bool, err erro
 	if err != nil {
 		return false, err
 	}
-	defer c.leave()
 	l.arrive(c)
 	defer l.depart()
 	cookie, sink, err := feed.Begin(ctx, c.server)
 	if err != nil {
+		c.leave()
 		return false, err
 	}
-	lived, err = l.consume(ctx, c, syncrepl.RefreshAndPersist, cookie, sink)
+	s, lived, err := l.consume(ctx, c, syncrepl.RefreshAndPersist, cookie, sink)
 	if errors.Is(err, errAlone) {
 		l.alone = true
 	}
+	rests := c.rests(s)
+	if s != nil && !rests {
+		s.end()
+	}
 	feed.End(err)
+	if rests {
+		return lived, err
+	}
 	if errors.Is(err, syncrepl.ErrReload) {
 		linger(ctx)
 	}
+	c.leave()
 	return lived, err
 }
 
-// parting is how long a connection is kept when the server wants a full reload.
-// slapd (2.5) locks up for good when a connection closes while it ends a search
-// there whose base was renamed.
+// parting is how long a connection on which no search rests is kept when the server
+// wants a full reload, for the same reason.
 const parting = 100 * time.Millisecond
 
 func linger(ctx context.Context) {
@@ -53,18 +60,17 @@ func linger(ctx context.Context) {
 }
 
 // consume sends the sync search and hands on what comes. In the mode refreshOnly
-// no error is a complete refresh.
-func (l *linkImpl) consume(ctx context.Context, c *lease, mode syncrepl.Mode, cookie []byte, sink syncrepl.Sink) (lived bool, err error) {
+// no error is a complete refresh. The search is the caller's to end; nil: none was begun.
+func (l *linkImpl) consume(ctx context.Context, c *lease, mode syncrepl.Mode, cookie []byte, sink syncrepl.Sink) (s *search, lived bool, err error) {
 	request, err := syncRequest(l.src, cookie)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	request.Mode = mode
-	s, err := c.wire.begin(ctx, true, func(id int32) []byte { return syncrepl.AppendSearch(nil, id, request) })
+	s, err = c.wire.begin(ctx, true, func(id int32) []byte { return syncrepl.AppendSearch(nil, id, request) })
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
-	defer s.end()
 	if mode == syncrepl.RefreshAndPersist && l.status.Load().State != Polling {
 		l.set(Refreshing, "")
 	}
@@ -82,7 +88,7 @@ func (l *linkImpl) consume(ctx context.Context, c *lease, mode syncrepl.Mode, co
 	if !follower.live && !l.refused && errors.As(err, &end) && (end.Code == ldap.LDAPResultBusy || end.Code == ldap.LDAPResultAdminLimitExceeded) {
 		l.refused = c.refused()
 	}
-	return follower.live, searchError(l.src, err)
+	return s, follower.live, searchError(l.src, err)
 }
 
 // consumer are the options that src is read with.
