@@ -142,7 +142,8 @@ func (w *world) foundIn(id string) []Found {
 }
 
 // checkLists holds what the engine has in memory against the queues: each claim is
-// known, the content of heads stands under their names, and of nobody else anywhere.
+// known, the content of heads stands under their names, or that of a head that was removed, and of
+// nobody else anywhere.
 func (w *world) checkLists() {
 	w.t.Helper()
 	must(w.t, w.e.do(w.t.Context(), func() {
@@ -150,21 +151,21 @@ func (w *world) checkLists() {
 		if err := queue.Check(e.state); err != nil {
 			w.t.Error(err)
 		}
-		if len(e.claims) != len(e.state.Claims) || len(e.byNum) != len(e.claims) {
-			w.t.Errorf("%d claims in memory, %d in the queues", len(e.claims), len(e.state.Claims))
+		if len(e.claims) != len(e.state.Claims) || len(e.byNum) != len(e.claims)+len(e.lingering) || len(e.lingering) != len(e.state.Lingers) {
+			w.t.Errorf("%d claims in memory, %d in the queues, %d and %d linger", len(e.claims), len(e.state.Claims), len(e.lingering), len(e.state.Lingers))
 		}
 		for id, cl := range e.claims {
 			qc := e.state.Claims[id]
 			if qc == nil || qc.Name != cl.name.String() || qc.Number != cl.number || e.isMisplaced(cl) || contentSource(cl.sub, qc).Base != cl.source.Base {
 				w.t.Errorf("claim %s at %s of %+v is not where %+v says", id, cl.name, cl.source, qc)
 			}
-			head := e.state.Names[qc.Norm].Head() == id
-			if head != (cl.feed != nil) || cl.link == nil {
-				w.t.Errorf("claim %s: head %v, followed %v, link %v", id, head, cl.feed != nil, cl.link != nil)
+			wanted := e.state.Names[qc.Norm].Head() == id || cl.sub.KeepWarm
+			if wanted != (cl.feed != nil) || cl.link == nil {
+				w.t.Errorf("claim %s: to be followed %v, followed %v, link %v", id, wanted, cl.feed != nil, cl.link != nil)
 			}
 		}
 		for norm, cl := range e.placed {
-			if cl.name.Norm() != norm || e.claims[cl.id] != cl {
+			if l := e.lingering[norm]; cl.name.Norm() != norm || e.claims[cl.id] != cl && (l == nil || l.cl != cl) {
 				w.t.Errorf("%s stands at %s", cl.id, norm)
 			}
 		}

@@ -199,7 +199,7 @@ func underNorm(norm, base string) bool {
 // hides tells whether outer claims have content that the name hides.
 func (e *Engine) hides(norm string) bool {
 	for _, cl := range e.byNum {
-		if len(cl.hidden) > 0 && norm != cl.name.Norm() && underNorm(norm, cl.name.Norm()) && !e.isOffstage(cl) {
+		if len(cl.hidden) > 0 && norm != cl.name.Norm() && underNorm(norm, cl.name.Norm()) && e.isShown(cl) {
 			return true
 		}
 	}

@@ -167,7 +167,7 @@ func (ed *edit) hideOuter(name dit.DN) {
 func (e *Engine) unhide(norm string) error {
 	var outer []uint32
 	for number, cl := range e.byNum {
-		if len(cl.hidden) > 0 && underNorm(norm, cl.name.Norm()) && !e.isOffstage(cl) {
+		if len(cl.hidden) > 0 && norm != cl.name.Norm() && underNorm(norm, cl.name.Norm()) && e.isShown(cl) {
 			outer = append(outer, number)
 		}
 	}
