@@ -26,6 +26,7 @@ test: setup ## all tests, the race detector on where there are goroutines
 
 test-long: ## long random histories under the race detector (minutes)
 	go test -race -timeout 60m -run '^TestRandomHistories$$' ./pkg/queue -steps 1000000
+	go test -race -timeout 60m -run '^TestWholeHistories$$' ./pkg/engine -steps 2000
 
 race: setup ## all tests under the race detector
 	go test -race -timeout $(TIMEOUT) ./...
