@@ -147,11 +147,13 @@ func verified(t testing.TB, v *Version) *Version {
 	keys := map[uint32][]ID{}
 	maker := newKeyer(v.opt.Schema, v.opt.Index)
 	count := 0
+	var kinds kindCounts
 	for id := ID(1); id <= v.high; id++ {
 		if !v.has(id) {
 			continue
 		}
 		count++
+		kinds.add(v.Kind(id), 1)
 		r, x := v.row(id), v.value(id)
 		live[r.block] += uint32(x.size())
 		if x.id() != id {
@@ -168,6 +170,9 @@ func verified(t testing.TB, v *Version) *Version {
 			t.Fatalf("%q: CSN %d of %d, glue %v with %d children", v.Norm(id), r.csn, v.csn, r.glue(), r.kids)
 		}
 		verifyLinks(t, v, id)
+	}
+	if v.kinds != kinds {
+		t.Fatalf("%v of each kind, but counted as %v", kinds, v.kinds)
 	}
 	if v.count != count || v.uuids.n != count || v.children.n != max(count-1, 0) || v.index.keys.n != len(keys) {
 		t.Fatalf("%d entries, but Len %d, %d UUIDs, %d children, %d of %d keys",

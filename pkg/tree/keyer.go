@@ -10,18 +10,19 @@ import (
 )
 
 // keyer makes index keys: 32 bits of a hash over attribute and equality form.
-// Two values with one key only make an entry a candidate in vain. attrs never
-// changes; making keys is for one goroutine at a time.
+// Two values with one key only make an entry a candidate in vain. attrs and
+// classes never change; making keys is for one goroutine at a time.
 type keyer struct {
 	attrs   map[string]uint64 // what the attribute's Key adds to a hash
 	lengths uint64            // of the keys in attrs, a bit for each; the last is for longer ones too
+	classes classKinds
 	types   *schema.Memo
 	norms   *dit.Normalizer
 	scratch []byte
 }
 
 func newKeyer(s *schema.Schema, attrs []string) *keyer {
-	k := &keyer{attrs: make(map[string]uint64, len(attrs)), types: schema.NewMemo(s), norms: dit.NewNormalizer(s)}
+	k := &keyer{attrs: make(map[string]uint64, len(attrs)), types: schema.NewMemo(s), classes: newClassKinds(s), norms: dit.NewNormalizer(s)}
 	for _, name := range attrs {
 		if key := s.Attribute(name).Key(); !computed[key] {
 			k.attrs[key] = maphash.String(seed, key)

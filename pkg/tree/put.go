@@ -109,7 +109,7 @@ func (b *Builder) fill(id ID, row Row, c *cargo) {
 		b.newKeys = v.keys.keys(b.newKeys[:0], c.user, c.oper)
 		c.keys, c.keyed = b.newKeys, true
 	}
-	had := v.has(id)
+	had, kind := v.has(id), v.keys.classes.of(c.user)
 	var before []uint32
 	if had {
 		before = b.keysOf(id)
@@ -128,7 +128,9 @@ func (b *Builder) fill(id ID, row Row, c *cargo) {
 	}
 	r.uuid, r.csn, r.hash, r.claim, r.gen = row.UUID, row.CSN, row.Hash, row.Claim, row.Gen
 	r.block, r.off = block, off
-	r.flags = flagUsed
+	v.kinds.add(r.kind(), -1)
+	v.kinds.add(kind, 1)
+	r.flags = flagUsed | rowFlags(kind)<<kindShift
 	if row.Glue {
 		r.flags |= flagGlue
 	}

@@ -30,6 +30,7 @@ type rowFlags uint32
 const (
 	flagUsed rowFlags = 1 << iota // the row has a value; a free one has not
 	flagGlue
+	// the entry's Kind, from bit kindShift on
 )
 
 func (r *row) glue() bool { return r.flags&flagGlue != 0 }
@@ -75,6 +76,7 @@ func (b *Builder) free(id ID) {
 	r := b.edit(id)
 	b.release(r.block, r.off)
 	v.uuids.remove(uuidHash(r.uuid), uint32(id))
+	v.kinds.add(r.kind(), -1)
 	*r = row{next: v.free}
 	v.free = id
 	v.count--

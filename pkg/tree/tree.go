@@ -62,6 +62,7 @@ type Version struct {
 	high  ID // highest row number in use so far
 	free  ID // first of the free rows, linked by next; 0: none
 	count int
+	kinds kindCounts
 	root  ID
 	base  string // normal form of the base DN, "" while the tree is empty
 	csn   dit.CSN
