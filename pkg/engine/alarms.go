@@ -142,7 +142,7 @@ func (e *Engine) computeName(n *queue.Name, outer, inner []string) {
 	l := &e.alarms
 	head, cl := e.state.Claims[n.Head()], e.claims[n.Head()]
 	good := standing{cl != nil && cl.gen > 0, e.state.Lingers[n.Norm] != nil, e.emptied[n.Norm]}
-	if good.good && head.Online && len(n.Claims) == 1 && outer == nil && inner == nil {
+	if good.good && head.Online && !head.Held.Is() && len(n.Claims) == 1 && outer == nil && inner == nil {
 		delete(l.names, n.Norm) // nothing can be wrong
 		return
 	}
@@ -152,7 +152,7 @@ func (e *Engine) computeName(n *queue.Name, outer, inner []string) {
 	}
 	facts := alarm.Name{
 		Norm: n.Norm, DN: n.Text, Subscription: head.Subscription, Head: linkFacts(head.Online, head.Reason),
-		Good: good.good, Lingers: good.lingers, Emptied: good.emptied, Outer: outer, Inner: inner,
+		Held: heldFacts(head.Held), Good: good.good, Lingers: good.lingers, Emptied: good.emptied, Outer: outer, Inner: inner,
 	}
 	for _, id := range n.Claims {
 		facts.Claims = append(facts.Claims, string(id))
@@ -179,9 +179,17 @@ func (e *Engine) computeList(ql *queue.List) []alarm.Candidate {
 		}
 		slices.SortFunc(known.problems, func(a, b alarm.Problem) int { return compareFound(a.DN, a.Why, b.DN, b.Why) })
 	}
-	facts := alarm.List{ID: ql.ID, Link: linkFacts(ql.Online, ql.Reason), Problems: known.problems}
+	facts := alarm.List{ID: ql.ID, Link: linkFacts(ql.Online, ql.Reason), Held: heldFacts(ql.Held), Problems: known.problems}
 	known.list, known.out = ql, facts.Candidates(e.o.AlarmDelays)
 	return known.out
+}
+
+// heldFacts is what waits for an operator's word: what is rejected has it.
+func heldFacts(h queue.Hold) alarm.Held {
+	if h.Rejected {
+		return alarm.Held{}
+	}
+	return alarm.Held{Print: h.Print, Cause: h.Cause}
 }
 
 func linkFacts(online bool, reason string) alarm.Link {

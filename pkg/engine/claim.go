@@ -34,6 +34,7 @@ type claim struct {
 	damaged bool           // stored content is not sound: the next refresh is committed whatever it brings
 	changed dit.CSN        // newest change of its content
 	entries int
+	window  window // of what went in the persist stage
 	feed    *feed
 	load    *load // that its session is part of, nil for none
 	// unserved: what is stored was fetched aside, and never served.

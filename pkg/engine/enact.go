@@ -300,6 +300,7 @@ func (s *step) carryOut() error {
 		e.bringBack(norm)
 	}
 	e.resettle(s.misplaced)
+	e.reapHolds()
 	e.act(s.effects)
 	e.endLinger(ended)
 	return nil

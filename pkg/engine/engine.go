@@ -51,6 +51,9 @@ type Options struct {
 	// removed while the next one's is fetched (R30), and how long a new name may wait for
 	// its first content before that is an alarm, unless AlarmDelays says; 0: 30 seconds.
 	PromotionLimit time.Duration
+	// Guard is how much may go at once where a subscription says nothing of it (R36);
+	// nil: DefaultGuard.
+	Guard *Guard
 	// AlarmDelays are how long something lasts before it is an alarm.
 	AlarmDelays alarm.Delays
 	Log         *slog.Logger
@@ -114,6 +117,7 @@ type Engine struct {
 	nest   nest
 	told   told
 	tasks  taskLog
+	holds  map[string]*hold // by what they are of
 	alarms alarmLog
 	points pointLog
 	inbox  inbox
@@ -147,6 +151,9 @@ func Open(o Options) (*Engine, error) {
 	if o.ProbeEvery == 0 {
 		o.ProbeEvery = time.Minute
 	}
+	if o.Guard == nil {
+		o.Guard = &DefaultGuard
+	}
 	if o.PromotionLimit == 0 {
 		o.PromotionLimit = DefaultPromotionLimit
 	}
@@ -169,6 +176,9 @@ func Open(o Options) (*Engine, error) {
 		return nil, err
 	}
 	if err := e.resumePlan(); err != nil {
+		return nil, err
+	}
+	if err := e.resumeHolds(); err != nil {
 		return nil, err
 	}
 	e.lookAtAlarms()

@@ -61,7 +61,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		f.e.inbox.forget(f.claim) // of the session before: it comes again by the cookie
 		f.refresh = f.e.newRefresh(f)
 		f.refresh.sent = len(cookie) > 0
-		if !f.refresh.sent {
+		if !f.refresh.sent && f.e.holdOf(string(f.claim.id)) == nil {
 			f.e.loading(f.claim)
 		}
 	})

@@ -96,6 +96,9 @@ var fields = map[string]field{
 		func(s *Subscription) any { return time.Duration(s.Source.Poll) }, reconnect,
 	},
 	"no-dn-rewrite": {setBool(func(s *Subscription) *bool { return &s.NoDNRewrite }), func(s *Subscription) any { return s.NoDNRewrite }, reload},
+	"guard-percent": {setBound(func(s *Subscription) **int { return &s.GuardPercent }), func(s *Subscription) any { return s.GuardPercent }, nothing},
+	"guard-minimum": {setBound(func(s *Subscription) **int { return &s.GuardMinimum }), func(s *Subscription) any { return s.GuardMinimum }, nothing},
+	"no-guard":      {setBool(func(s *Subscription) *bool { return &s.NoGuard }), func(s *Subscription) any { return s.NoGuard }, nothing},
 	"keep-warm":     {setBool(func(s *Subscription) *bool { return &s.KeepWarm }), func(s *Subscription) any { return s.KeepWarm }, nothing},
 	"uuid-from-dn": {
 		setBool(func(s *Subscription) *bool { return &s.Source.UUIDFromDN }), func(s *Subscription) any { return s.Source.UUIDFromDN }, reload,
@@ -107,6 +110,9 @@ var fields = map[string]field{
 		nil, func(s *Subscription) any { return s.Source.Servers }, reload,
 	},
 }
+
+// guardFields are those that bound what may go at once.
+var guardFields = []string{"guard-percent", "guard-minimum", "no-guard"}
 
 // ofURL are the fields that a URL says.
 var ofURL = []string{"protocol", "host", "port", "socket", "base", "attributes", "filter", "scope"}
@@ -129,6 +135,21 @@ func setBool(at func(*Subscription) *bool) func(*Subscription, string) error {
 			return fmt.Errorf("%.200q is neither true nor false", v)
 		}
 		*at(s) = b
+		return nil
+	}
+}
+
+func setBound(at func(*Subscription) **int) func(*Subscription, string) error {
+	return func(s *Subscription, v string) error {
+		*at(s) = nil
+		if v == "" {
+			return nil
+		}
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return fmt.Errorf("%.200q is no number", v)
+		}
+		*at(s) = &n
 		return nil
 	}
 }

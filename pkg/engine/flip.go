@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,7 +30,7 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 		return e.failed
 	}
 	if r.nesting != cl.nesting || !slices.Equal(r.inner, cl.inner) {
-		return fmt.Errorf("names inside %q changed during the refresh; it begins again", cl.name)
+		return fmt.Errorf("%w (%q); it begins again", errNamesChanged, cl.name)
 	}
 	ed := e.edit(cl)
 	ed.refresh = r
@@ -42,6 +43,9 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 		}
 	}()
 	rows, hidden := r.gone(ed, end)
+	if err := e.judge(ed, r, end, rows, hidden); err != nil {
+		return err
+	}
 	if r.stage == nil && len(rows) == 0 && len(hidden) == 0 && cl.gen != 0 && !cl.damaged {
 		return e.unchanged(cl, r.f.server, end)
 	}
@@ -76,18 +80,29 @@ func (e *Engine) flip(r *refresh, end syncrepl.End) (err error) {
 	ed.placeAll(below)
 	ed.settle()
 	ed.restamp(r)
+	if r.replay != nil {
+		e.end(&ed.batch, r.replay.task, TaskDone, r.replay.words)
+		cl.window = window{} // what went before is approved too
+	}
 	return e.commitStage(ed, cl, r.f.server, end.Cookie, queue.Refreshed{ID: cl.id})
 }
+
+var errNamesChanged = errors.New("names inside a name changed during its refresh")
 
 // unchanged ends a refresh that brought nothing: only the cookie is news.
 func (e *Engine) unchanged(cl *claim, server string, end syncrepl.End) error {
 	b := &store.Batch{Cookies: []store.Claim{{ID: cl.number, Cookie: end.Cookie, Server: cl.origin().with(server)}}}
+	if err := e.endHold(b, string(cl.id)); err != nil {
+		return err
+	}
 	revert := e.loaded(b, cl)
 	if err := e.commit(b); err != nil {
 		revert()
+		e.restate()
 		return err
 	}
 	cl.cookie, cl.server, cl.taken = end.Cookie, server, cl.origin()
+	e.reapHolds()
 	cl.fetched(nil)
 	return nil
 }
@@ -375,6 +390,7 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 	first, aside := ev != nil && cl.gen == 0, ev != nil && e.isOffstage(cl)
 	cl.gen, cl.cookie, cl.server, cl.taken, cl.damaged = gen, cookie, server, taken, false
 	e.publish(ed)
+	e.reapHolds()
 	if first {
 		e.touchAlarms("claim/" + string(cl.id))
 	}

@@ -467,15 +467,15 @@ func (w *world) cutLater(s *ldaptest.Server, k int) (whole bool) {
 	return whole
 }
 
-// hold has one sync search cut after some messages, and keeps the following
+// waiting has one sync search cut after some messages, and keeps the following
 // ones waiting.
-type hold struct {
+type waiting struct {
 	tries atomic.Int32
 	open  chan struct{}
 }
 
-func cutThenHold(s *ldaptest.Server, messages int) *hold {
-	h := &hold{open: make(chan struct{})}
+func cutThenHold(s *ldaptest.Server, messages int) *waiting {
+	h := &waiting{open: make(chan struct{})}
 	script(s, func(q ldaptest.Search, p *syncrepl.Provider) (bool, error) {
 		if h.tries.Add(1) == 1 {
 			s.CutAfter(messages)
@@ -490,7 +490,7 @@ func cutThenHold(s *ldaptest.Server, messages int) *hold {
 	return h
 }
 
-func (h *hold) release() { close(h.open) }
+func (h *waiting) release() { close(h.open) }
 
 const otherLDIF = `dn: o=Other
 objectClass: organization

@@ -26,7 +26,9 @@ type list struct {
 	server string // that gave the cookie
 	search string // what was searched and expanded then
 	feed   *listFeed
-	again  time.Time // when it was last searched in full because a claim's base was gone
+	// window and content are what went in the persist stage: found entries, and of their content.
+	window, content window
+	again           time.Time // when it was last searched in full because a claim's base was gone
 }
 
 // searchAgain is how often at most a list is searched in full because the bases of

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -193,6 +194,10 @@ func (f *listFeed) RefreshDone(end syncrepl.End) error {
 		}
 	}
 	err := f.hand(func() error { return f.e.listRefreshed(f.list, g, end.Cookie, f.server) })
+	var held *verdict
+	if errors.As(err, &held) {
+		return f.hold(held)
+	}
 	if err == nil {
 		f.refresh = nil
 	}
@@ -215,7 +220,12 @@ func (f *listFeed) Flush() error {
 	}
 	events, cookie := f.pending, f.cookie
 	f.pending, f.bytes, f.cookie = nil, 0, nil
-	return f.hand(func() error { return f.e.listChanged(f.list, events, cookie, f.server) })
+	return f.hand(func() error {
+		if err := f.e.guardList(f.list, events); err != nil {
+			return err
+		}
+		return f.e.listChanged(f.list, events, cookie, f.server)
+	})
 }
 
 func (f *listFeed) add(ev queue.Event, size int) error {
@@ -239,8 +249,14 @@ func (f *listFeed) hand(fn func() error) (err error) {
 
 // listRefreshed makes a refresh of a list's search true.
 func (e *Engine) listRefreshed(l *list, g *gathering, cookie []byte, server string) error {
-	events := refreshEvents(e.state, l.id, g)
-	return e.listChanged(l, append(events, queue.ListRefreshed{ID: l.id}), cookie, server)
+	events := append(refreshEvents(e.state, l.id, g), queue.ListRefreshed{ID: l.id})
+	if err := e.movedAlong(l.id, events); err != nil {
+		return err
+	}
+	if err := e.judgeList(l, events, cookie, server); err != nil {
+		return err
+	}
+	return e.listChanged(l, events, cookie, server)
 }
 
 // refreshEvents are what a refresh means to the queues. What is known and changed

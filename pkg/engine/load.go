@@ -46,6 +46,9 @@ func (e *Engine) load() error {
 	if err := e.loadTasks(); err != nil {
 		return err
 	}
+	if err := e.loadHolds(); err != nil {
+		return err
+	}
 	err := e.store.Published(func(claim uint32, up, served dit.UUID) error {
 		e.pub.set(claim, up, served)
 		return nil

@@ -74,6 +74,7 @@ func (e *Engine) SourceState(ctx context.Context, id string) (out *Link, err err
 		case l != nil:
 			got := e.standing(l.current())
 			got.Subscription, got.URL = id, s.URL
+			got.held(e.state.HoldOf(id))
 			out = &got
 		default:
 			got := e.link(queue.ClaimID(id))

@@ -29,6 +29,15 @@ func (e *Engine) commitGroup(group []change) error {
 		if c.stale() {
 			continue
 		}
+		if c.op == opDelete && e.tooMany(g.ed, c) {
+			if err := g.commit(); err != nil {
+				return err
+			}
+			if g = e.newGroup(); !c.stale() {
+				e.again(c.claim)
+			}
+			continue
+		}
 		if !w.tooBig() {
 			g.add(c, w)
 			continue

@@ -186,10 +186,22 @@ func (e *Engine) link(id queue.ClaimID) Link {
 	if !e.isShown(cl) {
 		out.Entries = len(cl.hidden)
 	}
+	out.held(e.state.HoldOf(string(id)))
 	if cl.changed != 0 {
 		out.LastChange = stamp(cl.changed.Time())
 	}
 	return out
+}
+
+// held shows that a refresh waits for an operator's word, unless the source is away.
+func (l *Link) held(h queue.Hold) {
+	if s := upstream.State(l.State); !h.Is() || s == upstream.Down || s == upstream.Unsupported {
+		return
+	}
+	l.State, l.Reason = string(upstream.Held), h.Cause
+	if h.Rejected {
+		l.Reason = "rejected: " + h.Cause
+	}
 }
 
 // standing is how a source is doing, of no claim yet.

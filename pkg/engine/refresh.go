@@ -45,6 +45,7 @@ type refresh struct {
 	buried     map[dit.UUID]bool // staged, and deleted again
 	lastParent uint64            // known to be there
 	twice      []int32
+	replay     *replay // it plays what was held again; nil: it comes from a session
 }
 
 // staged is an entry that is new or changed.
@@ -274,6 +275,10 @@ func (r *refresh) finish(ctx context.Context, end syncrepl.End) error {
 	if doErr := r.e.do(ctx, func() { err = r.e.flip(r, end) }); doErr != nil {
 		return doErr
 	}
+	var held *verdict
+	if errors.As(err, &held) {
+		return r.hold(ctx, held)
+	}
 	return err
 }
 
@@ -352,6 +357,13 @@ func (r *refresh) gone(ed *edit, end syncrepl.End) (rows []tree.ID, hidden []dit
 	}
 	for _, id := range r.deletes {
 		at, _ := r.e.row(b, b.Row, num, id)
+		if r.replay != nil { // the set names all that go
+			addHidden(id)
+			if at != 0 {
+				add(at)
+			}
+			continue
+		}
 		for _, below := range ed.hiddenWith(r.claim, id, at) {
 			addHidden(below)
 		}
@@ -366,7 +378,9 @@ func (r *refresh) gone(ed *edit, end syncrepl.End) (rows []tree.ID, hidden []dit
 		}
 	}
 	slices.SortFunc(hidden, func(a, b dit.UUID) int { return bytes.Compare(a[:], b[:]) })
-	slices.Reverse(rows)
+	if r.replay == nil { // what was held is in that order
+		slices.Reverse(rows)
+	}
 	return unique(rows), slices.Compact(hidden)
 }
 

@@ -81,9 +81,13 @@ func (e *Engine) resync(cl *claim, out *Resynced, t *task) error {
 	if cl.gen > 0 {
 		b.Cookies = []store.Claim{{ID: cl.number, Server: cl.taken.with(cl.server)}}
 	}
+	if err := e.endHold(&b, string(cl.id)); err != nil {
+		return err
+	}
 	if err := e.commit(&b); err != nil {
 		return err
 	}
+	e.reapHolds()
 	if s := cl.current(); s.State == upstream.Down || s.State == upstream.Unsupported {
 		out.Warnings = append(out.Warnings, fmt.Sprintf("the source is %s: %s; the load begins when that is over", s.State, s.Reason))
 	}

@@ -147,23 +147,30 @@ func (e *Engine) altered(old, next *Subscription) (*alteration, error) {
 // reached, or searched, in another way.
 func (a *alteration) asks() bool {
 	return slices.ContainsFunc(a.fields, func(f string) bool {
-		return !slices.Contains([]string{"name", "no-dn-rewrite", "poll", "keep-warm", "content-filter", "content-attributes"}, f)
+		return !slices.Contains([]string{"name", "no-dn-rewrite", "poll", "keep-warm", "content-filter", "content-attributes"}, f) &&
+			!slices.Contains(guardFields, f)
 	})
 }
 
 // effect says in words what follows.
 func (a *alteration) effect() string {
-	if !slices.Contains(a.fields, "keep-warm") {
+	var also []string
+	rest := slices.DeleteFunc(slices.Clone(a.fields), func(f string) bool { return f == "keep-warm" || slices.Contains(guardFields, f) })
+	if slices.Contains(a.fields, "keep-warm") && a.next.KeepWarm {
+		also = append(also, "what waits is followed in full from now on")
+	} else if slices.Contains(a.fields, "keep-warm") {
+		also = append(also, "what waits is only probed from now on")
+	}
+	if a.guards() {
+		also = append(also, "the new bounds count from now on, also for what is held")
+	}
+	switch {
+	case len(also) == 0:
 		return a.follows()
+	case len(rest) == 0:
+		return strings.Join(also, "; ") + "; what is served stays"
 	}
-	warm := "what waits is only probed from now on"
-	if a.next.KeepWarm {
-		warm = "what waits is followed in full from now on"
-	}
-	if len(a.fields) == 1 {
-		return warm + "; what is served stays"
-	}
-	return a.follows() + "; " + warm
+	return a.follows() + "; " + strings.Join(also, "; ")
 }
 
 // follows says what follows for what is served.
@@ -201,6 +208,12 @@ func (a *alteration) restarts() bool {
 	return slices.ContainsFunc(a.fields, func(f string) bool { return fields[f].then != nothing && f != "name" })
 }
 
+// guards tells whether the bounds of what may go at once are others: what is held is
+// asked for again.
+func (a *alteration) guards() bool {
+	return slices.ContainsFunc(a.fields, func(f string) bool { return slices.Contains(guardFields, f) })
+}
+
 // contents tells whether content is loaded again.
 func (a *alteration) contents() bool {
 	return slices.ContainsFunc(a.fields, func(f string) bool { return fields[f].then == reload })
@@ -221,6 +234,9 @@ func (e *Engine) alter(a *alteration, was *Subscription, t *task) error {
 	var events []queue.Event
 	if a.move != nil {
 		events = append(events, *a.move)
+	}
+	if a.contents() || a.then == replace && a.next.Kind == KindList {
+		events = append(events, e.holdsEnd(a.next.ID)...)
 	}
 	if err := e.enact(decisions{events: events, first: b.Records}); err != nil {
 		return err
@@ -244,7 +260,7 @@ func (e *Engine) record(b *store.Batch, s *Subscription) error {
 // begins again. A session whose content may be another finds its cookie void (see origin).
 func (e *Engine) adopt(a *alteration) {
 	e.subs[a.next.ID] = a.next
-	if l := e.lists[a.next.ID]; l != nil && a.then == nothing {
+	if l := e.lists[a.next.ID]; l != nil && a.then == nothing && !(a.guards() && e.holdOf(l.id) != nil) {
 		l.sub = a.next
 	} else if l != nil {
 		e.unfollowList(l)
@@ -253,7 +269,7 @@ func (e *Engine) adopt(a *alteration) {
 	}
 	for _, cl := range e.claimsOf(a.next.ID) {
 		linked := cl.link != nil
-		if linked && a.restarts() {
+		if linked && (a.restarts() || a.guards() && e.holdOf(string(cl.id)) != nil) {
 			e.unfollow(cl)
 		}
 		cl.sub = a.next

@@ -27,6 +27,11 @@ type Subscription struct {
 	// KeepWarm follows its claims in full while they wait, so that their content is
 	// there when it is their turn (R32); else their server is only probed.
 	KeepWarm bool `json:"keep_warm,omitempty"`
+	// GuardPercent and GuardMinimum are bounds of its own for what may go at once (R36), see
+	// Guard; nil: the configured ones. NoGuard: anything may.
+	GuardPercent *int `json:"guard_percent,omitempty"`
+	GuardMinimum *int `json:"guard_minimum,omitempty"`
+	NoGuard      bool `json:"no_guard,omitempty"`
 }
 
 // The kinds of subscriptions.
@@ -67,6 +72,9 @@ func (s *Subscription) validate() (warnings []string, err error) {
 	}
 	warnings, err = s.Source.Validate()
 	if err != nil {
+		return warnings, err
+	}
+	if err := s.validateGuard(); err != nil {
 		return warnings, err
 	}
 	s.URL = s.Source.URL()

@@ -34,6 +34,8 @@ type world struct {
 	// now and delays are the next engine's; alarms are raised at once by default.
 	now    func() time.Time
 	delays alarm.Delays
+	guard  *Guard        // nil: off, as tests empty sources for other reasons
+	look   time.Duration // how often a held source is read again
 	// promotion is the next engine's limit; 0: the default.
 	promotion time.Duration
 }
@@ -62,10 +64,14 @@ func (w *world) open() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	guard := w.guard
+	if guard == nil {
+		guard = &Guard{Off: true}
+	}
 	w.e, err = Open(Options{
 		Store: w.store, Schema: w.schema, BaseDN: base, Log: slog.New(slog.DiscardHandler), ProbeEvery: 50 * time.Millisecond,
-		AlarmDelays: w.delays, PromotionLimit: w.promotion, Now: w.now,
-		Upstream: upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond},
+		AlarmDelays: w.delays, PromotionLimit: w.promotion, Now: w.now, Guard: guard,
+		Upstream: upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond, HeldPause: w.look},
 	})
 	if err != nil {
 		w.t.Fatal(err)

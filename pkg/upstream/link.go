@@ -177,6 +177,12 @@ func (l *linkImpl) follow(ctx context.Context, feed Feed) {
 		case errors.Is(err, errAlone), errors.Is(err, errFull):
 			l.log.Info("link leaves a shared connection", "reason", err.Error())
 			l.set(Connecting, "")
+		case errors.Is(err, ErrHeld):
+			l.set(Held, "")
+			pause = l.o.HeldPause
+		case errors.Is(err, ErrAgain):
+			l.set(Connecting, "")
+			pause = pauses.pause()
 		case errors.Is(err, syncrepl.ErrReload):
 			reloads++
 			pause = l.reload(ctx, feed, err, reloads, &pauses)

@@ -17,6 +17,10 @@ const (
 	defaultMaxBackoff  = time.Minute
 	defaultMaxMessage  = 64 << 20
 
+	// defaultHeldPause bounds how long it takes to see that a held source is well again, or
+	// away, and costs a server a refresh each time.
+	defaultHeldPause = 5 * time.Minute
+
 	// defaultTrial is far longer than a server that is merely busy takes.
 	defaultTrial = 5 * time.Second
 
@@ -41,6 +45,7 @@ type Options struct {
 	Patience    time.Duration                          // how long that answer, and each message of a refresh, may take; 60 s
 	MinBackoff  time.Duration                          // first pause after a failure; 1 s
 	MaxBackoff  time.Duration                          // longest pause; 1 min
+	HeldPause   time.Duration                          // until a source whose refresh is held is read again; 5 min
 	trial       time.Duration                          // how long who am I may take behind a new search on a shared connection; 5 s
 	resting     time.Duration                          // how long a slapd is left alone with a search that is not wanted any more; 1 s
 	MaxMessage  int                                    // largest LDAP message taken, in bytes; 64 MiB
@@ -76,6 +81,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Patience, defaultPatience)
 	setDefault(&o.MinBackoff, defaultMinBackoff)
 	setDefault(&o.MaxBackoff, defaultMaxBackoff)
+	setDefault(&o.HeldPause, defaultHeldPause)
 	setDefault(&o.trial, defaultTrial)
 	setDefault(&o.resting, defaultResting)
 	setDefault(&o.MaxMessage, defaultMaxMessage)

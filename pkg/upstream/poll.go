@@ -47,7 +47,9 @@ func (l *linkImpl) polls(ctx context.Context, feed Feed, pauses *backoff) bool {
 			return false
 		}
 		pause := every
-		if err == nil {
+		if errors.Is(err, ErrHeld) {
+			l.set(Held, "")
+		} else if err == nil {
 			pauses.reset()
 			l.set(Polling, "")
 		} else {

@@ -35,6 +35,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"shaft/pkg/syncrepl"
@@ -50,6 +51,7 @@ const (
 	Refreshing  State = "refreshing"
 	Live        State = "live"
 	Polling     State = "polling" // read at intervals: the server has no SyncRepl
+	Held        State = "held"    // what a refresh brought waits for an operator; it is read again at intervals
 	Down        State = "down"
 	Unsupported State = "unsupported"
 )
@@ -69,7 +71,19 @@ type Status struct {
 }
 
 // Online tells whether the server answers.
-func (s Status) Online() bool { return s.State == Refreshing || s.State == Live || s.State == Polling }
+func (s Status) Online() bool {
+	return s.State == Refreshing || s.State == Live || s.State == Polling || s.State == Held
+}
+
+// Errors with which a sink ends a session of its own will.
+var (
+	// ErrHeld: the refresh was complete and waits for an operator (R36). The link is Held,
+	// gives up its connection, and begins again after Options.HeldPause: the server may
+	// have come to itself, or be gone.
+	ErrHeld = errors.New("the refresh is held until an operator decides")
+	// ErrAgain: nothing is wrong with the server; the link begins again, by its cookie.
+	ErrAgain = errors.New("the session begins again")
+)
 
 // Feed is what a link asks of whoever takes the content. All its methods are
 // called on the link's one goroutine.
