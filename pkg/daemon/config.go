@@ -36,6 +36,7 @@ type Config struct {
 	Schema        *schema.Schema
 	ChangeLog     int           // changes kept; 0: the store's default
 	Promotion     time.Duration // see engine.Options.PromotionLimit
+	Guard         engine.Guard  // see engine.Options.Guard
 	ServerID      int
 	LogLevel      slog.Level
 	LogJSON       bool
@@ -97,7 +98,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 func ParseConfig(path string, text []byte) (*Config, error) {
 	r := &reader{file: path, dir: filepath.Dir(path)}
 	cfg := &Config{DataDir: "/var/lib/shaft", Listen: []string{"ldap://127.0.0.1:389"}, ServerID: 1,
-		Promotion: engine.DefaultPromotionLimit, Schema: schema.Bundled()}
+		Promotion: engine.DefaultPromotionLimit, Guard: engine.DefaultGuard, Schema: schema.Bundled()}
 	cfg.ControlSocket = filepath.Join(cfg.DataDir, "control.sock")
 	if root := r.document(text); root != nil {
 		r.top(cfg, root)
@@ -141,6 +142,7 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 		"index":           later(&index),
 		"change_log":      r.number(&cfg.ChangeLog, 1, 1<<30),
 		"promotion_limit": r.span(&cfg.Promotion),
+		"guard":           r.guard(&cfg.Guard),
 		"server_id":       r.number(&cfg.ServerID, 1, 4095),
 		"log":             r.log(cfg),
 	})
@@ -307,6 +309,24 @@ func (r *reader) accounts(cfg *Config, n *yaml.Node) {
 
 var logLevels = map[string]slog.Level{
 	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+}
+
+// guard reads what may go at once: bounds, or the word off.
+func (r *reader) guard(g *engine.Guard) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		if n.Kind == yaml.ScalarNode && n.Value == "off" {
+			g.Off = true
+			return
+		}
+		if n.Kind != yaml.MappingNode {
+			r.fail(n, "{ percent: N, minimum: N } is expected, or off")
+			return
+		}
+		r.mapping(n, "guard", map[string]func(*yaml.Node){
+			"percent": r.number(&g.Percent, 0, 100),
+			"minimum": r.number(&g.Minimum, 0, engine.MaxGuardMinimum),
+		})
+	}
 }
 
 func (r *reader) log(cfg *Config) func(*yaml.Node) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"shaft/pkg/engine"
 	"shaft/pkg/ldapd"
 )
 
@@ -61,7 +62,7 @@ func TestConfig(t *testing.T) {
 			continue
 		}
 		if !cfg.BaseDN.IsEmpty() || cfg.BaseEntry != nil || cfg.DataDir != "/var/lib/shaft" || cfg.ControlSocket != "/var/lib/shaft/control.sock" ||
-			!slices.Equal(cfg.Listen, []string{"ldap://127.0.0.1:389"}) || cfg.ServerID != 1 || cfg.ChangeLog != 0 || cfg.Promotion != 30*time.Second || cfg.Index != nil ||
+			!slices.Equal(cfg.Listen, []string{"ldap://127.0.0.1:389"}) || cfg.ServerID != 1 || cfg.ChangeLog != 0 || cfg.Promotion != 30*time.Second || cfg.Guard != engine.DefaultGuard || cfg.Index != nil ||
 			len(cfg.Accounts) != 0 || cfg.LogLevel != slog.LevelInfo || cfg.LogJSON || cfg.Schema == nil {
 			t.Errorf("%q: the defaults are %+v", empty, cfg)
 		}
@@ -80,6 +81,7 @@ index: [ cn, shoeSize, 2.5.4.4 ]
 schema: [ extra.schema ]
 change_log: 5000
 promotion_limit: 2m
+guard: { percent: 5, minimum: 0 }
 server_id: 4095
 log: { level: debug, format: json }
 `)
@@ -91,7 +93,7 @@ log: { level: debug, format: json }
 	if cfg.BaseDN.String() != "OU=Package Listers" || cfg.BaseEntry == nil || len(cfg.BaseEntry.Attrs) != 3 || // R2, R4
 		cfg.DataDir != filepath.Join(dir, "data") || cfg.ControlSocket != filepath.Join(dir, "run/sock") ||
 		!slices.Equal(cfg.Listen, []string{"ldap://127.0.0.1:3890", "ldapi://%2Frun%2Fldapi"}) ||
-		!slices.Equal(cfg.Index, []string{"cn", "shoeSize", "2.5.4.4"}) || cfg.ChangeLog != 5000 || cfg.Promotion != 2*time.Minute || cfg.ServerID != 4095 ||
+		!slices.Equal(cfg.Index, []string{"cn", "shoeSize", "2.5.4.4"}) || cfg.ChangeLog != 5000 || cfg.Promotion != 2*time.Minute || cfg.Guard != (engine.Guard{Percent: 5}) || cfg.ServerID != 4095 ||
 		cfg.LogLevel != slog.LevelDebug || !cfg.LogJSON {
 		t.Errorf("read %+v", cfg)
 	}
@@ -146,7 +148,6 @@ func TestConfigMistakes(t *testing.T) {
 		want []string // each line: its place, a space, words in it
 	}{
 		{"base-dn: x", []string{`1:1 the configuration has no key "base-dn"`}},
-		{"guard: { percent: 10 }", []string{`1:1 no key "guard"`}},
 		{"server_id: 1\nserver_id: 2", []string{`2:1 twice`}},
 		{"[a]: b", []string{`1:1 no key ""`}},
 		{"- a\n- b", []string{`1:1 a mapping of keys`}},
@@ -198,6 +199,12 @@ func TestConfigMistakes(t *testing.T) {
 		{"promotion_limit: soon", []string{`1:18 a time span`}},
 		{"promotion_limit: 999ms", []string{`1:18 a time span`}},
 		{"server_id: 1\npromotion_limit: 25h", []string{`2:18 a time span`}},
+		{"guard: { percent: 101 }", []string{`1:19 a number from 0 to 100`}}, // R36
+		{"guard: { percent: 10% }", []string{`1:19 a number from 0 to 100`}},
+		{"guard: { minimum: -1 }", []string{`1:19 a number from 0 to`}},
+		{"guard: { share: 10 }", []string{`1:10`}},
+		{"guard: on", []string{`1:8 or off`}},
+		{"guard: [ off ]", []string{`1:8 or off`}},
 		{"server_id: 0", []string{`1:12 1 to 4095`}},
 		{"server_id: 4096", []string{`1:12 1 to 4095`}},
 		{"server_id: 1.5", []string{`1:12 1 to 4095`}},

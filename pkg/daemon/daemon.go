@@ -74,7 +74,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	})
 	d.engine, err = engine.Open(engine.Options{
 		Store: st, Schema: cfg.Schema, BaseDN: cfg.BaseDN, BaseEntry: cfg.BaseEntry, Index: cfg.Index,
-		ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, PromotionLimit: cfg.Promotion, Log: o.Log,
+		ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, PromotionLimit: cfg.Promotion, Guard: &cfg.Guard, Log: o.Log,
 	})
 	if err != nil {
 		return d, err

@@ -25,8 +25,8 @@ type Guard struct {
 // DefaultGuard is what counts where nobody says otherwise.
 var DefaultGuard = Guard{Percent: 10, Minimum: 10}
 
-// maxGuardMinimum bounds Guard.Minimum: more than a Shaft can hold.
-const maxGuardMinimum = 1_000_000_000
+// MaxGuardMinimum bounds Guard.Minimum: more than a Shaft can hold.
+const MaxGuardMinimum = 1_000_000_000
 
 // exceeded tells whether it is too much that so many go, of so many that there were.
 func (g Guard) exceeded(gone, of int) bool {
@@ -53,8 +53,8 @@ func (s *Subscription) validateGuard() error {
 	switch {
 	case p != nil && (*p < 0 || *p > 100):
 		return fmt.Errorf("guard_percent: %d is not in 0..100", *p)
-	case m != nil && (*m < 0 || *m > maxGuardMinimum):
-		return fmt.Errorf("guard_minimum: %d is not in 0..%d", *m, maxGuardMinimum)
+	case m != nil && (*m < 0 || *m > MaxGuardMinimum):
+		return fmt.Errorf("guard_minimum: %d is not in 0..%d", *m, MaxGuardMinimum)
 	case s.NoGuard && (p != nil || m != nil):
 		return fmt.Errorf("no_guard is given beside guard_percent or guard_minimum: one of the two says it")
 	}

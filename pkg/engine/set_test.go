@@ -58,6 +58,9 @@ func TestSetFields(t *testing.T) {
 		{"content-attributes", "cn", func(s *Subscription) any { return strings.Join(s.ContentAttributes, " ") }, "cn"},
 		{"poll", "5m0s", func(s *Subscription) any { text, _ := s.Source.Poll.MarshalText(); return string(text) }, "5m0s"},
 		{"no-dn-rewrite", "true", func(s *Subscription) any { return s.NoDNRewrite }, true},
+		{"guard-percent", "20", func(s *Subscription) any { return *s.GuardPercent }, 20},
+		{"guard_minimum", "0", func(s *Subscription) any { return *s.GuardMinimum }, 0},
+		{"no-guard", "true", func(s *Subscription) any { return s.NoGuard }, true},
 		{"keep_warm", "true", func(s *Subscription) any { return s.KeepWarm }, true},
 		{"uuid-from-dn", "true", func(s *Subscription) any { return s.Source.UUIDFromDN }, true},
 		{"newcookie-ends-refresh", "true", func(s *Subscription) any { return s.Source.NewCookieEnds }, true},
@@ -73,7 +76,7 @@ func TestSetFields(t *testing.T) {
 		if got := test.get(&s); test.field != "url" && got != test.want {
 			t.Errorf("%s=%s gives %v", test.field, test.value, got)
 		}
-		if names, then := fieldsChanged(&before, &s); len(names) == 0 || (then == nothing) != (test.field == "keep_warm") {
+		if names, then := fieldsChanged(&before, &s); len(names) == 0 || (then == nothing) != strings.Contains("keep_warm guard-percent guard_minimum no-guard", test.field) {
 			t.Errorf("%s=%s changes %q, and %d follows", test.field, test.value, names, then)
 		}
 		if test.field == "url" {

@@ -3,6 +3,8 @@ package operator
 import (
 	"context"
 	"flag"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,9 +48,24 @@ func (c *cli) addFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&s.NewCookieEnds, "newcookie-ends-refresh", false, "take a newcookie as the end of a refresh (ApacheDS)")
 	fs.BoolVar(&s.UUIDFromDN, "uuid-from-dn", false, "make up a UUID from the DN of an entry without one")
 	fs.BoolVar(&r.NoDNRewrite, "no-dn-rewrite", false, "leave DN values inside the subtree as they are")
+	fs.Func("guard-percent", "hold a refresh that would remove more than `N` % of the entries (guard in the configuration)", bound(&r.GuardPercent))
+	fs.Func("guard-minimum", "and more than `N` of them (guard in the configuration)", bound(&r.GuardMinimum))
+	fs.BoolVar(&r.NoGuard, "no-guard", false, "hold no refresh, whatever it removes")
 	fs.BoolVar(&r.KeepWarm, "keep-warm", false, "follow what waits in a queue in full, so that its content is there when it is its turn (its server is only probed)")
 	fs.BoolVar(&c.wait, "wait", false, "wait for the end of the first refresh; exit 1 if the source goes down")
 	c.changeFlags(fs)
+}
+
+// bound reads a number that may be missing.
+func bound(to **int) func(string) error {
+	return func(text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return fmt.Errorf("a number from 0 on is needed")
+		}
+		*to = &n
+		return nil
+	}
 }
 
 // make makes the request of the flags.

@@ -125,6 +125,12 @@ func TestTables(t *testing.T) {
 		{"queue_diff_many", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, func(f *fake) { f.difference = differing(60, 30) }},
 		{"queue_suppress_dry", []string{"queue", "suppress", "dpkg/1", "--dry-run"}, nil},
 		{"queue_lift", []string{"queue", "lift", "dpkg/1"}, nil},
+		{"guard_list", []string{"guard", "list"}, nil},
+		{"guard_list_none", []string{"guard", "list"}, func(f *fake) { f.held = nil }},
+		{"guard_list_waits", []string{"guard", "list"}, func(f *fake) { f.held = f.held[:1]; f.held[0].Waits, f.held[0].Before = true, 0 }},
+		{"guard_approve", []string{"guard", "approve", "suse", "--revision", "77"}, nil},
+		{"guard_approve_dry", []string{"guard", "approve", "suse", "--dry-run"}, nil},
+		{"guard_reject", []string{"guard", "reject", "dpkg", "--why", "ticket 9"}, nil},
 		{"alarm_list", []string{"alarm", "list"}, nil},
 		{"alarm_list_none", []string{"alarm", "list"}, func(f *fake) { f.alarms = nil }},
 		{"alarm_ack", []string{"alarm", "ack", "down-1", "--note", "ticket 8"}, nil},
@@ -195,6 +201,9 @@ func TestJSON(t *testing.T) {
 		{[]string{"queue", "diff", dn, "a"}, "POST", "queues/cn=SuSe,ou=Package%20Listers/diff", `{"claim":"a"}`},
 		{[]string{"queue", "suppress", "dpkg/1"}, "POST", "claims/dpkg%2F1/suppress", ""},
 		{[]string{"queue", "lift", "dpkg/1", "--dry-run"}, "POST", "claims/dpkg%2F1/lift?dry_run=true", ""},
+		{[]string{"guard", "list"}, "GET", "guard", ""},
+		{[]string{"guard", "approve", "dpkg/1"}, "POST", "guard/dpkg%2F1/approve", ""},
+		{[]string{"guard", "reject", "suse", "--dry-run"}, "POST", "guard/suse/reject?dry_run=true", ""},
 		{[]string{"alarm", "list"}, "GET", "alarms", ""},
 		{[]string{"alarm", "ack", "down-1", "--note", "n", "--until", "2026-01-03T00:00:00Z"}, "POST", "alarms/down-1/ack", `{"note":"n","until":"2026-01-03T00:00:00Z"}`},
 		{[]string{"alarm", "unack", "down-1"}, "POST", "alarms/down-1/unack", ""},
@@ -318,9 +327,10 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"apply", "no such file"}, 1, "no such file or directory", ""},
 		{[]string{"apply", "a", "b"}, 2, "wrong usage", ""},
 		// What a later version brings is not there before it works.
-		{[]string{"subscription", "add", "x", "--guard-percent", "5"}, 2, "guard-percent", ""},
+		{[]string{"subscription", "add", "x", "--guard-share", "5"}, 2, "guard-share", ""},
 		{[]string{"status", "--server", "https://h"}, 2, "server", ""},
-		{[]string{"guard", "list"}, 2, "there is no command", ""},
+		{[]string{"guard", "lift"}, 2, "guard list, guard approve, guard reject", ""},
+		{[]string{"guard", "approve"}, 2, "shaft guard approve CLAIM", ""},
 	} {
 		f := story()
 		code, out, errs := shaft(served(t, f), c.args...)
@@ -383,13 +393,19 @@ func TestAddFlags(t *testing.T) {
 	code, _, errs := shaft(served(t, f), "subscription", "add", "x", "--name", "cn=x", "--protocol", "ldap", "--host", "h", "--port", "3890",
 		"--base", "o=x", "--attributes", "cn, mail", "--filter", "(cn=*)", "--scope", "one", "--starttls", "--bind-dn", "cn=r", "--password-file", "pw",
 		"--ca-file", "/etc/ca.pem", "--certificate", "c.pem", "--key", "k.pem", "--sasl-external", "--poll", "5m", "--newcookie-ends-refresh",
-		"--uuid-from-dn", "--no-dn-rewrite", "--keep-warm", "--list", "--content-filter", "(sn=*)", "--content-attributes", "cn,sn")
-	want := engine.Subscription{ID: "x", Kind: "list", Name: "cn=x", NoDNRewrite: true, KeepWarm: true, ContentFilter: "(sn=*)", ContentAttributes: []string{"cn", "sn"},
+		"--uuid-from-dn", "--no-dn-rewrite", "--keep-warm", "--guard-percent", "20", "--guard-minimum", "0", "--no-guard", "--list", "--content-filter", "(sn=*)", "--content-attributes", "cn,sn")
+	twenty, none := 20, 0
+	want := engine.Subscription{ID: "x", Kind: "list", Name: "cn=x", NoDNRewrite: true, KeepWarm: true, GuardPercent: &twenty, GuardMinimum: &none, NoGuard: true, ContentFilter: "(sn=*)", ContentAttributes: []string{"cn", "sn"},
 		Source: upstream.Source{Protocol: "ldap", Host: "h", Port: 3890, Base: "o=x", Attributes: []string{"cn", "mail"}, Filter: "(cn=*)", Scope: "one",
 			StartTLS: true, BindDN: "cn=r", PasswordFile: filepath.Join(dir, "pw"), CAFile: "/etc/ca.pem", CertFile: filepath.Join(dir, "c.pem"),
 			KeyFile: filepath.Join(dir, "k.pem"), SASLExternal: true, Poll: upstream.Interval(5 * time.Minute), NewCookieEnds: true, UUIDFromDN: true}}
 	if code != ExitDone || !reflect.DeepEqual(f.got, want) {
 		t.Errorf("exit %d %s\ngot  %+v\nwant %+v", code, errs, f.got, want)
+	}
+	for _, bad := range []string{"-1", "ten", "1.5", "10%"} { // R36
+		if code, _, errs := shaft(served(t, story()), "subscription", "add", "x", "--name", "cn=x", "--url", "ldap://h/o=x", "--guard-percent", bad); code != ExitUsage || !strings.Contains(errs, "number from 0") {
+			t.Errorf("--guard-percent %s: exit %d %s", bad, code, errs)
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ type fake struct {
 	link         func() engine.Link // of sources
 	actor        engine.Actor       // of the last removal
 	alarms       []engine.Alarm
+	held         []engine.HeldRefresh
 	note         string    // of the last acknowledgement
 	until        time.Time // of the same
 
@@ -332,6 +333,27 @@ func (f *fake) LiftClaim(_ context.Context, id queue.ClaimID, revision uint64, d
 	return f.decided(id, "cn=SuSe,ou=Package Listers", dryRun)
 }
 
+func (f *fake) HeldRefreshes(context.Context) ([]engine.HeldRefresh, error) {
+	f.asked("held")
+	return f.held, f.err
+}
+
+func (f *fake) ApproveHeld(_ context.Context, of string, revision uint64, dryRun bool) (*engine.HoldDecided, error) {
+	f.asked("approve", of, fmt.Sprint(revision), dry(dryRun))
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &engine.HoldDecided{Of: of, Removed: 59, Added: 1, Effect: "59 entries removed, 1 added, 0 changed", Warnings: []string{}, Task: 18, DryRun: dryRun}, nil
+}
+
+func (f *fake) RejectHeld(_ context.Context, of string, revision uint64, dryRun bool) (*engine.HoldDecided, error) {
+	f.asked("reject", of, fmt.Sprint(revision), dry(dryRun))
+	if f.err != nil {
+		return nil, f.err
+	}
+	return &engine.HoldDecided{Of: of, Removed: 59, Added: 1, Effect: "what is served stays as it is", Warnings: []string{}, Task: 19, DryRun: dryRun}, nil
+}
+
 func (f *fake) Alarms(context.Context) ([]engine.Alarm, error) {
 	f.asked("alarms")
 	return f.alarms, f.err
@@ -392,6 +414,13 @@ func story() *fake {
 			{ID: 11, What: "subscription add", Target: "dead", Who: "uid 0 (root) over the control socket", Why: "ticket 7", Began: when(3), Ended: at(4), State: engine.TaskFailed,
 				Steps:   []engine.TaskStep{{At: when(3), Name: "resolve", OK: true, Detail: "127.0.0.1"}, {At: when(4), Name: "connect", Detail: "refused \x1b[2J"}},
 				Outcome: "the store takes no more writes", Advice: "look at the disk"},
+		},
+		held: []engine.HeldRefresh{
+			{Of: "suse", Subscription: "suse", Name: "cn=SuSe" + listers, Cause: "a refresh that would remove 59 of 60 entries is held", Removed: 59, Total: 60, Before: 3, Added: 1,
+				Goes: []string{"cn=a,cn=SuSe" + listers, "cn=\x1b[2Jb,cn=SuSe" + listers}, More: 57, Revision: 77, Server: "192.0.2.7:389", Since: when(1), LastSeen: when(2)},
+			{Of: "dpkg", Subscription: "dpkg", List: true, Cause: "a refresh that would remove 2 of 3 found entries", Removed: 2, Total: 3, Content: 40, Changed: 1,
+				Goes: []string{"cn=Wheezy,dc=debian: dpkg/1 on cn=Debian Wheezy" + listers + " with 40 entries"}, Revision: 78, Since: when(1), LastSeen: when(2),
+				Rejected: true, By: "uid 0 (root) over the control socket", Why: "ticket 9", At: at(3)},
 		},
 		found: []engine.Found{
 			{Entry: "u1", DN: "cn=Wheezy,dc=debian", Names: []engine.FoundName{{Name: "cn=Debian Wheezy" + listers, Claim: "dpkg/1", Outcome: "clashes", Detail: "waits at position 1 behind debian-wheezy"}}},

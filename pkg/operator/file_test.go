@@ -23,8 +23,10 @@ func full() Document {
 		BindDN: "cn=r", PasswordFile: "/etc/pw", CAFile: "/etc/ca", SASLExternal: true, CertFile: "/etc/c", KeyFile: "/etc/k",
 		Poll: upstream.Interval(90 * time.Second), NewCookieEnds: true, UUIDFromDN: true}
 	plain := upstream.Source{Protocol: "ldap", Host: "h", Filter: "(objectClass=*)", Scope: "sub"}
+	percent, minimum := 100, 0
 	d := Document{Subscriptions: []Request{
-		{ID: "all", Kind: "list", Name: "cn=%(attr.cn)s, ou=%%", Source: src, ContentFilter: "(sn=*)", ContentAttributes: []string{"sn"}, NoDNRewrite: true, KeepWarm: true},
+		{ID: "all", Kind: "list", Name: "cn=%(attr.cn)s, ou=%%", Source: src, ContentFilter: "(sn=*)", ContentAttributes: []string{"sn"}, NoDNRewrite: true, KeepWarm: true,
+			GuardPercent: &percent, GuardMinimum: &minimum, NoGuard: true},
 	}}
 	for i, name := range []string{"yes", "~", "null", "1", "0x1f", "1:30", "2026-01-01", "- a", "a: b", "a #b", " lead", "trail ", "", "two\nlines", "tab\t", "\x1b[2J",
 		"\u2028", "\u0085", "'", `"`, "*a", "&a", "!a", "%a", "@a", "`a", "|", ">", "<<", "=", ".inf", "1e3", strings.Repeat("long ", 100)} {

@@ -28,6 +28,9 @@ func (f *file) value(n *yaml.Node, v reflect.Value) {
 		return
 	}
 	switch v.Kind() {
+	case reflect.Pointer: // one that may be missing
+		v.Set(reflect.New(v.Type().Elem()))
+		f.value(n, v.Elem())
 	case reflect.Struct:
 		f.object(n, v)
 	case reflect.Slice:

@@ -82,7 +82,8 @@ func TestStale(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != http.StatusPreconditionFailed || p.Kind != "stale" || p.Title != "Precondition Failed" || !strings.Contains(p.Detail, "redhat came") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	for _, args := range [][]string{{"queue", "move", "cn=x", "a", "1"}, {"name", "rename", "cn=x", "cn=y"}, {"queue", "suppress", "a"}, {"queue", "lift", "a"}, {"queue", "switch", "cn=x", "a"}} {
+	for _, args := range [][]string{{"queue", "move", "cn=x", "a", "1"}, {"name", "rename", "cn=x", "cn=y"}, {"queue", "suppress", "a"}, {"queue", "lift", "a"}, {"queue", "switch", "cn=x", "a"},
+		{"guard", "approve", "a"}, {"guard", "reject", "a"}} {
 		f.calls = nil
 		code, out, errs := shaft(served(t, f), append(args, "--revision", "7")...)
 		if code != ExitRefused || out != "" || errs != "shaft: the queue has changed: redhat came\n" || !strings.Contains(f.calls[0], " 7 real") {

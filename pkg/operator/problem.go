@@ -41,7 +41,7 @@ func refusalStatus(kind string) int {
 	switch kind {
 	case queue.KindNotFound:
 		return http.StatusNotFound
-	case queue.KindExists:
+	case queue.KindExists, queue.KindNotHeld:
 		return http.StatusConflict
 	case queue.KindStale:
 		return http.StatusPreconditionFailed

@@ -21,6 +21,10 @@ type Request struct {
 	ContentAttributes []string        `json:"content_attributes,omitempty"`
 	NoDNRewrite       bool            `json:"no_dn_rewrite,omitempty"`
 	KeepWarm          bool            `json:"keep_warm,omitempty"`
+	// Bounds of what may go at once (R36); those of the configuration where none are given.
+	GuardPercent *int `json:"guard_percent,omitempty"`
+	GuardMinimum *int `json:"guard_minimum,omitempty"`
+	NoGuard      bool `json:"no_guard,omitempty"`
 }
 
 // Document is what export gives and apply takes: all that operators entered (R54).
@@ -37,7 +41,7 @@ func exported(d *engine.Document) Document {
 	for _, s := range d.Subscriptions {
 		out.Subscriptions = append(out.Subscriptions, Request{ID: s.ID, Kind: s.Kind, Name: s.Name, Source: s.Source,
 			ContentFilter: s.ContentFilter, ContentAttributes: s.ContentAttributes, NoDNRewrite: s.NoDNRewrite,
-			KeepWarm: s.KeepWarm})
+			KeepWarm: s.KeepWarm, GuardPercent: s.GuardPercent, GuardMinimum: s.GuardMinimum, NoGuard: s.NoGuard})
 	}
 	return out
 }
@@ -72,7 +76,8 @@ func (d *Document) records() (out engine.Document, warnings []string, faults eng
 // Subscription makes the record, with what was repaired on the way.
 func (r *Request) Subscription() (engine.Subscription, []string, error) {
 	s := engine.Subscription{ID: r.ID, Kind: r.Kind, Name: r.Name, Source: r.Source, ContentFilter: r.ContentFilter,
-		ContentAttributes: r.ContentAttributes, NoDNRewrite: r.NoDNRewrite, KeepWarm: r.KeepWarm}
+		ContentAttributes: r.ContentAttributes, NoDNRewrite: r.NoDNRewrite, KeepWarm: r.KeepWarm,
+		GuardPercent: r.GuardPercent, GuardMinimum: r.GuardMinimum, NoGuard: r.NoGuard}
 	if s.Kind == "" {
 		s.Kind = engine.KindTree
 	}

@@ -24,9 +24,14 @@ func TestRequestWhole(t *testing.T) {
 		Poll: upstream.Interval(time.Minute), NewCookieEnds: true, UUIDFromDN: true}
 	r := Request{ID: "x", Kind: "list", Name: "cn=%(attr.cn)s", URLs: []string{"ldap://a/o=x?cn?one?(cn=*)", "ldaps://b:6360"}, Source: given,
 		ContentFilter: "(sn=*)", ContentAttributes: []string{"sn"}, NoDNRewrite: true, KeepWarm: true}
+	percent, minimum := 5, 3
+	r.GuardPercent, r.GuardMinimum = &percent, &minimum // R36
 	s, _, err := r.Subscription()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if *s.GuardPercent != 5 || *s.GuardMinimum != 3 || s.NoGuard {
+		t.Errorf("the guard: %+v", s)
 	}
 	if len(s.Source.Servers) != 1 || s.Source.Servers[0].Host != "b" || s.Source.Servers[0].Protocol != "ldaps" || s.Source.Servers[0].Port != 6360 {
 		t.Errorf("servers %+v", s.Source.Servers)

@@ -145,7 +145,25 @@ func (c *cli) printSubscription(s *engine.Subscription, link *engine.Link) {
 	if src.UUIDFromDN {
 		rows = append(rows, []string{"UUIDs", "of the DN where there is none"})
 	}
-	c.table(append(rows, []string{"DN values moved", yesNo(!s.NoDNRewrite)}, []string{"kept warm", yesNo(s.KeepWarm)}))
+	c.table(append(rows, []string{"DN values moved", yesNo(!s.NoDNRewrite)}, []string{"kept warm", yesNo(s.KeepWarm)}, []string{"guard", guardWords(s)}))
+}
+
+// guardWords says how much may go at once.
+func guardWords(s *engine.Subscription) string {
+	var own []string
+	if s.GuardPercent != nil {
+		own = append(own, fmt.Sprintf("%d %%", *s.GuardPercent))
+	}
+	if s.GuardMinimum != nil {
+		own = append(own, fmt.Sprintf("at least %d", *s.GuardMinimum))
+	}
+	switch {
+	case s.NoGuard:
+		return "off"
+	case len(own) > 0:
+		return strings.Join(own, ", ")
+	}
+	return "as configured"
 }
 
 // identity says as whom a source is asked.
