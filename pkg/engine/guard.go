@@ -276,5 +276,5 @@ func (ed *edit) removes(cl *claim, id dit.UUID) (n int, base bool) {
 // again has a claim's session begin again at once, by its last durable cookie.
 func (e *Engine) again(cl *claim) {
 	e.unfollow(cl)
-	e.follow(cl)
+	e.engage(cl.id)
 }

@@ -230,6 +230,7 @@ func (e *Engine) keep(ctx context.Context, v *verdict, current func() error, wri
 		}
 		if old := e.holdOf(h.Of); old != nil && old.Sum == h.Sum && old.Origin == h.Origin {
 			same, old.Seen = true, e.o.Now().UTC()
+			e.tellHeld(h)
 		}
 		w.serial = uint64(e.nextCSN())
 	})
@@ -272,13 +273,14 @@ func (e *Engine) held(h *hold) error {
 	if old == nil || old.Print != h.Print {
 		e.end(&b, e.newTask(Actor{Who: ownActor}, "refresh held", h.Of), TaskDone, h.Cause)
 	}
-	if cl := e.claims[queue.ClaimID(h.Of)]; cl != nil {
+	if cl := e.byNum[h.Number]; cl != nil {
 		e.loadHeld(&b, cl, h)
 	}
 	if err := e.commit(&b); err != nil {
 		e.restate()
 		return err
 	}
+	e.tellHeld(h)
 	was := e.holds[h.Of]
 	e.holds[h.Of] = h
 	if was != nil {
@@ -286,6 +288,13 @@ func (e *Engine) held(h *hold) error {
 	}
 	e.log.Warn("refresh held", "of", h.Of, "removed", h.Removed, "of_entries", h.Total, "added", h.Added, "changed", h.Changed)
 	return nil
+}
+
+// tellHeld tells those who await the claim's content that it does not come.
+func (e *Engine) tellHeld(h *hold) {
+	if cl := e.byNum[h.Number]; cl != nil {
+		cl.fetched(errors.New(h.Cause + " (`shaft guard list`)"))
+	}
 }
 
 // loadHeld ends the load that a held refresh was.
@@ -359,7 +368,11 @@ func (e *Engine) loadHolds() error {
 	live := map[string]bool{}
 	err := e.store.Records(recordHold, func(name string, value []byte) error {
 		h := &hold{}
-		if err := json.Unmarshal(value, h); err != nil || h.Of != strings.TrimPrefix(name, recordHold) || !e.holdIs(h) {
+		err := json.Unmarshal(value, h)
+		if cl := e.byNum[h.Number]; err == nil && cl != nil && cl.damaged {
+			err = errHoldDamaged // what it says is unchanged may not be there
+		}
+		if err != nil || h.Of != strings.TrimPrefix(name, recordHold) || !e.holdIs(h) {
 			junk = append(junk, store.Record{Name: strings.Clone(name)})
 			return nil
 		}

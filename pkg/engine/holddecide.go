@@ -188,10 +188,6 @@ func (e *Engine) heldAs(of string, revision uint64) (*hold, error) {
 	if h.busy {
 		return nil, refusal(queue.KindNotHeld, "what is held of %s is being approved just now", of)
 	}
-	cl := e.claims[queue.ClaimID(of)]
-	if cl != nil && !e.isShown(cl) {
-		return nil, refusal(queue.KindNotHeld, "%s waits in its queue: nothing of it is taken until it is its turn", of)
-	}
 	return h, nil
 }
 
@@ -261,7 +257,7 @@ func (e *Engine) replay(ctx context.Context, h *hold, t *task) (err error) {
 		doErr := e.do(context.WithoutCancel(ctx), func() {
 			if cl.feed == f {
 				cl.feed = nil
-				e.follow(cl)
+				e.engage(cl.id)
 			}
 		})
 		err = cmp.Or(err, doErr)
