@@ -130,7 +130,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 	var err error
 	d.ldapd, err = ldapd.New(ldapd.Options{
 		Backend: d.engine, Accounts: cfg.Accounts, Access: cfg.Access, Log: o.Log, VendorVersion: o.Version,
-		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, TLS: cfg.TLS,
+		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, TLS: cfg.TLS,
 		MaxConns: cfg.Limits.Connections, MaxPerAddress: cfg.Limits.PerAddress,
 		IdleTimeout: cfg.Limits.Idle, RequestTimeout: cfg.Limits.Request,
 	})

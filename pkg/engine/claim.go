@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shaft/pkg/dit"
@@ -32,7 +33,7 @@ type claim struct {
 	nesting int            // counts how often rows were hidden, or came back
 	refused error          // why the next session is not to begin at once
 	damaged bool           // stored content is not sound: the next refresh is committed whatever it brings
-	changed dit.CSN        // newest change of its content
+	changed atomic.Uint64  // CSN of the newest change of its content; read by anyone
 	entries int
 	window  window // of what went in the persist stage
 	feed    *feed
@@ -101,9 +102,9 @@ func (c *claim) wholeSubtrees() bool {
 
 // peer is the link to a server, and what is known of it.
 type peer struct {
-	link *upstream.Link // the engine goroutine's
+	link *upstream.Link // the engine goroutine's, which alone sets it, by setLink
 
-	mu      sync.Mutex
+	mu      sync.Mutex // of status and contact, and for whoever else reads link
 	status  upstream.Status
 	contact time.Time // of earlier links and runs, until there is a newer one
 }
@@ -113,8 +114,14 @@ func (p *peer) stop() {
 	if p.link != nil {
 		p.setStatus(p.link.Status())
 		p.link.Close()
-		p.link = nil
+		p.setLink(nil)
 	}
+}
+
+func (p *peer) setLink(l *upstream.Link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.link = l
 }
 
 func (p *peer) setStatus(s upstream.Status) {
@@ -126,7 +133,8 @@ func (p *peer) setStatus(s upstream.Status) {
 	}
 }
 
-// current gives the link's status; before the first report it is connecting.
+// current gives the link's status; before the first report it is connecting. It
+// may be called by anyone at any time.
 func (p *peer) current() upstream.Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -258,7 +258,7 @@ func (e *Engine) publish(ed *edit) {
 		case tree.Deleted:
 			cl.entries--
 		}
-		cl.changed = max(cl.changed, ch.Row.CSN)
+		cl.touched(ch.Row.CSN)
 	}
 	for _, hide := range ed.hides {
 		hide()

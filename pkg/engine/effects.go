@@ -32,7 +32,7 @@ func (e *Engine) follow(cl *claim) {
 	}
 	cl.stop()
 	cl.feed = &feed{e: e, claim: cl}
-	cl.link = upstream.Follow(cl.source, cl.feed, e.upstreamOptions(cl))
+	cl.setLink(upstream.Follow(cl.source, cl.feed, e.upstreamOptions(cl)))
 }
 
 // refollow ends a session that brought what cannot be applied. Another begins,
@@ -51,10 +51,10 @@ func (e *Engine) probe(cl *claim) {
 	}
 	e.unfollow(cl)
 	e.notLoading(cl)
-	cl.link = upstream.Probe(cl.source, e.o.ProbeEvery, func(s upstream.Status) {
+	cl.setLink(upstream.Probe(cl.source, e.o.ProbeEvery, func(s upstream.Status) {
 		cl.setStatus(s)
 		e.inbox.tell(report{claim: cl, status: s})
-	}, e.upstreamOptions(cl))
+	}, e.upstreamOptions(cl)))
 }
 
 func (e *Engine) unfollow(cl *claim) {
@@ -74,7 +74,7 @@ func (e *Engine) forget(cl *claim) {
 		if e.state.Names[cl.name.Norm()] != nil {
 			e.emptied[cl.name.Norm()] = true
 		}
-		delete(e.placed, cl.name.Norm())
+		e.unplace(cl.name.Norm())
 	}
 	if e.claims[cl.id] == cl {
 		delete(e.claims, cl.id)

@@ -349,6 +349,7 @@ func (e *Engine) follows(qc *queue.Claim) error {
 	if src.Base != cl.source.Base {
 		e.unfollow(cl)
 		cl.source = src
+		e.retell(cl)
 	}
 	if e.isMisplaced(cl) {
 		e.unfollow(cl)

@@ -92,7 +92,8 @@ type Engine struct {
 	claims map[queue.ClaimID]*claim
 	byNum  map[uint32]*claim
 	lists  map[string]*list
-	placed map[string]*claim // by the normal form of the name where its content stands
+	placed map[string]*claim // by the normal form of the name where its content stands; see setPlaced
+	tops   sync.Map          // what placed says, for doors: normal form to *top
 	// lingering are claims that were removed and whose names show their content still, and
 	// emptied the names that lost theirs before the next one's was there.
 	lingering   map[string]*lingerer

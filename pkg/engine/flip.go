@@ -395,7 +395,7 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 		e.touchAlarms("claim/" + string(cl.id))
 	}
 	if first && !aside {
-		e.placed[cl.name.Norm()] = cl
+		e.setPlaced(cl.name.Norm(), cl)
 		e.renestAt(cl.name.Norm())
 		if err := e.dropHeirs(cl.name.Norm()); err != nil {
 			e.log.Error("UUIDs handed over are still stored", "name", cl.name.String(), "error", err)

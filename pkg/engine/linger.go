@@ -30,6 +30,7 @@ func (e *Engine) linger(cl *claim, norm string, since time.Time) {
 		delete(e.claims, cl.id)
 	}
 	e.lingering[norm] = &lingerer{cl, since}
+	e.retell(cl)
 	e.wakeForLingers()
 }
 

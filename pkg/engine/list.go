@@ -148,7 +148,7 @@ func (e *Engine) followList(l *list) {
 	l.feed = &listFeed{e: e, list: l, expander: x}
 	o := e.o.Upstream
 	o.Log = e.log.With("list", l.id)
-	l.link = upstream.Follow(searchSource(l.sub), l.feed, o)
+	l.setLink(upstream.Follow(searchSource(l.sub), l.feed, o))
 }
 
 func (e *Engine) unfollowList(l *list) {

@@ -187,9 +187,7 @@ func (e *Engine) link(id queue.ClaimID) Link {
 		out.Entries = len(cl.hidden)
 	}
 	out.held(e.state.HoldOf(string(id)))
-	if cl.changed != 0 {
-		out.LastChange = stamp(cl.changed.Time())
-	}
+	out.LastChange = stamp(cl.lastChange())
 	return out
 }
 

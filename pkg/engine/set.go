@@ -276,6 +276,7 @@ func (e *Engine) adopt(a *alteration) {
 		if cl.link == nil { // else only the name is another
 			cl.source, cl.raw = contentSource(a.next, e.state.Claims[cl.id]), a.next.NoDNRewrite
 		}
+		e.retell(cl)
 		if linked {
 			e.engage(cl.id)
 		}

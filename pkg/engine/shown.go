@@ -90,7 +90,7 @@ func (e *Engine) loadShown() error {
 		at, marked := marks[cl.number]
 		if !marked {
 			if _, wanted := e.place(cl); wanted {
-				e.placed[cl.name.Norm()] = cl
+				e.setPlaced(cl.name.Norm(), cl)
 			}
 			continue
 		}
@@ -101,11 +101,11 @@ func (e *Engine) loadShown() error {
 		if cl.name, err = dit.ParseDN(e.schema, at); err != nil {
 			return fmt.Errorf("stored %s: %w", shownRecord(cl.number), err)
 		}
-		e.placed[cl.name.Norm()] = cl
+		e.setPlaced(cl.name.Norm(), cl)
 	}
 	for norm, l := range e.lingering {
 		if l.cl.gen > 0 && e.placed[norm] == nil {
-			e.placed[norm] = l.cl
+			e.setPlaced(norm, l.cl)
 		} else {
 			e.overdue = append(e.overdue, queue.LingerEnded{Norm: norm})
 		}
@@ -191,7 +191,7 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 	ed.claim = cl
 	hidden, under, inner, damaged := cl.hidden, cl.under, cl.inner, cl.damaged
 	if shown {
-		delete(e.placed, from.Norm())
+		e.unplace(from.Norm())
 	}
 	cl.name, cl.hidden, cl.under = to, nil, nil
 	defer func() {
@@ -199,7 +199,7 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 			ed.abandon()
 			cl.name, cl.hidden, cl.under, cl.inner = from, hidden, under, inner
 			if shown {
-				e.placed[from.Norm()] = cl
+				e.setPlaced(from.Norm(), cl)
 			}
 		}
 	}()
@@ -223,7 +223,7 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 		return err
 	}
 	if wanted {
-		e.placed[to.Norm()] = cl
+		e.setPlaced(to.Norm(), cl)
 		cl.unserved = false
 		delete(e.emptied, to.Norm())
 	} else if err := e.hold(cl); err != nil {

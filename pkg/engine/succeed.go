@@ -67,7 +67,7 @@ func (e *Engine) succeed(cl, old *claim) error {
 		cl.cookie = nil
 	}
 	cl.damaged = damaged || s.bad > 0
-	e.placed[norm] = cl
+	e.setPlaced(norm, cl)
 	delete(e.emptied, norm)
 	e.pub.drop(old.number)
 	cl.unserved = false

@@ -115,7 +115,7 @@ func (c *conn) compare(dn, attr, value string) result {
 	if t.fixed != nil {
 		v = *t.fixed
 	} else {
-		v = g.show(&c.x, ver.Entry(t.id), true)
+		v = c.dressed(&c.x, g, ver, ver.Entry(t.id), true)
 	}
 	s := ver.Schema()
 	present := dit.Compile(s, dit.Filter{Op: dit.FilterPresent, Attr: attr})

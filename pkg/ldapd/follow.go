@@ -103,6 +103,9 @@ func fleeting(f dit.Filter) string {
 	case "hassubordinates", "2.5.18.9", "numsubordinates", "contextcsn", "1.3.6.1.4.1.4203.666.1.25":
 		return f.Attr
 	}
+	if isStanding(f.Attr) {
+		return f.Attr
+	}
 	for _, sub := range f.Subs {
 		if name := fleeting(sub); name != "" {
 			return name

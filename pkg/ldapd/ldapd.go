@@ -91,6 +91,10 @@ type Options struct {
 	// request, by anyone at any time; nil, "" and none leave the attribute out.
 	Instance  func() string
 	Upstreams func() []string
+	// Standing tells of the content that begins at a DN, by its normal form; false
+	// where none does. It is asked by anyone at any time, and must not wait; nil:
+	// no entry has the attributes of standing.go.
+	Standing func(norm string) (Standing, bool)
 
 	TLS TLSFiles // for ldaps and StartTLS; the zero value: neither
 

@@ -106,7 +106,7 @@ func (s *searchRequest) matcher(sch *schema.Schema) (*dit.Matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dit.Compile(sch, f), nil
+	return dit.Compile(sch, undefine(f)), nil
 }
 
 // handleSearch does a search on the reader's goroutine as far as it is quick.
@@ -145,14 +145,14 @@ func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 	case !g.sees(ver.Entry(t.id)): // it may know of it, and no more
 		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights})
 	case s.scope == tree.Base && matcher == nil && ctl.paged == nil:
-		return c.baseEntry(req, &s, g, ver.Entry(t.id), sel)
+		return c.baseEntry(req, &s, g, ver, ver.Entry(t.id), sel)
 	}
 	return c.searchTree(req, &s, g, ver, t.id, sel, matcher, ctl.paged)
 }
 
 // baseEntry is the hot path: one entry, read in one reply.
-func (c *conn) baseEntry(req *request, s *searchRequest, g *guard, e tree.Entry, sel *dit.Selection) error {
-	c.out = c.x.appendEntry(c.out[:0], req.id, g.show(&c.x, e, sel.NeedsOper()), sel, s.typesOnly)
+func (c *conn) baseEntry(req *request, s *searchRequest, g *guard, ver *tree.Version, e tree.Entry, sel *dit.Selection) error {
+	c.out = c.x.appendEntry(c.out[:0], req.id, c.dressed(&c.x, g, ver, e, sel.NeedsOper()), sel, s.typesOnly)
 	c.out = appendReply(c.out, req.id, tagSearchDone, result{}, nil, nil)
 	return c.send()
 }
@@ -178,6 +178,7 @@ func (c *conn) searchFixed(req *request, s *searchRequest, t target, sel *dit.Se
 type search struct {
 	c         *conn
 	id        int32 // of the request being answered
+	ver       *tree.Version
 	cur       *tree.Cursor
 	sel       *dit.Selection
 	guard     *guard
@@ -219,7 +220,7 @@ func (c *conn) searchTree(req *request, s *searchRequest, g *guard, ver *tree.Ve
 		}
 	}
 	if run == nil {
-		run = &search{c: c, sel: sel, typesOnly: s.typesOnly, limit: limit, guard: g.clone(), matcher: m}
+		run = &search{c: c, ver: ver, sel: sel, typesOnly: s.typesOnly, limit: limit, guard: g.clone(), matcher: m}
 		q := tree.Query{Base: base, Scope: s.scope, Matcher: m}
 		if g != nil {
 			q.Accept = run.accept
@@ -318,7 +319,7 @@ func (s *search) entry() error {
 	s.pending = false
 	s.sent++
 	s.inPage++
-	s.out = s.x.appendEntry(s.out, s.id, s.guard.show(s.x, s.cur.Entry(), s.sel.NeedsOper()), s.sel, s.typesOnly)
+	s.out = s.x.appendEntry(s.out, s.id, s.c.dressed(s.x, s.guard, s.ver, s.cur.Entry(), s.sel.NeedsOper()), s.sel, s.typesOnly)
 	if len(s.out) < sendAt {
 		return nil
 	}

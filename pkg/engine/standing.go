@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"time"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/upstream"
+)
+
+// Standing is how fresh a name's content is (R37).
+type Standing struct {
+	Subscription string
+	SourceURL    string    // without credentials
+	LastContact  time.Time // zero: never
+	LastChange   time.Time // zero: it is empty
+	// Stale: the source is down, or was removed, and what it had is shown still.
+	Stale bool
+}
+
+// top is the claim whose content stands at a name, with what of it the engine
+// goroutine alone may read.
+type top struct {
+	claim        *claim
+	subscription string
+	url          string
+	lingers      bool
+}
+
+// Standing tells of the content that is shown at a name, by the normal form of
+// its DN; false where no name's content begins. It may be called by anyone at any
+// time, and waits for nothing.
+func (e *Engine) Standing(norm string) (Standing, bool) {
+	v, there := e.tops.Load(norm)
+	if !there {
+		return Standing{}, false
+	}
+	t := v.(*top)
+	s := t.claim.current()
+	return Standing{
+		Subscription: t.subscription, SourceURL: t.url, LastContact: s.LastContact, LastChange: t.claim.lastChange(),
+		Stale: t.lingers || s.State == upstream.Down || s.State == upstream.Unsupported,
+	}, true
+}
+
+// setPlaced notes that a claim's content stands at a name.
+func (e *Engine) setPlaced(norm string, cl *claim) {
+	e.placed[norm] = cl
+	e.retell(cl)
+}
+
+func (e *Engine) unplace(norm string) {
+	delete(e.placed, norm)
+	e.tops.Delete(norm)
+}
+
+// retell has doors see what a claim is now, if its content is shown.
+func (e *Engine) retell(cl *claim) {
+	norm := cl.name.Norm()
+	if e.placed[norm] != cl {
+		return
+	}
+	l := e.lingering[norm]
+	t := &top{claim: cl, subscription: cl.sub.ID, lingers: l != nil && l.cl == cl}
+	if urls := cl.source.URLs(); len(urls) > 0 { // of what lingers over a restart it is not known any more
+		t.url = urls[0]
+	}
+	e.tops.Store(norm, t)
+}
+
+// touched notes a change of the claim's content.
+func (c *claim) touched(csn dit.CSN) {
+	if csn > dit.CSN(c.changed.Load()) {
+		c.changed.Store(uint64(csn))
+	}
+}
+
+// lastChange is the time of the newest change, zero before the first.
+func (c *claim) lastChange() time.Time {
+	if csn := dit.CSN(c.changed.Load()); csn != 0 {
+		return csn.Time()
+	}
+	return time.Time{}
+}
