@@ -16,6 +16,7 @@ func parseTemplate(text string) (*rewrite.Template, error) { return rewrite.Pars
 type expander struct {
 	e        *Engine
 	list     string
+	base     dit.DN // of the search
 	template *rewrite.Template
 }
 
@@ -24,7 +25,11 @@ func (e *Engine) expander(sub *Subscription) (*expander, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &expander{e: e, list: sub.ID, template: t}, nil
+	base, err := dit.ParseDN(e.schema, sub.Source.Base)
+	if err != nil {
+		return nil, err
+	}
+	return &expander{e: e, list: sub.ID, base: base, template: t}, nil
 }
 
 // found says what a list found, with the names that the template makes of it
@@ -37,6 +42,9 @@ func (x *expander) found(in syncrepl.Entry) (queue.EntryFound, error) {
 	dn, err := dit.ParseDN(x.e.schema, out.DN)
 	if err != nil {
 		return out, fmt.Errorf("an entry's DN cannot be parsed: %w", err)
+	}
+	if !dn.Under(x.base) {
+		return out, fmt.Errorf("entry %.200q lies outside the base %q", out.DN, x.base)
 	}
 	if dn.IsEmpty() {
 		return out, fmt.Errorf("the list finds the root DSE, which cannot be followed")
