@@ -8,6 +8,7 @@ import (
 
 	"github.com/vjeantet/ldapserver"
 
+	"shaft/pkg/access"
 	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
 	"shaft/pkg/tree"
@@ -51,14 +52,19 @@ type follower struct {
 	sent      int       // in it
 	until     time.Time // of the refresh; zero: no limit
 	seen      *tree.Version
+	who       access.Who
+	policy    *policy
 
-	x       scratch
+	eye     *eye
 	out     []byte // to be sent
 	ctl, en []byte // scratch: controls, an entry
 }
 
 // handleSync begins to follow what a search asks for.
-func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher) error {
+func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher, g *guard) error {
+	if g != nil && g.grants.Best() < access.Sync {
+		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights, text: "nothing here may be followed"})
+	}
 	if err := syncable(ver, s, ctl); err != nil {
 		return c.reply(req, *err)
 	}
@@ -70,7 +76,12 @@ func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, 
 	if t := lowerTime(time.Duration(s.timeLimit)*time.Second, c.srv.opt.TimeLimit); t > 0 {
 		f.until = c.srv.opt.Now().Add(t)
 	}
-	f.ct = &content{srv: c.srv, key: string(req.body), base: ver.Norm(base), scope: s.scope, matcher: m, sel: sel, typesOnly: s.typesOnly}
+	key := contentKey{request: string(req.body)}
+	f.who, f.policy = c.whoNow(ver.Schema()), c.srv.rules(ver.Schema())
+	if g != nil {
+		key.grants, f.policy = g.grants, g.grants.of
+	}
+	f.ct = &content{srv: c.srv, key: key, base: ver.Norm(base), scope: s.scope, matcher: m, sel: sel, typesOnly: s.typesOnly}
 	if !c.start(req.id, f.run, f.mode == syncrepl.RefreshAndPersist) {
 		return c.reply(req, result{code: ldapserver.LDAPResultBusy, text: "too many searches at once on this connection"})
 	}
@@ -118,7 +129,8 @@ func fleeting(f dit.Filter) string {
 func (f *follower) run(op *operation) {
 	f.op = op
 	f.ct = f.c.srv.follows.join(f.ct)
-	defer f.c.srv.follows.leave(f.ct)
+	defer func() { f.c.srv.follows.leave(f.ct) }()
+	f.eye = f.ct.eye()
 	v := f.c.srv.opt.Backend.Version()
 	more, err := f.refresh(v)
 	if err != nil || !more {
@@ -137,7 +149,10 @@ func (f *follower) persist() {
 	told := time.Now()
 	owed := false // a cookie
 	for {
-		changed := f.c.srv.opt.Backend.Changed()
+		changed, rules := f.c.srv.opt.Backend.Changed(), f.c.srv.follows.otherRules()
+		if err := f.obey(); err != nil {
+			return
+		}
 		if v := f.c.srv.opt.Backend.Version(); v.CSN() != f.seen.CSN() {
 			sent, err := f.advance(v)
 			if err != nil {
@@ -154,7 +169,7 @@ func (f *follower) persist() {
 			}
 			told, owed = time.Now(), false
 		}
-		if f.flush() != nil || !f.wait(changed, owed, told) {
+		if f.flush() != nil || !f.wait(changed, rules, owed, told) {
 			return
 		}
 	}
@@ -162,7 +177,7 @@ func (f *follower) persist() {
 
 // wait waits for a version, or the time to send a cookie that is owed; false
 // when the search is to end.
-func (f *follower) wait(changed <-chan struct{}, owed bool, told time.Time) bool {
+func (f *follower) wait(changed, rules <-chan struct{}, owed bool, told time.Time) bool {
 	f.rest()
 	var due <-chan time.Time
 	if owed {
@@ -172,6 +187,7 @@ func (f *follower) wait(changed <-chan struct{}, owed bool, told time.Time) bool
 	}
 	select {
 	case <-changed:
+	case <-rules:
 	case <-due:
 	case <-f.op.stop:
 		return false
@@ -181,37 +197,71 @@ func (f *follower) wait(changed <-chan struct{}, owed bool, told time.Time) bool
 
 // rest gives up the memory that a burst took.
 func (f *follower) rest() {
-	for _, b := range []*[]byte{&f.out, &f.ctl, &f.en, &f.x.oper, &f.x.attrs} {
+	for _, b := range []*[]byte{&f.out, &f.ctl, &f.en} {
 		if cap(*b) > keepIdle {
 			*b = nil
 		}
 	}
+	f.eye = nil
 	f.c.w.trim()
+}
+
+// obey takes what is lost by other access rules from the client, and gives it
+// what it gains (R45).
+func (f *follower) obey() error {
+	policy := f.c.srv.rules(f.seen.Schema())
+	if policy == f.policy {
+		return nil
+	}
+	f.policy = policy
+	key := contentKey{request: f.ct.key.request}
+	if !policy.Open() {
+		key.grants = policy.of(f.who)
+	}
+	if key.grants == f.ct.key.grants {
+		return nil
+	}
+	before := f.ct
+	f.ct = f.c.srv.follows.join(&content{srv: before.srv, key: key, base: before.base, scope: before.scope,
+		matcher: before.matcher, sel: before.sel, typesOnly: before.typesOnly})
+	f.c.srv.follows.leave(before)
+	return f.send(changeover(before, f.ct, f.seen))
 }
 
 // advance brings the follower to a newer version; sent tells whether it was told its cookie.
 func (f *follower) advance(v *tree.Version) (sent bool, err error) {
 	d := f.ct.diff(f.seen, v)
+	if err := f.send(d); err != nil {
+		return false, err
+	}
+	f.seen = v
+	return len(d.steps) > 0, nil
+}
+
+// send sends a difference.
+func (f *follower) send(d *diff) (err error) {
+	if len(d.ops) < len(d.steps) {
+		f.eye = f.ct.eye()
+	}
 	for i := range d.steps {
 		s := &d.steps[i]
 		if i < len(d.ops) {
 			err = f.entry(s.state, s.uuid, d.ops[i], f.cookieOf(d.cookies[i]))
 		} else {
-			f.en = f.ct.encode(f.en[:0], d.v, s, &f.x)
+			f.en = f.eye.encode(f.en[:0], d.v, s)
 			err = f.entry(s.state, s.uuid, f.en, f.cookieOf(d.cookies[i]))
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 	}
-	f.seen = v
 	if d.baseGone {
 		if err := f.refuse(syncrepl.ResultRefreshRequired, "the base of the search is not there any more"); err != nil {
-			return false, err
+			return err
 		}
-		return false, errStopped
+		return errStopped
 	}
-	return len(d.steps) > 0, nil
+	return nil
 }
 
 func (f *follower) cookieOf(rest []byte) []byte { return append([]byte(f.rid), rest...) }

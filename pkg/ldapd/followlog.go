@@ -22,11 +22,17 @@ const logAtOnce = 4
 // more tells that the persist stage follows; else the search is at its end.
 func (f *follower) refresh(v *tree.Version) (more bool, err error) {
 	at := readCookie(f.cookie, v.SID(), v.CSN())
+	if since := f.c.srv.rules(v.Schema()).since; since > 0 && at.csn <= since && !at.initial && !at.unknown {
+		at.unknown, f.reload = true, true // what it may see has changed since
+	}
 	f.rid = ridPart(at.rid)
 	f.seen = v
 	base, matched := v.Find(f.ct.base)
 	if base == 0 {
-		res := result{code: ldapserver.LDAPResultNoSuchObject, matched: v.Entry(matched).DN()}
+		res := result{code: ldapserver.LDAPResultNoSuchObject}
+		if f.eye.g == nil {
+			res.matched = v.Entry(matched).DN()
+		}
 		return false, f.finish(appendReply(nil, f.id, tagSearchDone, res, nil, nil))
 	}
 	deletes := false
@@ -65,7 +71,7 @@ func (f *follower) refreshed(deletes bool) (more bool, err error) {
 // each calls fn for every entry of the content, parents first; more is false when
 // the search came to its end meanwhile.
 func (f *follower) each(v *tree.Version, base tree.ID, fn func(tree.Entry) error) (more bool, err error) {
-	cur := v.Search(tree.Query{Base: base, Scope: f.ct.scope, Matcher: f.ct.matcher})
+	cur := f.eye.search(v, base)
 	for {
 		found, end := cur.Step(stepLooks)
 		switch {
@@ -93,7 +99,7 @@ func (f *follower) add(e tree.Entry) error {
 		return errors.Join(f.refuse(ldapserver.LDAPResultSizeLimitExceeded, ""), errFull)
 	}
 	f.sent++
-	f.en = f.ct.appendOp(f.en[:0], e, &f.x)
+	f.en = f.eye.appendOp(f.en[:0], f.seen, e.ID())
 	return f.entry(syncrepl.StateAdd, e.Row().UUID, f.en, nil)
 }
 
@@ -166,7 +172,7 @@ func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (mor
 	case <-f.op.stop:
 		return false, false, errStopped
 	}
-	list, ok, err := f.ct.readLog(v, base, at, &f.x)
+	list, ok, err := f.eye.readLog(v, base, at)
 	if err != nil {
 		f.c.log.Error("the change log cannot be read; a follower is told what is present instead", "error", err)
 		return true, false, nil
@@ -219,9 +225,9 @@ var errUpTo = errors.New("up to the version")
 // readLog gives what changed between a cookie and a version, as far as it belongs
 // to the content. Whether an entry matched the filter then is not known: one
 // that does not now, and was in the scope, is taken to be gone.
-func (ct *content) readLog(v *tree.Version, base tree.ID, from startingPoint, x *scratch) (list []touched, ok bool, err error) {
+func (e *eye) readLog(v *tree.Version, base tree.ID, from startingPoint) (list []touched, ok bool, err error) {
 	lines := map[dit.UUID]*logged{}
-	ok, err = ct.srv.opt.Backend.Changes(from.csn, func(c tree.Change) error {
+	ok, err = e.ct.srv.opt.Backend.Changes(from.csn, func(c tree.Change) error {
 		if c.Row.CSN > v.CSN() {
 			return errUpTo
 		}
@@ -241,15 +247,15 @@ func (ct *content) readLog(v *tree.Version, base tree.ID, from startingPoint, x 
 	for u, l := range lines {
 		t := touched{uuid: u}
 		now := v.ByUUID(u)
-		if ct.holds(v, base, now, x) {
+		if e.holds(v, base, now) {
 			t.id, t.csn = now, v.Row(now).CSN
 		}
 		if err := l.place(&t, v, now); err != nil {
 			return nil, false, err
 		}
-		t.had = l.was && inScope(t.norm, ct.base, ct.scope)
+		t.had = l.was && e.mayHold(t.norm)
 		if from.between {
-			t.had, t.unsure = true, l.moved
+			t.had, t.unsure = t.had || l.moved, l.moved
 		}
 		if t.had || t.id != 0 {
 			list = append(list, t)

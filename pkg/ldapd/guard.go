@@ -2,6 +2,7 @@ package ldapd
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -17,6 +18,7 @@ import (
 type policy struct {
 	list   []access.Rule
 	schema *schema.Schema
+	since  dit.CSN // the newest change when other rules were in force; 0: there were none
 	*access.Policy
 
 	mu     sync.Mutex
@@ -50,14 +52,21 @@ type top struct {
 }
 
 // SetAccess replaces the access rules; without any, everything is for everyone.
-// Operations that are under way go on with those of before. After an error the
-// rules are as before.
+// Operations that are under way go on with those of before, but followers, who
+// are told of what they lose and gain. After an error the rules are as before.
 func (s *Server) SetAccess(list []access.Rule) error {
 	p, err := newPolicy(s.opt.Backend.Version().Schema(), list)
 	if err != nil {
 		return err
 	}
+	if old := s.policy.Load(); old != nil {
+		if reflect.DeepEqual(old.list, list) {
+			return nil
+		}
+		p.since = s.opt.Backend.Version().CSN()
+	}
 	s.policy.Store(p)
+	s.follows.ruled()
 	return nil
 }
 
@@ -80,6 +89,7 @@ func (s *Server) rules(sch *schema.Schema) *policy {
 		s.opt.Log.Error("access rules do not suit the new schema; they go by the old one", "error", err)
 		fresh = &policy{list: p.list, schema: sch, Policy: p.Policy, grants: map[string]*grants{}}
 	}
+	fresh.since = p.since
 	s.policy.CompareAndSwap(p, fresh)
 	return fresh
 }
@@ -282,7 +292,12 @@ func (g *guard) knows(e tree.Entry) bool {
 // show is scratch.view without what is hidden in an entry that the client sees;
 // the runs are good until the next call.
 func (g *guard) show(x *scratch, e tree.Entry, oper bool) view {
-	v := x.view(e, oper)
+	return g.shade(x.view(e, oper), e, oper)
+}
+
+// shade leaves out of a view of an entry what is hidden; the runs are good until
+// the next call.
+func (g *guard) shade(v view, e tree.Entry, oper bool) view {
 	if g == nil {
 		return v
 	}

@@ -138,10 +138,8 @@ func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 		return c.reply(req, result{code: ldapserver.LDAPResultUnwillingToPerform, text: "only the tree can be followed"})
 	case t.fixed != nil:
 		return c.searchFixed(req, &s, t, sel, matcher, ctl.paged)
-	case ctl.sync != nil && g != nil:
-		return c.reply(req, result{code: ldapserver.LDAPResultUnwillingToPerform, text: "there are access rules, and nothing is followed under them yet"})
 	case ctl.sync != nil:
-		return c.handleSync(req, &s, ctl, ver, t.id, sel, matcher)
+		return c.handleSync(req, &s, ctl, ver, t.id, sel, matcher, g)
 	case !g.sees(ver.Entry(t.id)): // it may know of it, and no more
 		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights})
 	case s.scope == tree.Base && matcher == nil && ctl.paged == nil:

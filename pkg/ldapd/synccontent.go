@@ -1,9 +1,10 @@
 package ldapd
 
 import (
+	"bytes"
 	"sync"
-	"unsafe"
 
+	"shaft/pkg/access"
 	"shaft/pkg/dit"
 	"shaft/pkg/tree"
 )
@@ -19,10 +20,10 @@ const (
 	keepSince = 1 << 16
 )
 
-// content is what a follower asks for: one for all whose requests are alike.
+// content is what a follower asks for: one for all whose requests and access are alike.
 type content struct {
 	srv       *Server
-	key       string
+	key       contentKey
 	base      string // normal form of the base DN
 	scope     tree.Scope
 	matcher   *dit.Matcher // nil: everything
@@ -33,6 +34,13 @@ type content struct {
 
 	mu    sync.Mutex
 	diffs []*diff // the newest last
+}
+
+// contentKey tells contents apart: the request as it came, and what access rules
+// give; nil: everything.
+type contentKey struct {
+	request string
+	grants  *grants
 }
 
 // diff is what brings a follower of a content from one version to another.
@@ -49,8 +57,9 @@ type diff struct {
 // contents are those that are being followed, by request.
 type contents struct {
 	mu    sync.Mutex
-	byKey map[string]*content
-	total int // followers
+	byKey map[contentKey]*content
+	total int           // followers
+	rules chan struct{} // closed when other access rules are in force; nil: nobody asked
 
 	sinceMu sync.Mutex
 	since   sinceList // the one that was asked for last
@@ -66,7 +75,7 @@ func (cs *contents) join(c *content) *content {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.byKey == nil {
-		cs.byKey = map[string]*content{}
+		cs.byKey = map[contentKey]*content{}
 	}
 	if there := cs.byKey[c.key]; there != nil {
 		c = there
@@ -84,6 +93,26 @@ func (cs *contents) leave(c *content) {
 	cs.total--
 	if c.followers--; c.followers == 0 {
 		delete(cs.byKey, c.key)
+	}
+}
+
+// otherRules gives a channel that is closed when the access rules are replaced.
+func (cs *contents) otherRules() <-chan struct{} {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.rules == nil {
+		cs.rules = make(chan struct{})
+	}
+	return cs.rules
+}
+
+// ruled wakes followers: other access rules are in force.
+func (cs *contents) ruled() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.rules != nil {
+		close(cs.rules)
+		cs.rules = nil
 	}
 }
 
@@ -122,23 +151,77 @@ func (ct *content) at(v *tree.Version) tree.ID {
 	return id
 }
 
+// eye looks at a content: what a goroutine needs for it.
+type eye struct {
+	ct *content
+	g  *guard
+	x  scratch
+}
+
+func (ct *content) eye() *eye {
+	e := &eye{ct: ct}
+	if ct.key.grants != nil {
+		e.g = &guard{grants: ct.key.grants, level: access.Sync}
+	}
+	return e
+}
+
 // holds tells whether an entry belongs to the content.
-func (ct *content) holds(v *tree.Version, base, id tree.ID, x *scratch) bool {
-	if id == 0 || base == 0 || !v.Within(id, base, ct.scope) {
+func (e *eye) holds(v *tree.Version, base, id tree.ID) bool {
+	return id != 0 && base != 0 && v.Within(id, base, e.ct.scope) && e.takes(v, v.Entry(id))
+}
+
+// takes tells whether an entry in the scope belongs to the content.
+func (e *eye) takes(v *tree.Version, at tree.Entry) bool {
+	e.g.at(v)
+	if !e.g.sees(at) {
 		return false
 	}
-	if ct.matcher == nil {
+	m := e.ct.matcher
+	if m == nil {
 		return true
 	}
-	w := x.keptView(v.Entry(id), ct.matcher.NeedsOper() || ct.matcher.NeedsComputed())
-	dn := unsafe.String(unsafe.SliceData(w.dn), len(w.dn))
-	return ct.matcher.Match(dn, w.user, w.oper) == dit.True
+	oper := m.NeedsOper() || m.NeedsComputed()
+	w := e.g.shade(e.x.keptView(at, oper), at, oper)
+	return m.Match(textOf(w.dn), w.user, w.oper) == dit.True
+}
+
+// mayHold tells whether an entry that had a DN may have belonged to the content.
+func (e *eye) mayHold(norm string) bool {
+	if !inScope(norm, e.ct.base, e.ct.scope) {
+		return false
+	}
+	if e.g == nil {
+		return true
+	}
+	view := e.g.grants.At(norm).Fixed()
+	return view == nil || view.Level() >= access.Sync
+}
+
+// search goes through the content.
+func (e *eye) search(v *tree.Version, base tree.ID) *tree.Cursor {
+	q := tree.Query{Base: base, Scope: e.ct.scope, Matcher: e.ct.matcher}
+	if e.g != nil {
+		q.Accept = func(at tree.Entry) bool { return e.takes(v, at) }
+	}
+	return v.Search(q)
 }
 
 // appendOp encodes an entry as its followers get it, without envelope and controls.
-func (ct *content) appendOp(dst []byte, e tree.Entry, x *scratch) []byte {
-	v := x.keptView(e, ct.sel.NeedsOper())
-	return appendEntryOp(dst, v.dn, x.selected(v, ct.sel, ct.typesOnly))
+func (e *eye) appendOp(dst []byte, v *tree.Version, id tree.ID) []byte {
+	at := v.Entry(id)
+	e.g.at(v)
+	oper := e.ct.sel.NeedsOper()
+	w := e.g.shade(e.x.keptView(at, oper), at, oper)
+	return appendEntryOp(dst, w.dn, e.x.selected(w, e.ct.sel, e.ct.typesOnly))
+}
+
+// encode gives a step's operation: the entry, or the DN of what is gone.
+func (e *eye) encode(dst []byte, v *tree.Version, s *step) []byte {
+	if s.id == 0 {
+		return appendEntryOp(dst, []byte(s.dn), nil)
+	}
+	return e.appendOp(dst, v, s.id)
 }
 
 // keptView gives an entry as a follower sees it: without those attributes that
@@ -177,23 +260,58 @@ func (ct *content) diff(from, to *tree.Version) *diff {
 
 // make compares the content in two versions.
 func (ct *content) make(d *diff, from *tree.Version) {
-	var x scratch
+	before, after := ct.eye(), ct.eye()
 	var list []touched
 	was, is := ct.at(from), ct.at(d.v)
 	d.baseGone = is == 0
 	for _, u := range ct.srv.follows.changed(from, d.v) {
-		before, now := from.ByUUID(u), d.v.ByUUID(u)
-		t := touched{uuid: u, had: ct.holds(from, was, before, &x)}
+		then, now := from.ByUUID(u), d.v.ByUUID(u)
+		t := touched{uuid: u, had: before.holds(from, was, then)}
 		if t.had {
-			t.norm, t.dn = from.Norm(before), string(from.Entry(before).DN())
+			t.norm, t.dn = from.Norm(then), string(from.Entry(then).DN())
 		}
-		if ct.holds(d.v, is, now, &x) {
+		if after.holds(d.v, is, now) {
 			t.id, t.csn = now, d.v.Row(now).CSN
 		}
 		if t.had || t.id != 0 {
 			list = append(list, t)
 		}
 	}
+	d.finish(list, after)
+}
+
+// changeover makes the difference between what two contents, alike but for the
+// access rules, hold in one version.
+func changeover(from, to *content, v *tree.Version) *diff {
+	d := &diff{from: v.CSN(), to: v.CSN(), v: v}
+	before, after := from.eye(), to.eye()
+	base := to.at(v)
+	d.baseGone = base == 0
+	var list []touched
+	var a, b []byte
+	for cur := v.Search(tree.Query{Base: base, Scope: to.scope}); cur.Next(); {
+		e := cur.Entry()
+		t := touched{uuid: e.Row().UUID, had: before.takes(v, e)}
+		if after.takes(v, e) {
+			t.id, t.csn = e.ID(), e.Row().CSN
+		}
+		if !t.had && t.id == 0 {
+			continue
+		}
+		if t.had && t.id != 0 {
+			if a, b = before.appendOp(a[:0], v, t.id), after.appendOp(b[:0], v, t.id); bytes.Equal(a, b) {
+				continue
+			}
+		}
+		t.norm, t.dn = v.Norm(e.ID()), string(e.DN())
+		list = append(list, t)
+	}
+	d.finish(list, after)
+	return d
+}
+
+// finish puts the steps in order, with their cookies, and encodes the first.
+func (d *diff) finish(list []touched, e *eye) {
 	if len(list) == 0 {
 		return
 	}
@@ -204,16 +322,8 @@ func (ct *content) make(d *diff, from *tree.Version) {
 		if size >= shareBytes {
 			break
 		}
-		op := ct.encode(nil, d.v, &d.steps[i], &x)
+		op := e.encode(nil, d.v, &d.steps[i])
 		size += len(op)
 		d.ops = append(d.ops, op)
 	}
-}
-
-// encode gives a step's operation: the entry, or the DN of what is gone.
-func (ct *content) encode(dst []byte, v *tree.Version, s *step, x *scratch) []byte {
-	if s.id == 0 {
-		return appendEntryOp(dst, []byte(s.dn), nil)
-	}
-	return ct.appendOp(dst, v.Entry(s.id), x)
 }

@@ -1,0 +1,228 @@
+package ldapd
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"shaft/pkg/access"
+	"shaft/pkg/syncrepl"
+	"shaft/pkg/tree"
+)
+
+// crowd follows the whole tree, many times over.
+func crowd(tb testing.TB, w *world, n int) []*client {
+	tb.Helper()
+	clients := make([]*client, n)
+	for i := range clients {
+		clients[i] = dial(tb, w.addr)
+		clients[i].follow(1, everything(syncrepl.RefreshAndPersist, ""))
+	}
+	for _, c := range clients {
+		c.refresh()
+	}
+	return clients
+}
+
+// R42: 1,000 followers, 10 of which never read: the others get every change, and
+// memory stays bounded.
+func TestManyFollowers(t *testing.T) {
+	const followers, mute, changes = 1000, 10, 300
+	w := newWorld(t)
+	w.edit(func(b *tree.Builder) { w.put(b, 1, "cn=a", "") })
+	clients := crowd(t, w, followers)
+	filler := strings.Repeat("x", 2000)
+	before := heap()
+	var reading sync.WaitGroup
+	errs := make(chan error, followers)
+	for _, c := range clients[mute:] {
+		reading.Add(1)
+		go func() {
+			defer reading.Done()
+			want := fmt.Sprintf("change %d ", changes)
+			for {
+				m, err := c.message()
+				if err != nil || m.Kind != syncrepl.KindEntry || m.State != syncrepl.StateModify {
+					errs <- fmt.Errorf("%s: %w", say(m), err)
+					return
+				}
+				if strings.Contains(string(m.Attrs), want) {
+					return
+				}
+			}
+		}()
+	}
+	for n := range changes {
+		w.edit(func(b *tree.Builder) { w.put(b, 1, "cn=a", fmt.Sprintf("change %d %s", n+1, filler)) })
+	}
+	reading.Wait()
+	close(errs)
+	for err := range errs {
+		t.Fatal(err)
+	}
+	if w.s.Followers() != followers {
+		t.Errorf("%d followers are left", w.s.Followers())
+	}
+	if grown := heap() - before; grown > 64<<20 {
+		t.Errorf("%d MiB more than before", grown>>20)
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// R42: one that reads slowly is sent each entry once for many changes, and ends with
+// the newest; one that takes nothing for too long is cut off, and comes back by its cookie.
+func TestSlowFollowers(t *testing.T) {
+	w := newWorld(t)
+	s, addr := serve(t, Options{Backend: w.b, WriteTimeout: time.Second})
+	w.edit(func(b *tree.Builder) { w.put(b, 1, "cn=a", "") })
+	slow := dial(t, w.addr)
+	slow.follow(1, everything(syncrepl.RefreshAndPersist, ""))
+	slow.refresh()
+	cut := dial(t, addr)
+	cut.follow(1, everything(syncrepl.RefreshAndPersist, ""))
+	_, cookie := cut.refresh()
+	filler := strings.Repeat("x", 100_000)
+	const changes = 400
+	for n := range changes {
+		w.edit(func(b *tree.Builder) { w.put(b, 1, "cn=a", fmt.Sprintf("change %d %s", n+1, filler)) })
+	}
+	eventually(t, "the one that takes nothing is cut off", func() bool { return s.Followers() == 0 })
+	got := 0
+	for {
+		m := slow.mustMessage()
+		got++
+		if strings.Contains(string(m.Attrs), fmt.Sprintf("change %d ", changes)) {
+			break
+		}
+	}
+	if got >= changes {
+		t.Errorf("%d messages for %d changes of one entry", got, changes)
+	}
+	back := dial(t, addr)
+	back.follow(1, everything(syncrepl.RefreshOnly, cookie))
+	said, _ := back.refresh()
+	wantSaid(t, "back by its cookie", said, "add cn=a", "done 0 true")
+}
+
+// R45: what access rules hide is not followed; what is lost and gained during a follow, by
+// other rules or by a change, is told; a cookie from before other rules is good for a reload alone.
+func TestSyncAccess(t *testing.T) {
+	w := newWorld(t)
+	w.edit(func(b *tree.Builder) {
+		w.put(b, 1, "cn=a", "open")
+		w.put(b, 2, "cn=b", "secret")
+		w.put(b, 3, "cn=c,cn=b", "open")
+		w.put(b, 4, "cn=d", "open")
+	})
+	rules := func(list ...access.Rule) {
+		t.Helper()
+		if err := w.s.SetAccess(list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secret := access.Rule{Who: "anonymous", Filter: "(description=secret)", Allow: access.Read}
+	open := access.Rule{Who: "anonymous", Allow: access.Sync}
+	hideD := access.Rule{Who: "anonymous", Subtree: "cn=d," + base, Allow: access.None}
+	before := w.cookieNow(3)
+	rules(secret, hideD, open)
+	c, mirror := dial(t, w.addr), dial(t, w.addr)
+	c.follow(1, everything(syncrepl.RefreshAndPersist, ""))
+	said, _ := c.refresh()
+	wantSaid(t, "under rules", said, "add ou=Package Listers", "add cn=a", "add cn=c", "refreshPresent")
+	if rep := mirror.do(1, tagBind, bindBody(3, "cn=mirror,"+base, "secret")); rep.code != 0 {
+		t.Fatalf("bind: %+v", rep)
+	}
+	mirror.follow(2, everything(syncrepl.RefreshAndPersist, ""))
+	if m := mirror.mustMessage(); m.Code != 50 && m.Code != 32 {
+		t.Errorf("for whom there is no rule: %+v", m)
+	}
+	w.edit(func(b *tree.Builder) { w.put(b, 2, "cn=b", "open") })
+	said, _ = c.persisted(1)
+	wantSaid(t, "one is no secret any more", said, "add cn=b")
+	w.edit(func(b *tree.Builder) { w.put(b, 1, "cn=a", "secret"); w.put(b, 4, "cn=d", "hidden") })
+	said, _ = c.persisted(1)
+	wantSaid(t, "one becomes a secret, and something happens to a hidden one", said, "delete cn=a")
+	poll := dial(t, w.addr)
+	s := everything(syncrepl.RefreshOnly, before)
+	poll.follow(1, s)
+	said, _ = poll.refresh()
+	wantSaid(t, "a cookie from before the rules", said, "add ou=Package Listers", "add cn=b", "add cn=c", "done 0 false")
+
+	noCN := access.Rule{Who: "anonymous", Attributes: []string{"description"}, Allow: access.None}
+	rules(noCN, secret, open)
+	said, cookies := c.persisted(3)
+	wantSaid(t, "other rules", said, "modify cn=b", "add cn=d", "modify cn=c")
+	if !strings.Contains(cookies[2], "Z#000003#") {
+		t.Errorf("cookies of other rules: %q", cookies)
+	}
+	rules(noCN, secret, open)
+	w.edit(func(b *tree.Builder) { w.put(b, 4, "cn=d", "more") })
+	m := c.mustMessage()
+	if say(m) != "modify cn=d" || strings.Contains(string(m.Attrs), "description") {
+		t.Errorf("a hidden attribute: %s %q", say(m), m.Attrs)
+	}
+	rules(access.Rule{Who: "anonymous", Allow: access.Read})
+	said, _ = c.persisted(4)
+	wantSaid(t, "all is lost", said, "delete cn=c", "delete cn=d", "delete cn=b", "delete ou=Package Listers")
+	rules()
+	said, _ = c.persisted(5)
+	wantSaid(t, "no rules any more", said, "add ou=Package Listers", "add cn=b", "add cn=a", "add cn=d", "add cn=c")
+}
+
+// The cost of a follower that waits.
+func BenchmarkIdleFollowers(b *testing.B) {
+	w := newWorld(b)
+	w.edit(func(t *tree.Builder) {
+		for n := range 500 {
+			w.put(t, n+1, fmt.Sprintf("cn=e%d", n), strings.Repeat("x", 200))
+		}
+	})
+	const n = 1000
+	for b.Loop() {
+		before := heap()
+		clients := crowd(b, w, n)
+		after := heap()
+		both := 0 // what the clients take themselves: a reader's buffer
+		for _, c := range clients {
+			both += c.r.Size()
+		}
+		b.ReportMetric(float64(after-before-int64(both))/n, "B/follower")
+		for _, c := range clients {
+			c.nc.Close()
+		}
+	}
+}
+
+// FuzzSyncCookie: no cookie is taken for one of this server that it cannot have given.
+func FuzzSyncCookie(f *testing.F) {
+	for _, s := range []string{"", "rid=001", "rid=001,csn=20250615150640.000001Z#000000#001#000000",
+		"rid=1,sid=00a,csn=20250615150640.000001Z#000001#001#000000;20250615150640.000001Z#000000#002#000000,delcsn=", "\x00,csn=;"} {
+		f.Add([]byte(s))
+	}
+	const newest = 1_750_000_000_000_000
+	f.Fuzz(func(t *testing.T, cookie []byte) {
+		at := readCookie(cookie, 1, newest)
+		if at.rid < 0 || at.csn > newest || at.initial && at.unknown || (at.initial || at.unknown) && at.csn != 0 && at.initial {
+			t.Fatalf("%q is %+v", cookie, at)
+		}
+		if !at.initial && !at.unknown {
+			again := readCookie([]byte(ridPart(at.rid)+string(cookieAt(at.csn, 0, 1))), 1, newest)
+			if again.csn != at.csn || again.rid != at.rid || again.unknown {
+				t.Fatalf("%q is %+v, and said again %+v", cookie, at, again)
+			}
+		}
+		var r syncrepl.Request
+		if syncrepl.ParseRequest(cookie, &r) == nil && len(r.Cookie) > 0 {
+			readCookie(r.Cookie, 1, newest)
+		}
+	})
+}
