@@ -109,7 +109,7 @@ func (e *Engine) fetchAside(ctx context.Context, id queue.ClaimID, t *task) erro
 			return
 		}
 		cl.awaited = append(cl.awaited, done)
-		if cl.feed != nil && cl.current().State == upstream.Down {
+		if s := cl.current().State; cl.feed != nil && (s == upstream.Down || s == upstream.Held) {
 			e.unfollow(cl) // tried at once, and not when the pause is over
 		}
 		e.engage(id)

@@ -180,7 +180,7 @@ func (w *holdWriter) gone(set []goneEntry) error {
 	return nil
 }
 
-var errHoldDamaged = errors.New("what was held is not whole in the store")
+var errHoldDamaged = errors.New("what was held is not whole in the store; the source is asked again")
 
 // readHold gives the frames of a hold in their order; fn ends it with an error. For
 // any goroutine.
@@ -188,24 +188,29 @@ func (e *Engine) readHold(h *hold, fn func(kind byte, data []byte) error) error 
 	chunks := 0
 	err := e.store.Records(holdSet(h.Serial), func(_ string, value []byte) error {
 		chunks++
-		for len(value) > 0 {
-			kind := value[0]
-			n, used := binary.Uvarint(value[1:])
-			if used <= 0 || n > uint64(len(value)-1-used) {
-				return errHoldDamaged
-			}
-			data := value[1+used : 1+used+int(n)]
-			if err := fn(kind, data); err != nil {
-				return err
-			}
-			value = value[1+used+int(n):]
-		}
-		return nil
+		return eachFrame(value, fn)
 	})
 	if err == nil && chunks != h.Chunks {
 		return errHoldDamaged
 	}
 	return err
+}
+
+// eachFrame reads the frames of one chunk.
+func eachFrame(chunk []byte, fn func(kind byte, data []byte) error) error {
+	for len(chunk) > 0 {
+		kind := chunk[0]
+		n, used := binary.Uvarint(chunk[1:])
+		if used <= 0 || n > uint64(len(chunk)-1-used) {
+			return errHoldDamaged
+		}
+		end := 1 + used + int(n)
+		if err := fn(kind, chunk[1+used:end]); err != nil {
+			return err
+		}
+		chunk = chunk[end:]
+	}
+	return nil
 }
 
 func decodeGone(data []byte) (g goneEntry, err error) {

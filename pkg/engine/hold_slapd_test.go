@@ -99,89 +99,97 @@ func (w *world) refusedHold(kind string, err error) {
 // R35, R36: what becomes of slapds in the night: what was served stays served, over a restart
 // too, an alarm says what would go, and an approval removes just that, with the server away.
 func TestGuardSlapd(t *testing.T) {
-	suffixOnly := "dn: o=Source\nobjectClass: organization\no: Source\n\n" + unit(slapdBase)
-	for _, test := range []struct {
-		name    string
-		o       ldaptest.SlapdOptions
-		prepare func(s *ldaptest.Slapd) func()
-		change  func(s *ldaptest.Slapd)
-		went    int // before the hold
-	}{
-		{"rebuilt with its suffix alone", ldaptest.SlapdOptions{}, nil, func(s *ldaptest.Slapd) {
-			s.Stop()
-			s.Rebuild(suffixOnly)
-			s.Start()
-		}, 0},
-		{"rebuilt empty, then with its base", ldaptest.SlapdOptions{SessionLog: 1000}, nil, func(s *ldaptest.Slapd) {
-			s.Stop()
-			s.Rebuild("")
-			s.Start()
-			s.Apply(suffixOnly)
-		}, 0},
-		{"restored from an old backup", ldaptest.SlapdOptions{SessionLog: 1000}, func(s *ldaptest.Slapd) func() {
-			s.Stop()
-			backup := s.Backup()
-			s.Start()
-			s.Apply(crowd("young", 20))
-			return func() { s.Restore(backup) }
-		}, nil, 0},
-		{"an access rule hides most", ldaptest.SlapdOptions{Access: hidesSecret}, nil, func(s *ldaptest.Slapd) {
-			for _, dn := range crowdDNs("p", 30) {
-				s.Apply(describe(dn, "hidden"))
-			}
-			s.Apply(unit("ou=seen," + slapdBase))
-		}, 0},
-		{"most are deleted while nobody follows", ldaptest.SlapdOptions{SessionLog: 1000}, nil, func(s *ldaptest.Slapd) {
-			s.Apply(removal(crowdDNs("p", 25)...))
-		}, 0},
-	} {
-		t.Run(test.name, func(t *testing.T) {
+	for _, night := range nights() {
+		t.Run(night.name, func(t *testing.T) {
 			t.Parallel()
-			w, s := followGuarded(t, test.o)
-			if test.prepare != nil {
-				restore := test.prepare(s)
-				test.change = func(s *ldaptest.Slapd) {
+			w, s := followGuarded(t, night.o)
+			change := night.change
+			if night.backup {
+				s.Stop()
+				backup := s.Backup()
+				s.Start()
+				s.Apply(crowd("young", 20))
+				change = func(s *ldaptest.Slapd) {
 					s.Stop()
-					restore()
+					s.Restore(backup)
 					s.Start()
 				}
 				w.awaitEqual(s, slapdBase, name)
 				w.awaitLive(name)
 			}
-			before := w.content()
-			release := w.holds(w.all()...)
-			w.away(func() { test.change(s) })
-			h := w.awaitHeld("s")
-			there := w.upstreamContent(s, slapdBase, name)
-			w.checkHeld(h, before, there)
-			w.restart()
-			again := w.awaitHeld("s")
-			if again.Revision != h.Revision || !again.Since.Equal(h.Since) {
-				t.Errorf("after a restart %+v, it was %+v", again, h)
-			}
-			w.checkHeld(again, before, there)
-			await(t, "its session is over", func() bool { return w.linkState("s") == "held" })
-			s.Stop()
-			w.restart()
-			w.awaitReason("down", "")
-			release()
-			if out := w.approve("s", h.Revision); out.Removed != len(h.Goes) {
-				t.Errorf("%+v", out)
-			}
-			if now := w.content(); len(lost(now, there)) > 0 || !slices.Equal(lost(before, now), slices.Sorted(slices.Values(h.Goes))) {
-				t.Errorf("approved: %s", differences(there, now))
-			}
-			if w.held("s") != nil || slices.Contains(w.name(name).Alarms, "held") {
-				t.Errorf("it is held still: %+v, %+v", w.held("s"), w.name(name))
-			}
-			s.Start()
-			w.awaitEqual(s, slapdBase, name)
-			w.awaitLive(name)
-			w.check()
-			w.checkStored()
-			w.restart()
+			guardSlapd(t, w, s, change)
 		})
 	}
+}
+
+// night is what becomes of a slapd that nobody follows.
+type night struct {
+	name   string
+	o      ldaptest.SlapdOptions
+	backup bool // it is restored from a backup that lacks 20 entries
+	change func(s *ldaptest.Slapd)
+}
+
+func nights() []night {
+	suffixOnly := "dn: o=Source\nobjectClass: organization\no: Source\n\n" + unit(slapdBase)
+	return []night{
+		{"rebuilt with its suffix alone", ldaptest.SlapdOptions{}, false, func(s *ldaptest.Slapd) {
+			s.Stop()
+			s.Rebuild(suffixOnly)
+			s.Start()
+		}},
+		{"rebuilt empty, then with its base", ldaptest.SlapdOptions{SessionLog: 1000}, false, func(s *ldaptest.Slapd) {
+			s.Stop()
+			s.Rebuild("")
+			s.Start()
+			s.Apply(suffixOnly)
+		}},
+		{"restored from an old backup", ldaptest.SlapdOptions{SessionLog: 1000}, true, nil},
+		{"an access rule hides most", ldaptest.SlapdOptions{Access: hidesSecret}, false, func(s *ldaptest.Slapd) {
+			for _, dn := range crowdDNs("p", 30) {
+				s.Apply(describe(dn, "hidden"))
+			}
+			s.Apply(unit("ou=seen," + slapdBase))
+		}},
+		{"most are deleted while nobody follows", ldaptest.SlapdOptions{SessionLog: 1000}, false, func(s *ldaptest.Slapd) {
+			s.Apply(removal(crowdDNs("p", 25)...))
+		}},
+	}
+}
+
+func guardSlapd(t *testing.T, w *world, s *ldaptest.Slapd, change func(*ldaptest.Slapd)) {
+	before := w.content()
+	release := w.holds(w.all()...)
+	w.away(func() { change(s) })
+	h := w.awaitHeld("s")
+	there := w.upstreamContent(s, slapdBase, name)
+	w.checkHeld(h, before, there)
+	w.restart()
+	again := w.awaitHeld("s")
+	if again.Revision != h.Revision || !again.Since.Equal(h.Since) {
+		t.Errorf("after a restart %+v, it was %+v", again, h)
+	}
+	w.checkHeld(again, before, there)
+	await(t, "its session is over", func() bool { return w.linkState("s") == "held" })
+	s.Stop()
+	w.restart()
+	w.awaitReason("down", "")
+	release()
+	if out := w.approve("s", h.Revision); out.Removed != len(h.Goes) {
+		t.Errorf("%+v", out)
+	}
+	if now := w.content(); len(lost(now, there)) > 0 || !slices.Equal(lost(before, now), slices.Sorted(slices.Values(h.Goes))) {
+		t.Errorf("approved: %s", differences(there, now))
+	}
+	if w.held("s") != nil || slices.Contains(w.name(name).Alarms, "held") {
+		t.Errorf("it is held still: %+v, %+v", w.held("s"), w.name(name))
+	}
+	s.Start()
+	w.awaitEqual(s, slapdBase, name)
+	w.awaitLive(name)
+	w.check()
+	w.checkStored()
+	w.restart()
 }
 
 // linkState is what the link itself says.

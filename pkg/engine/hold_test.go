@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"shaft/internal/ldaptest"
+	"shaft/pkg/store"
 )
 
 // throng is LDIF of n entries below a place of the scripted server.
@@ -452,4 +454,95 @@ func TestGuardBadBounds(t *testing.T) {
 	if out.Subscription.GuardPercent != nil || out.Subscription.GuardMinimum != nil {
 		t.Errorf("%+v", out.Subscription)
 	}
+}
+
+// R36: what is held may be large: it is stored in pieces, listed up to its bound, and
+// played back whole.
+func TestGuardLarge(t *testing.T) {
+	n := MaxGoes + 200
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF + throng("p", n, "ou=a,"+suffix) + throng("q", 300, "ou=b,"+suffix)})
+	w := guarded(t)
+	w.add("s", "cn=Here", w.source(s, suffix))
+	w.awaitEqual(s, suffix, name)
+	before := w.content()
+	w.away(func() {
+		for i := range n {
+			must(t, s.Delete(fmt.Sprintf("cn=p%02d,ou=a,%s", i, suffix)))
+		}
+		for i := range 300 {
+			must(t, s.Modify(fmt.Sprintf("cn=q%02d,ou=b,%s", i, suffix), "description", strings.Repeat("x", 4000)))
+		}
+	})
+	h := w.awaitHeld("s")
+	if h.Removed != n || len(h.Goes) != MaxGoes || h.More != n-MaxGoes || h.Changed != 300 || h.Added != 0 || !maps.Equal(w.content(), before) {
+		t.Errorf("%d removed, %d named, %d more, %d changed", h.Removed, len(h.Goes), h.More, h.Changed)
+	}
+	if pieces := len(w.stored(recordHoldSet)); pieces < 4 {
+		t.Errorf("%d pieces", pieces)
+	}
+	s.Down()
+	w.restart()
+	w.approve("s", h.Revision)
+	must(t, s.Up())
+	w.awaitLive(name)
+	w.awaitEqual(s, suffix, name)
+	w.checkStored()
+	w.restart()
+}
+
+// R36, R56: records of a hold that are damaged are refused with words, and nothing is taken.
+func TestGuardDamaged(t *testing.T) {
+	w, s := shrunk(t)
+	w.settled("s")
+	s.Down()
+	before := w.content()
+	h := w.held("s")
+	must(t, w.e.do(t.Context(), func() {
+		record := holdChunk(w.e.holds["s"].Serial, 0)
+		for _, value := range w.stored(record) {
+			must(t, w.e.writeRecords([]store.Record{{Name: record, Value: []byte(value[:len(value)-1])}}))
+		}
+	}))
+	_, err := w.e.ApproveHeld(t.Context(), "s", 0, false)
+	if err == nil || !strings.Contains(err.Error(), "not whole") || !maps.Equal(w.content(), before) {
+		t.Errorf("%v", err)
+	}
+	must(t, s.Up())
+	if again := w.awaitHeld("s"); again.Revision != h.Revision || len(again.Goes) != 20 {
+		t.Errorf("%+v", again)
+	}
+	w.approve("s", h.Revision)
+	w.awaitEqual(s, suffix, name)
+	w.restart()
+	w.check()
+}
+
+// Frames of any bytes are read to their end or refused; what is written comes back.
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{frameGone, 1, 0, framePut, 2, 1, 2})
+	f.Add([]byte{frameGone, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Add([]byte{frameGone, 200})
+	f.Fuzz(func(t *testing.T, chunk []byte) {
+		var w holdWriter
+		err := eachFrame(chunk, func(kind byte, data []byte) error {
+			if g, err := decodeGone(data); err == nil && len(g.rel) != len(data)-17 {
+				t.Errorf("%q of %q", g.rel, data)
+			}
+			return w.frame(kind, data[:len(data)/2], data[len(data)/2:])
+		})
+		if err != nil {
+			return
+		}
+		var back, again [][]byte
+		gather := func(to *[][]byte) func(byte, []byte) error {
+			return func(kind byte, data []byte) error {
+				*to = append(*to, append([]byte{kind}, data...))
+				return nil
+			}
+		}
+		if err := errors.Join(eachFrame(chunk, gather(&back)), eachFrame(w.buf, gather(&again))); err != nil || !slices.EqualFunc(back, again, slices.Equal[[]byte]) {
+			t.Errorf("%v: %q came back as %q", err, back, again)
+		}
+	})
 }

@@ -163,7 +163,12 @@ func (e *Engine) ApproveHeld(ctx context.Context, of string, revision uint64, dr
 		} else {
 			err = e.replay(ctx, h, t)
 		}
-		return cmp.Or(err, e.do(context.WithoutCancel(ctx), func() { h.busy = false }))
+		doErr = e.do(context.WithoutCancel(ctx), func() {
+			if h.busy = false; errors.Is(err, errHoldDamaged) || errors.Is(err, store.ErrCorrupt) {
+				err = errors.Join(err, e.giveUpHold(h))
+			}
+		})
+		return cmp.Or(err, doErr)
 	})
 	if err != nil {
 		return nil, err

@@ -278,6 +278,12 @@ func (e *Engine) giveUpHold(h *hold) error {
 		return err
 	}
 	e.reapHolds()
+	if cl := e.byNum[h.Number]; cl != nil && cl.link != nil {
+		e.again(cl)
+	} else if l := e.lists[h.Of]; l != nil {
+		e.unfollowList(l)
+		e.followList(l)
+	}
 	return nil
 }
 
