@@ -343,15 +343,13 @@ func (x *whole) settle() {
 		return what == ""
 	})
 	x.has = has
-	if x.happened != nil {
-		for _, ev := range x.told {
-			x.happened[strings.TrimPrefix(fmt.Sprintf("%T", ev), "queue.")]++
-		}
-		x.happened["Lingering"] += len(x.core.Lingers)
-		for norm := range x.core.Names {
-			if showsNumber(x.core, norm) == 0 {
-				x.happened["Empty"]++
-			}
+	for _, ev := range x.told {
+		x.happened[strings.TrimPrefix(fmt.Sprintf("%T", ev), "queue.")]++
+	}
+	x.happened["a name lingers"] += len(x.core.Lingers)
+	for norm := range x.core.Names {
+		if showsNumber(x.core, norm) == 0 {
+			x.happened["a name is empty"]++
 		}
 	}
 	x.checkUUIDs()

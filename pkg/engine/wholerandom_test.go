@@ -32,8 +32,7 @@ func TestWholeHistories(t *testing.T) {
 	happened := map[string]int{}
 	for seed := range uint64(max(1, *steps/wholeSteps)) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
-			x := newWhole(t, seed)
-			x.happened = happened
+			x := newWhole(t, seed, happened)
 			for i := range wholeSteps {
 				x.step = fmt.Sprintf("step %d: ", i)
 				x.act()
@@ -41,7 +40,12 @@ func TestWholeHistories(t *testing.T) {
 			}
 		})
 	}
-	t.Log(happened)
+	for _, what := range []string{"ClaimAdded", "ClaimLifted", "ClaimMoved", "ClaimRemoved", "ClaimSuppressed", "EntryFound", "EntryLost", "LingerEnded",
+		"ListRemoved", "QueueMoved", "Refreshed", "Switched", "a name lingers", "a name is empty", "a crash", "a restart", "a refusal"} {
+		if happened[what] < *steps/200 {
+			t.Errorf("%d of %s in %d steps: the histories are too tame: %v", happened[what], what, *steps, happened)
+		}
+	}
 }
 
 const wholeLDIF = sourceLDIF + `
@@ -59,8 +63,10 @@ seeAlso: cn=0,ou=a,o=Source
 `
 
 // newWhole is a world with two servers that hold trees and one with what lists find.
-func newWhole(t *testing.T, seed uint64) *whole {
-	x := &whole{world: newWorld(t), r: rand.New(rand.NewPCG(seed, 4)), core: queue.NewState(), has: map[uint32]entrySet{}}
+func newWhole(t *testing.T, seed uint64, happened map[string]int) *whole {
+	x := &whole{
+		world: newWorld(t), r: rand.New(rand.NewPCG(seed, 4)), core: queue.NewState(), has: map[uint32]entrySet{}, happened: happened,
+	}
 	x.close()
 	x.now = func() time.Time { return time.Now().Add(x.ahead) }
 	x.promotion = time.Hour
@@ -124,6 +130,7 @@ func (x *whole) act() {
 		x.settle()
 	case k < 98:
 		x.step += "a restart"
+		x.happened["a restart"]++
 		x.restart()
 		x.settle()
 	default:
@@ -159,6 +166,7 @@ func (x *whole) crashes(fn func()) {
 		return
 	}
 	at := x.r.IntN(len(dirs))
+	x.happened["a crash"]++
 	x.step += fmt.Sprintf(", with a crash at moment %d of %d", at, len(dirs))
 	old := x.dir
 	x.close()
@@ -214,9 +222,15 @@ func filesIn(t *testing.T, dir string) (names []string) {
 
 var listTemplates = map[string]string{"l": "cn=%(attr.l)s", "m": "cn=in,cn=%(attr.street)s"}
 
-var wholeNames = []string{"cn=A", "cn=A", "cn=B", "cn=B", "cn=in,cn=A", "cn=x,ou=deep", "cn=0,ou=a,cn=B"}
+var wholeNames = []string{"cn=A", "cn=B", "cn=in,cn=A", "cn=x,ou=deep", "cn=0,ou=a,cn=B"}
 
-func (x *whole) someName() string { return wholeNames[x.r.IntN(len(wholeNames))] + "," + baseDN }
+// someName is rather one that others have a claim on.
+func (x *whole) someName() string {
+	if norms := slices.Sorted(maps.Keys(x.core.Names)); len(norms) > 0 && x.r.IntN(2) == 0 {
+		return x.core.Names[some(x, norms)].Text
+	}
+	return some(x, wholeNames) + "," + baseDN
+}
 
 func some[T any](x *whole, list []T) T { return list[x.r.IntN(len(list))] }
 
@@ -271,31 +285,32 @@ func (x *whole) command() {
 		return
 	}
 	c := x.core.Claims[some(x, ids)]
-	switch k := x.r.IntN(14); {
+	switch k := x.r.IntN(15); {
 	case k < 3:
 		to := x.someName()
 		ev := queue.ClaimMoved{ID: c.ID, Name: to, Norm: x.normOf(to)}
 		x.try(ev, func() error { _, err := x.e.RenameName(ctx, c.Name, to, c.ID, 0, false); return err })
-	case k < 4:
+	case k < 5:
+		c = x.waiting(c)
 		ev := queue.QueueMoved{ID: c.ID, Position: x.r.IntN(4)}
 		x.try(ev, func() error { _, err := x.e.MoveInQueue(ctx, c.Name, c.ID, ev.Position, 0, false); return err })
-	case k < 6:
-		x.suppressOrLift(c)
 	case k < 7:
+		x.suppressOrLift(c)
+	case k < 8:
 		warm := fmt.Sprint(!l.subs[c.Subscription].KeepWarm)
 		x.step += "command: keep-warm " + warm + " of " + c.Subscription
 		x.set(c.Subscription, map[string]string{"keep_warm": warm})
-	case k < 8:
+	case k < 9:
 		if s := x.sites[x.r.IntN(2)]; !s.away && c.Entry == "" {
 			x.step += fmt.Sprintf("command: another server for %s: %s", c.ID, s.URL())
 			x.writes = true
 			x.set(c.Subscription, map[string]string{"port": fmt.Sprint(x.source(s, suffix).Port)})
 		}
-	case k < 9:
+	case k < 10:
 		x.step += "command: resync " + c.Name
 		_, err := x.e.ResyncName(ctx, c.Name, false)
 		must(x.t, err)
-	case k < 10:
+	case k < 11:
 		c = x.waiting(c)
 		x.step += fmt.Sprintf("command: what if %s were the head", c.ID)
 		_, err := x.e.QueueDiff(ctx, c.Name, c.ID)
@@ -303,15 +318,17 @@ func (x *whole) command() {
 			x.fail("%v", err)
 		}
 	default:
-		x.switchTo(l, x.waiting(c), k == 10)
+		x.switchTo(l, x.waiting(c), k == 11)
 	}
 }
 
 // waiting gives one that waits, if there is any in a queue that is looked at, else the claim itself.
 func (x *whole) waiting(c *queue.Claim) *queue.Claim {
-	for _, norm := range slices.Sorted(maps.Keys(x.core.Names)) {
-		if q := x.core.Names[norm].Claims; len(q) > 1 && x.r.IntN(3) > 0 {
-			return x.core.Claims[some(x, q[1:])]
+	for _, longer := range []int{2, 1} {
+		for _, norm := range slices.Sorted(maps.Keys(x.core.Names)) {
+			if q := x.core.Names[norm].Claims; len(q) > longer && x.r.IntN(3) > 0 {
+				return x.core.Claims[some(x, q[1:])]
+			}
 		}
 	}
 	return c
@@ -377,12 +394,16 @@ func (x *whole) normOf(name string) string {
 func (x *whole) addOrRemove(l *seen) {
 	x.t.Helper()
 	ctx := x.t.Context()
-	id := some(x, []string{"t", "u", "v", "w", "x", "l", "m"})
+	id := some(x, []string{"t", "u", "v", "w", "x", "y", "z", "l", "m"})
 	_, there := l.subs[id]
 	isList := id == "l" || id == "m"
+	for _, norm := range slices.Sorted(maps.Keys(x.core.Names)) { // rather a head before others
+		n := x.core.Names[norm]
+		if h := x.core.Claims[n.Head()]; h.Entry == "" && there && id != "l" && len(n.Claims) > 1 {
+			id, isList = h.Subscription, false
+		}
+	}
 	switch {
-	case there && isList && x.r.IntN(2) == 0:
-		x.step += "command: none"
 	case there && isList:
 		x.step += "command: the list " + id + " goes"
 		_, err := x.e.RemoveSubscription(ctx, id, false)
@@ -413,7 +434,9 @@ func (x *whole) try(ev queue.Event, command func() error) {
 	switch {
 	case (would == nil) != (err == nil) || err != nil && !errors.As(err, &refusal):
 		x.fail("the core says %v, the engine %v", would, err)
-	case err == nil:
+	case err != nil:
+		x.happened["a refusal"]++
+	default:
 		x.look()
 		if got := x.decided(); len(got) == 0 || fmt.Sprintf("%#v", got[0]) != fmt.Sprintf("%#v", ev) {
 			x.fail("decided is %#v", got)
