@@ -25,20 +25,22 @@ import (
 // the tree shows what the core says, of what the servers had.
 type whole struct {
 	*world
-	r     *rand.Rand
-	sites []*site  // trees; the last has what lists find
-	dns   []string // of what they find
-	core  *queue.State
-	seq   uint64        // of the journal, first line that the core has not been told
-	told  []queue.Event // since the step began
-	has   map[uint32]entrySet
-	shown map[string]dit.UUID // by DN, when all was quiet last
-	was   *queue.State        // the core at that time
-	gaps  map[string]bool     // names that the core showed nothing under, since the step began
-	again map[uint32]bool     // claims of which more was fetched, since the step began, than they had
-	ahead time.Duration       // of the clock
-	over  bool                // the time of what lingers may be over
-	csn   dit.CSN
+	r        *rand.Rand
+	sites    []*site  // trees; the last has what lists find
+	dns      []string // of what they find
+	core     *queue.State
+	seq      uint64        // of the journal, first line that the core has not been told
+	told     []queue.Event // since the step began
+	has      map[uint32]entrySet
+	shown    map[string]dit.UUID // by DN, when all was quiet last
+	was      *queue.State        // the core at that time
+	gaps     map[string]bool     // names that the core showed nothing under, since the step began
+	again    map[uint32]bool     // claims of which more was fetched, since the step began, than they had
+	staged   map[uint32]entrySet // what was held of claims
+	approved uint32              // the claim of which it is taken in this step
+	ahead    time.Duration       // of the clock
+	over     bool                // the time of what lingers may be over
+	csn      dit.CSN
 	// happened counts what did, over all histories.
 	happened map[string]int
 	step     string
@@ -146,7 +148,7 @@ func showsNumber(s *queue.State, norm string) uint32 {
 func (x *whole) decided() (out []queue.Event) {
 	for _, ev := range x.told {
 		switch ev.(type) {
-		case queue.Refreshed, queue.LinkChanged, queue.ListRefreshed, queue.ListLinkChanged, queue.LingerEnded:
+		case queue.Refreshed, queue.LinkChanged, queue.ListRefreshed, queue.ListLinkChanged, queue.LingerEnded, queue.RefreshHeld, queue.HoldEnded:
 		default:
 			out = append(out, ev)
 		}
@@ -228,6 +230,9 @@ func (x *whole) awaited(l *seen, remote map[*site][]remoteSays) string {
 	}
 	for id, c := range x.core.Claims {
 		s := x.siteOf(l, c.Subscription)
+		if c.Held.Is() {
+			continue // its server is asked again minutes later
+		}
 		if s.away == c.Online || s.away && c.Reason == "" {
 			return fmt.Sprintf("the link of %+v", c)
 		}
@@ -270,10 +275,13 @@ func (x *whole) unknown(id string, entries []remoteSays) string {
 // rest is as it was when it was that, or was fetched.
 func (x *whole) contents(l *seen, remote map[*site][]remoteSays) map[uint32]entrySet {
 	x.t.Helper()
-	fetched := map[queue.ClaimID]bool{}
+	fetched, held := map[queue.ClaimID]bool{}, map[queue.ClaimID]bool{}
 	for _, ev := range x.told {
-		if r, ok := ev.(queue.Refreshed); ok {
-			fetched[r.ID] = true
+		switch ev := ev.(type) {
+		case queue.Refreshed:
+			fetched[ev.ID] = true
+		case queue.RefreshHeld:
+			held[queue.ClaimID(ev.Of)] = true
 		}
 	}
 	out := map[uint32]entrySet{}
@@ -281,6 +289,15 @@ func (x *whole) contents(l *seen, remote map[*site][]remoteSays) map[uint32]entr
 		s := x.siteOf(l, c.Subscription)
 		switch {
 		case !c.Good:
+		case c.Number == x.approved && (s.away || !x.followed(l, c)):
+			out[c.Number] = x.staged[c.Number]
+		case c.Held.Is() && held[id]:
+			x.staged[c.Number] = contentOf(remote[s], cmp.Or(c.Base, s.base))
+			if out[c.Number] = x.keeps(c.Number, cmp.Or(c.Base, s.base)); len(out[c.Number]) == 0 { // some may have gone before the rest was too much
+				x.fail("nothing is left of %+v", c)
+			}
+		case c.Held.Is():
+			out[c.Number] = x.has[c.Number]
 		case !s.away && (x.followed(l, c) || fetched[id]):
 			out[c.Number] = contentOf(remote[s], cmp.Or(c.Base, s.base))
 		default:
@@ -291,6 +308,26 @@ func (x *whole) contents(l *seen, remote map[*site][]remoteSays) map[uint32]entr
 		out[l.Number] = x.has[l.Number]
 	}
 	return out
+}
+
+// keeps is what the store has of a claim.
+func (x *whole) keeps(number uint32, base string) entrySet {
+	x.t.Helper()
+	desc, see := x.schema.Attribute("description"), x.schema.Attribute("seeAlso")
+	var entries []remoteSays
+	must(x.t, x.store.Entries(number, func(it store.Item) error {
+		rec, err := decodeRecord(it.Value)
+		dn := base
+		if len(rec.rel) > 0 {
+			dn = string(rec.rel) + "," + base
+		}
+		entries = append(entries, remoteSays{
+			dn: dn, desc: strings.Join(slices.Collect(values(rec.user.Values(x.schema, desc))), ","),
+			see: slices.Collect(values(rec.user.Values(x.schema, see))),
+		})
+		return err
+	}))
+	return contentOf(entries, base)
 }
 
 // expects is what the tree is to show: names inside others hide what those have there.
@@ -380,21 +417,14 @@ func (x *whole) showQueues() (out []string) {
 // notKept tells what the store has otherwise than it should, of those that wait too.
 func (x *whole) notKept(has map[uint32]entrySet) string {
 	x.t.Helper()
-	desc := x.schema.Attribute("description")
 	for number, content := range has {
 		want, got := map[string]string{}, map[string]string{}
 		for rel, says := range content {
 			want[rel] = says.desc
 		}
-		must(x.t, x.store.Entries(number, func(it store.Item) error {
-			rec, err := decodeRecord(it.Value)
-			rel := string(rec.rel)
-			if rel != "" {
-				rel += ","
-			}
-			got[rel] = strings.Join(slices.Collect(values(rec.user.Values(x.schema, desc))), ",")
-			return err
-		}))
+		for rel, says := range x.keeps(number, suffix) {
+			got[rel] = says.desc // DN values are the server's, and those of a list's claim have its base
+		}
 		if d := differences(want, got); d != "" {
 			return fmt.Sprintf("stored of number %d: %s", number, d)
 		}

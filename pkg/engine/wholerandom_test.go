@@ -41,8 +41,8 @@ func TestWholeHistories(t *testing.T) {
 		})
 	}
 	for _, what := range []string{"ClaimAdded", "ClaimLifted", "ClaimMoved", "ClaimRemoved", "ClaimSuppressed", "EntryFound", "EntryLost", "LingerEnded",
-		"ListRemoved", "QueueMoved", "Refreshed", "Switched", "a name lingers", "a name is empty", "a crash", "a restart", "a refusal"} {
-		if happened[what] < *steps/200 {
+		"ListRemoved", "QueueMoved", "RefreshHeld", "HoldRejected", "Refreshed", "Switched", "a name lingers", "a name is empty", "a crash", "a restart", "a refusal"} {
+		if happened[what] < *steps/300 {
 			t.Errorf("%d of %s in %d steps: the histories are too tame: %v", happened[what], what, *steps, happened)
 		}
 	}
@@ -65,9 +65,13 @@ seeAlso: cn=0,ou=a,o=Source
 // newWhole is a world with two servers that hold trees and one with what lists find.
 func newWhole(t *testing.T, seed uint64, happened map[string]int) *whole {
 	x := &whole{
-		world: newWorld(t), r: rand.New(rand.NewPCG(seed, 4)), core: queue.NewState(), has: map[uint32]entrySet{}, happened: happened,
+		world: newWorld(t), r: rand.New(rand.NewPCG(seed, 4)), core: queue.NewState(), has: map[uint32]entrySet{}, staged: map[uint32]entrySet{},
+		happened: happened,
 	}
 	x.close()
+	if seed%2 == 1 {
+		x.guard = &Guard{Percent: 20, Minimum: 1}
+	}
 	x.now = func() time.Time { return time.Now().Add(x.ahead) }
 	x.promotion = time.Hour
 	x.open()
@@ -84,7 +88,7 @@ func newWhole(t *testing.T, seed uint64, happened map[string]int) *whole {
 	x.add("t", "cn=A", x.source(x.sites[0], suffix))
 	x.settle()
 	for _, id := range []string{"l", "m"} {
-		x.list(id, listTemplates[id], x.lists().Server)
+		x.addList(id)
 		x.settle()
 	}
 	return x
@@ -101,13 +105,21 @@ func (x *whole) act() {
 	x.t.Helper()
 	x.begin()
 	switch k := x.r.IntN(100); {
-	case k < 60:
+	case k < 57:
 		x.crashes(x.command)
 	case k < 70:
 		x.writes = true
 		s := x.sites[x.r.IntN(2)]
 		x.step += "writes to a tree's server"
-		x.crashes(func() { randomWrites(x.t, x.r, s.Server) })
+		x.crashes(func() {
+			for i := range x.r.IntN(2) * 12 { // much comes
+				_ = s.Add(fmt.Sprintf("dn: cn=%d,ou=%s,%s\nobjectClass: organizationalRole\ncn: %[1]d\n", i/2, []string{"a", "b"}[i%2], suffix))
+			}
+			randomWrites(x.t, x.r, s.Server)
+			for i := range x.r.IntN(2) * 12 { // much goes
+				_ = s.Delete(fmt.Sprintf("cn=%d,ou=%s,%s", i/2, []string{"a", "b"}[i%2], suffix))
+			}
+		})
 	case k < 84:
 		x.writes = true
 		x.step += "what the lists find: "
@@ -141,7 +153,7 @@ func (x *whole) act() {
 		x.over = true
 		x.settle()
 	}
-	x.writes = false
+	x.writes, x.approved = false, 0
 }
 
 // crashes does something and waits for what comes of it; perhaps it goes on then with what a crash
@@ -155,7 +167,7 @@ func (x *whole) crashes(fn func()) {
 		return
 	}
 	before := *x
-	before.core = x.core.Clone()
+	before.core, before.staged = x.core.Clone(), maps.Clone(x.staged)
 	root := x.t.TempDir()
 	dirs := x.copying(root, 1+x.r.IntN(3), func() {
 		fn()
@@ -171,6 +183,7 @@ func (x *whole) crashes(fn func()) {
 	old := x.dir
 	x.close()
 	x.dir = dirs[at]
+	x.staged = before.staged
 	x.core, x.seq, x.has, x.shown, x.was, x.csn = before.core, before.seq, before.has, before.shown, before.was, before.csn
 	x.told, x.gaps, x.again = nil, map[string]bool{}, map[uint32]bool{}
 	x.open()
@@ -226,7 +239,7 @@ var wholeNames = []string{"cn=A", "cn=B", "cn=in,cn=A", "cn=x,ou=deep", "cn=0,ou
 
 // someName is rather one that others have a claim on.
 func (x *whole) someName() string {
-	if norms := slices.Sorted(maps.Keys(x.core.Names)); len(norms) > 0 && x.r.IntN(2) == 0 {
+	if norms := slices.Sorted(maps.Keys(x.core.Names)); len(norms) > 0 && x.r.IntN(3) > 0 {
 		return x.core.Names[some(x, norms)].Text
 	}
 	return some(x, wholeNames) + "," + baseDN
@@ -284,6 +297,12 @@ func (x *whole) command() {
 		x.addOrRemove(l)
 		return
 	}
+	for _, id := range ids {
+		if x.core.Claims[id].Held.Is() && x.r.IntN(3) == 0 {
+			x.judge(x.core.Claims[id])
+			return
+		}
+	}
 	c := x.core.Claims[some(x, ids)]
 	switch k := x.r.IntN(15); {
 	case k < 3:
@@ -292,7 +311,7 @@ func (x *whole) command() {
 		x.try(ev, func() error { _, err := x.e.RenameName(ctx, c.Name, to, c.ID, 0, false); return err })
 	case k < 5:
 		c = x.waiting(c)
-		ev := queue.QueueMoved{ID: c.ID, Position: x.r.IntN(4)}
+		ev := queue.QueueMoved{ID: c.ID, Position: x.r.IntN(1 + len(x.core.Names[c.Norm].Claims))}
 		x.try(ev, func() error { _, err := x.e.MoveInQueue(ctx, c.Name, c.ID, ev.Position, 0, false); return err })
 	case k < 7:
 		x.suppressOrLift(c)
@@ -314,7 +333,8 @@ func (x *whole) command() {
 		c = x.waiting(c)
 		x.step += fmt.Sprintf("command: what if %s were the head", c.ID)
 		_, err := x.e.QueueDiff(ctx, c.Name, c.ID)
-		if could := !x.siteOf(l, c.Subscription).away && x.core.Names[c.Norm].Head() != c.ID; could != (err == nil) {
+		could := !x.siteOf(l, c.Subscription).away && x.core.Names[c.Norm].Head() != c.ID
+		if x.look(); !x.core.Claims[c.ID].Held.Is() && could != (err == nil) {
 			x.fail("%v", err)
 		}
 	default:
@@ -376,12 +396,29 @@ func (x *whole) switchTo(l *seen, c *queue.Claim, force bool) {
 		}
 		return
 	}
-	if c.Good || force || x.core.Names[c.Norm].Head() == c.ID {
+	if x.core.Names[c.Norm].Head() == c.ID || force {
 		x.try(queue.Switched{ID: c.ID, Forced: force}, command)
 		return
 	}
 	x.step += fmt.Sprintf("command: a switch to %s, which is fetched for it", c.ID)
-	must(x.t, command())
+	err := command()
+	if x.look(); (err != nil) != x.core.Claims[c.ID].Held.Is() || err == nil && x.core.Names[c.Norm].Head() != c.ID {
+		x.fail("%v, held %+v", err, x.core.Claims[c.ID].Held)
+	}
+}
+
+// judge approves or rejects what is held.
+func (x *whole) judge(c *queue.Claim) {
+	x.t.Helper()
+	if x.r.IntN(2) == 0 {
+		ev := queue.HoldRejected{Of: string(c.ID), Print: c.Held.Print}
+		x.try(ev, func() error { _, err := x.e.RejectHeld(x.t.Context(), string(c.ID), 0, false); return err })
+		return
+	}
+	x.step += fmt.Sprintf("command: what is held of %s is taken", c.ID)
+	x.writes, x.approved = true, c.Number
+	_, err := x.e.ApproveHeld(x.t.Context(), string(c.ID), 0, false)
+	must(x.t, err)
 }
 
 func (x *whole) normOf(name string) string {
@@ -414,13 +451,22 @@ func (x *whole) addOrRemove(l *seen) {
 		x.step += "command: none"
 	case isList:
 		x.step += "command: the list " + id + " comes"
-		x.list(id, listTemplates[id], x.lists().Server)
+		x.addList(id)
 	default:
 		s, name := x.sites[x.r.IntN(2)], x.someName()
 		ev := queue.ClaimAdded{ID: queue.ClaimID(id), Subscription: id, Name: name, Norm: x.normOf(name)}
 		sub := Subscription{ID: id, Name: name, Source: x.source(s, suffix), KeepWarm: x.r.IntN(3) == 0}
 		x.try(ev, func() error { _, err := x.e.AddSubscription(ctx, sub, false); return err })
 	}
+}
+
+// addList adds a list without a guard: its claims wait for its word.
+func (x *whole) addList(id string) {
+	x.t.Helper()
+	sub := x.listSub(id, listTemplates[id], x.lists().Server)
+	sub.NoGuard = true
+	_, err := x.e.AddSubscription(x.t.Context(), sub, false)
+	must(x.t, err)
 }
 
 // try gives a command: it is refused where the core refuses its event, and comes to just that
