@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"shaft/pkg/engine"
 	"shaft/pkg/operator"
 )
 
@@ -26,7 +27,7 @@ func (d *Daemon) control(cfg *Config, o Options) error {
 	}
 	requests, cancel := context.WithCancel(context.Background())
 	srv := &http.Server{
-		Handler: operator.Handler(d.engine, o.Version, o.Log), ReadHeaderTimeout: 10 * time.Second,
+		Handler: operator.Handler(operated{d.engine, d}, o.Version, o.Log), ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return requests }, ConnContext: withPeer,
 		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 	}
@@ -40,6 +41,21 @@ func (d *Daemon) control(cfg *Config, o Options) error {
 	})
 	d.serve(func() error { return srv.Serve(l) })
 	return nil
+}
+
+// operated is the engine as operators see it, with what the doors know.
+type operated struct {
+	*engine.Engine
+	d *Daemon
+}
+
+// Status is the engine's, with the number of followers.
+func (o operated) Status(ctx context.Context) (*engine.Status, error) {
+	st, err := o.Engine.Status(ctx)
+	if door := o.d.door.Load(); door != nil && st != nil {
+		st.Followers = door.Followers()
+	}
+	return st, err
 }
 
 // socketMode: whoever may open the socket is admin, so it is for the daemon's

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"shaft/pkg/engine"
@@ -40,7 +41,8 @@ type Daemon struct {
 	cfg       *Config // of the start
 	engine    *engine.Engine
 	ldapd     *ldapd.Server
-	closers   []func() // last in, first out
+	door      atomic.Pointer[ldapd.Server] // the same, for the control socket, which is there before it
+	closers   []func()                     // last in, first out
 	addresses []string
 	failed    chan error
 	wg        sync.WaitGroup
@@ -144,6 +146,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 			d.log.Warn("LDAP connections cut off", "error", err)
 		}
 	})
+	d.door.Store(d.ldapd)
 	for _, url := range cfg.Listen {
 		l, err := ldapd.Listen(url)
 		if err != nil {
