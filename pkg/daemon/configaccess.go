@@ -60,7 +60,7 @@ func (r *reader) rule(c *yaml.Node) (rule access.Rule, at ruleNodes) {
 				name, _ := r.text(v)
 				rule.Attributes = append(rule.Attributes, name)
 			})
-			if len(rule.Attributes) == 0 {
+			if v.Kind == yaml.SequenceNode && len(rule.Attributes) == 0 {
 				r.fail(v, "no attribute stands here; leave the key out where all are meant")
 			}
 		},

@@ -131,7 +131,8 @@ func (d *Daemon) Failed() <-chan error { return d.failed }
 func (d *Daemon) ldap(cfg *Config, o Options) error {
 	var err error
 	d.ldapd, err = ldapd.New(ldapd.Options{
-		Backend: d.engine, Accounts: cfg.Accounts, Access: cfg.Access, Log: o.Log, VendorVersion: o.Version,
+		Backend: d.engine, Accounts: cfg.Accounts, Log: o.Log, VendorVersion: o.Version,
+		Access: cfg.Access, AccessSince: d.accessSince(cfg.DataDir, cfg.Access, d.engine.Version().CSN()),
 		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, TLS: cfg.TLS,
 		MaxConns: cfg.Limits.Connections, MaxPerAddress: cfg.Limits.PerAddress,
 		IdleTimeout: cfg.Limits.Idle, RequestTimeout: cfg.Limits.Request,

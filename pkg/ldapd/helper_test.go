@@ -222,6 +222,7 @@ type reply struct {
 	text     string
 	dn       string              // of an entry
 	attrs    map[string][]string // of an entry
+	names    []string            // theirs, in order
 	extra    []byte              // behind an LDAPResult
 	controls map[string][]byte
 }
@@ -349,6 +350,7 @@ func decodeEntry(rep *reply, r *ber.Reader) error {
 			values = append(values, string(one))
 		}
 		rep.attrs[string(desc)] = values
+		rep.names = append(rep.names, string(desc))
 	}
 	return nil
 }

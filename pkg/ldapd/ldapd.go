@@ -80,9 +80,12 @@ const (
 
 // Options of a Server. Only Backend must be set.
 type Options struct {
-	Backend       Backend
-	Accounts      []Account
-	Access        []access.Rule    // none: everything is for everyone
+	Backend  Backend
+	Accounts []Account
+	Access   []access.Rule // none: everything is for everyone
+	// AccessSince is the newest change when these rules came to hold, be it before
+	// a restart: a follower's cookie that is no newer is worth nothing. 0: ever.
+	AccessSince   dit.CSN
 	Log           *slog.Logger     // nil: nothing is logged
 	VendorVersion string           // in the root DSE; "" leaves it out
 	Now           func() time.Time // nil: time.Now
@@ -177,6 +180,7 @@ func New(o Options) (*Server, error) {
 	if err := s.SetAccess(o.Access); err != nil {
 		return nil, err
 	}
+	s.policy.Load().since = o.AccessSince
 	if err := s.SetTLS(o.TLS); err != nil {
 		return nil, err
 	}

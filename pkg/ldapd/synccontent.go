@@ -198,6 +198,17 @@ func (e *eye) mayHold(norm string) bool {
 	return view == nil || view.Level() >= access.Sync
 }
 
+// base gives the base entry in a version; 0 where it is not there, as far as who
+// follows may know.
+func (e *eye) base(v *tree.Version) tree.ID {
+	id := e.ct.at(v)
+	e.g.at(v)
+	if id != 0 && !e.g.knows(v.Entry(id)) {
+		return 0
+	}
+	return id
+}
+
 // search goes through the content.
 func (e *eye) search(v *tree.Version, base tree.ID) *tree.Cursor {
 	q := tree.Query{Base: base, Scope: e.ct.scope, Matcher: e.ct.matcher}
@@ -262,9 +273,16 @@ func (ct *content) diff(from, to *tree.Version) *diff {
 func (ct *content) make(d *diff, from *tree.Version) {
 	before, after := ct.eye(), ct.eye()
 	var list []touched
-	was, is := ct.at(from), ct.at(d.v)
+	was, is := before.base(from), after.base(d.v)
 	d.baseGone = is == 0
-	for _, u := range ct.srv.follows.changed(from, d.v) {
+	uuids := ct.srv.follows.changed(from, d.v)
+	if d.baseGone { // with all below, whether that has changed or not
+		uuids = nil
+		for cur := from.Search(tree.Query{Base: was, Scope: ct.scope}); cur.Next(); {
+			uuids = append(uuids, cur.Entry().Row().UUID)
+		}
+	}
+	for _, u := range uuids {
 		then, now := from.ByUUID(u), d.v.ByUUID(u)
 		t := touched{uuid: u, had: before.holds(from, was, then)}
 		if t.had {
@@ -285,14 +303,14 @@ func (ct *content) make(d *diff, from *tree.Version) {
 func changeover(from, to *content, v *tree.Version) *diff {
 	d := &diff{from: v.CSN(), to: v.CSN(), v: v}
 	before, after := from.eye(), to.eye()
-	base := to.at(v)
-	d.baseGone = base == 0
+	was, is := before.base(v), after.base(v)
+	d.baseGone = is == 0
 	var list []touched
 	var a, b []byte
-	for cur := v.Search(tree.Query{Base: base, Scope: to.scope}); cur.Next(); {
+	for cur := v.Search(tree.Query{Base: to.at(v), Scope: to.scope}); cur.Next(); {
 		e := cur.Entry()
-		t := touched{uuid: e.Row().UUID, had: before.takes(v, e)}
-		if after.takes(v, e) {
+		t := touched{uuid: e.Row().UUID, had: before.holds(v, was, e.ID())}
+		if after.holds(v, is, e.ID()) {
 			t.id, t.csn = e.ID(), e.Row().CSN
 		}
 		if !t.had && t.id == 0 {

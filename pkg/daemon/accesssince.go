@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"shaft/pkg/access"
+	"shaft/pkg/dit"
+)
+
+// accessFile is in the data directory: which access rules hold, and since when,
+// so that a follower's cookie from before is known for one after a restart too.
+const accessFile = "access.json"
+
+// heldRules is what the file says.
+type heldRules struct {
+	Rules string  `json:"rules"` // their digest; "" for none
+	Since dit.CSN `json:"since"` // the newest change when they came to hold
+}
+
+// accessSince tells since when these rules hold; now is the newest change. Where
+// the file cannot be read or written they hold since now, which costs those
+// who come back with a cookie a full refresh, and is safe.
+func (d *Daemon) accessSince(dir string, rules []access.Rule, now dit.CSN) dit.CSN {
+	path := filepath.Join(dir, accessFile)
+	is := heldRules{Rules: digest(rules), Since: now}
+	text, err := os.ReadFile(path)
+	var was heldRules
+	if err == nil {
+		err = json.Unmarshal(text, &was)
+	}
+	switch {
+	case err == nil && was.Rules == is.Rules && was.Since <= now:
+		return was.Since
+	case errors.Is(err, fs.ErrNotExist) && len(rules) == 0:
+		return 0
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		d.log.Warn("it is not known since when the access rules hold; followers get everything anew", "error", err)
+	}
+	if text, err = json.Marshal(is); err == nil {
+		err = replaceFile(path, append(text, '\n'))
+	}
+	if err != nil {
+		d.log.Error("it cannot be kept since when the access rules hold; after a restart followers get everything anew", "error", err)
+	}
+	return now
+}
+
+func digest(rules []access.Rule) string {
+	if len(rules) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(rules) // strings and numbers
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// replaceFile writes a file whole or not at all.
+func replaceFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
