@@ -23,6 +23,7 @@ func dial(t *testing.T, url, dn string) *ldap.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	c.SetTimeout(limit)
 	if dn != "" {
 		if err := c.Bind(dn, ldaptest.SlapdPassword); err != nil {
 			t.Fatal(err)

@@ -14,11 +14,8 @@ func tool(t *testing.T, stdin, name string, args ...string) (out string, code in
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	text, err := cmd.CombinedOutput()
-	if err != nil && cmd.ProcessState == nil {
-		t.Fatalf("%s is missing: %v", name, err)
-	}
-	return string(text), cmd.ProcessState.ExitCode()
+	out, _ = finish(t, cmd)
+	return out, cmd.ProcessState.ExitCode()
 }
 
 // suse has count packages below one distribution.

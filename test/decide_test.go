@@ -205,7 +205,7 @@ func TestTwoOperators(t *testing.T) {
 			t.Errorf("%q of the second operator: exit %d %s", args, code, errs)
 		}
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := http.Client{Timeout: limit, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", s.path("data/control.sock"))
 	}}}
 	post := func(match string) (int, string) {

@@ -18,7 +18,7 @@ func TestDemoOnce(t *testing.T) {
 	var out, errs bytes.Buffer
 	cmd := exec.Command(binary, "demo", "--once")
 	cmd.Stdout, cmd.Stderr, cmd.Env = &out, &errs, append(os.Environ(), "TMPDIR="+t.TempDir())
-	if err := cmd.Run(); err != nil {
+	if _, err := finish(t, cmd); err != nil {
 		t.Fatalf("%v\n%s", err, &errs)
 	}
 	var dns []string
@@ -83,11 +83,11 @@ func TestDemoStays(t *testing.T) {
 		t.Errorf("%d lines to try in\n%s", len(suggestions), said)
 	}
 	for _, suggested := range suggestions {
-		got, err := exec.Command("sh", "-c", suggested[1]).CombinedOutput()
+		got, err := finish(t, exec.Command("sh", "-c", suggested[1]))
 		if err != nil || len(got) == 0 {
 			t.Errorf("%s: %v\n%s", suggested[1], err, got)
 		}
-		if strings.HasPrefix(suggested[1], "ldapsearch") && !bytes.Contains(got, []byte("dn: ")) {
+		if strings.HasPrefix(suggested[1], "ldapsearch") && !strings.Contains(got, "dn: ") {
 			t.Errorf("%s gives\n%s", suggested[1], got)
 		}
 	}
@@ -95,10 +95,11 @@ func TestDemoStays(t *testing.T) {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
+	ended := hurry(cmd.Process)
 	if _, err := io.Copy(io.Discard, out); err != nil {
 		t.Error(err)
 	}
-	if err := cmd.Wait(); err != nil {
+	if err := cmd.Wait(); err != nil || !ended() {
 		t.Errorf("after SIGINT: %v\n%s", err, &errs)
 	}
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
@@ -140,7 +141,7 @@ func (r oneByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:1]) }
 
 func TestDemoUsage(t *testing.T) {
 	cmd := exec.Command(binary, "demo", "twice")
-	got, _ := cmd.CombinedOutput()
+	got, _ := finish(t, cmd)
 	if code := cmd.ProcessState.ExitCode(); code != 2 {
 		t.Errorf("exit %d\n%s", code, got)
 	}

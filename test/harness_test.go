@@ -4,13 +4,17 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -27,12 +31,57 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "shaft")
-		if out, err := exec.Command("go", "build", "-o", binary, "shaft/cmd/shaft").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+		defer cancel()
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "shaft/cmd/shaft").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build: %v\n%s", errors.Join(err, ctx.Err()), out)
 			return 1
 		}
 		return m.Run()
 	}())
+}
+
+// limit is how long a program may take to its end; none takes seconds on an idle machine.
+const limit = time.Minute
+
+// finish runs a program to its end and gives what it prints, but for what goes elsewhere.
+// One that takes too long fails the test: ldapsearch and its like wait for ever.
+func finish(t *testing.T, cmd *exec.Cmd) (printed string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	if cmd.Stdout == nil {
+		cmd.Stdout = &out
+	}
+	if cmd.Stderr == nil {
+		cmd.Stderr = &out
+	}
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := hurry(cmd.Process)
+	err = cmd.Wait()
+	if !ended() {
+		t.Fatalf("%s: no end within %v\n%s", cmd, limit, &out)
+	}
+	return out.String(), err
+}
+
+// hurry ends a process that takes longer than it may: by SIGQUIT, of which a Go program
+// tells where it hangs. The function it gives is to be called at the process's end, and
+// tells whether that came by itself.
+func hurry(p *os.Process) (ended func() bool) {
+	late := new(atomic.Bool)
+	quit := time.AfterFunc(limit, func() {
+		late.Store(true)
+		p.Signal(syscall.SIGQUIT)
+	})
+	kill := time.AfterFunc(limit+5*time.Second, func() { p.Kill() })
+	return func() bool {
+		quit.Stop()
+		kill.Stop()
+		return !late.Load()
+	}
 }
 
 // shaft is one daemon, a process of its own.
@@ -77,7 +126,7 @@ func (s *shaft) start() {
 	s.t.Helper()
 	s.log, s.done = &bytes.Buffer{}, make(chan struct{})
 	s.cmd = exec.Command(binary, "serve", "--config", s.path("shaft.yaml"))
-	s.cmd.Stderr = s.log
+	s.cmd.Stderr, s.cmd.WaitDelay = s.log, 5*time.Second
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -105,7 +154,11 @@ func (s *shaft) signal(sig os.Signal) {
 		return
 	}
 	s.cmd.Process.Signal(sig)
+	ended := hurry(s.cmd.Process)
 	<-s.done
+	if !ended() {
+		s.t.Errorf("the daemon did not end within %v of the signal %v:\n%s", limit, sig, s.log)
+	}
 	s.cmd = nil
 }
 
@@ -115,9 +168,7 @@ func (s *shaft) try(args ...string) (stdout, stderr string, code int) {
 	cmd.Env = append(os.Environ(), "SHAFT_SOCKET="+s.path("data/control.sock"))
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-		s.t.Fatal(err)
-	}
+	finish(s.t, cmd)
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
@@ -173,8 +224,7 @@ func (s *shaft) search(args ...string) string {
 
 func (s *shaft) trySearch(args ...string) (string, error) {
 	args = append([]string{"-x", "-LLL", "-o", "ldif-wrap=no", "-H", "ldap://" + s.address}, args...)
-	out, err := exec.Command("ldapsearch", args...).CombinedOutput()
-	return string(out), err
+	return finish(s.t, exec.Command("ldapsearch", args...))
 }
 
 // live waits until a name, relative to the base DN, follows its source.

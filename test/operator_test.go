@@ -45,8 +45,8 @@ func TestBaseDN(t *testing.T) {
 	s.run("subscription", "add", "x", "--url", "ldap://127.0.0.1:1/o=x", "--name", "cn=x")
 	s.stop()
 	rewrite(base, "ou=Elsewhere")
-	out, err := exec.Command(binary, "serve", "--config", s.path("shaft.yaml")).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "Package Listers") {
+	out, err := finish(t, exec.Command(binary, "serve", "--config", s.path("shaft.yaml")))
+	if err == nil || !strings.Contains(out, "Package Listers") {
 		t.Errorf("start with another base DN: %v\n%s", err, out)
 	}
 }

@@ -1,13 +1,11 @@
 package test
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -227,13 +225,7 @@ func (p *player) command(st step) {
 		stdout, stderr, exit := p.s.try(args[1:]...)
 		out, code = stdout+stderr, exit
 	case "ldapsearch":
-		cmd := exec.Command(args[0], append([]string{"-o", "ldif-wrap=no"}, args[1:]...)...)
-		var both bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &both, &both
-		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-			t.Fatal(err)
-		}
-		out, code = both.String(), cmd.ProcessState.ExitCode()
+		out, code = tool(t, "", args[0], append([]string{"-o", "ldif-wrap=no"}, args[1:]...)...)
 	default:
 		t.Fatalf("line %d: %q is not run here", st.line, args[0])
 	}

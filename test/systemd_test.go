@@ -60,7 +60,7 @@ func TestR55Unit(t *testing.T) {
 	if err := os.WriteFile(copied, bytes.ReplaceAll(text, []byte("/usr/bin/shaft"), []byte(binary)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(analyze, "verify", copied).CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
+	if out, err := finish(t, exec.Command(analyze, "verify", copied)); err != nil || strings.TrimSpace(out) != "" {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 }
@@ -106,7 +106,7 @@ func TestR55UnderServiceManager(t *testing.T) {
 	}
 	cmd := exec.Command(binary, "serve", "--config", s.path("shaft.yaml"))
 	var log bytes.Buffer
-	cmd.Stderr = &log
+	cmd.Stderr, cmd.WaitDelay = &log, 5*time.Second
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=100000")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -140,7 +140,8 @@ func TestR55UnderServiceManager(t *testing.T) {
 		t.Fatal(err)
 	}
 	until("STOPPING=1\n")
-	if err := <-ended; err != nil {
+	inTime := hurry(cmd.Process)
+	if err := <-ended; err != nil || !inTime() {
 		t.Errorf("it ended with %v\n%s", err, &log)
 	}
 	if text := log.String(); !strings.Contains(text, `"msg":"configuration reloaded"`) || !strings.Contains(text, `shaft.yaml:4:1: `) || strings.Contains(text, "restart") {

@@ -223,7 +223,11 @@ func (s *Slapd) end(sig syscall.Signal) {
 	case <-s.exited:
 	case <-time.After(slapdPatience):
 		s.signal(syscall.SIGKILL)
-		<-s.exited
+		select {
+		case <-s.exited:
+		case <-time.After(slapdPatience):
+			s.t.Fatalf("slapd does not end, not even by SIGKILL")
+		}
 	}
 	s.cmd = nil
 }

@@ -84,12 +84,13 @@ func (l load) connection(ctx context.Context, address string, queries []query, n
 	defer conn.Close()
 	s := sender{conn: conn}
 	s.encode(queries)
-	if err := s.send(l.depth); err != nil {
+	hasten := func() error { return conn.SetDeadline(time.Now().Add(patience)) }
+	if err := errors.Join(hasten(), s.send(l.depth)); err != nil {
 		return err
 	}
 	buffer, have := make([]byte, readBuffer), 0
 	for under := l.depth; under > 0; {
-		if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := hasten(); err != nil {
 			return err
 		}
 		got, err := conn.Read(buffer[have:])
