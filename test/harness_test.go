@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -225,6 +226,14 @@ func (s *shaft) search(args ...string) string {
 func (s *shaft) trySearch(args ...string) (string, error) {
 	args = append([]string{"-x", "-LLL", "-o", "ldif-wrap=no", "-H", "ldap://" + s.address}, args...)
 	return finish(s.t, exec.Command("ldapsearch", args...))
+}
+
+// tree is all that is served, but for what the top entry of a name says of its source:
+// that is of the moment.
+func (s *shaft) tree() string {
+	s.t.Helper()
+	lines := strings.Split(s.search("-b", base, "*", "+"), "\n")
+	return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "shaft") }), "\n")
 }
 
 // live waits until a name, relative to the base DN, follows its source.
