@@ -159,13 +159,31 @@ func (c *conn) bind(body []byte) result {
 	if c.w.flush(true) != nil {
 		return result{code: ldapserver.LDAPResultUnavailable}
 	}
-	who, busy := c.srv.accounts.Load().check(string(dns.NormFrom(0)), b.password)
+	return c.bindSimple(string(dns.NormFrom(0)), b.password)
+}
+
+// bindSimple checks a password, when it is its turn.
+func (c *conn) bindSimple(norm string, password []byte) result {
+	slow := &c.srv.slow
+	wait, ok := slow.reserve(c.origin, norm, c.srv.opt.Now())
+	if wait > 0 {
+		c.log.Info("bind slowed", "dn", norm, "wait", wait, "refused", !ok)
+	}
+	if !ok {
+		return result{code: ldapserver.LDAPResultBusy, text: "too many failed binds; try again later"}
+	}
+	if !c.await(wait) {
+		return result{code: ldapserver.LDAPResultUnavailable}
+	}
+	who, busy := c.srv.accounts.Load().check(norm, password)
 	if busy {
 		return result{code: ldapserver.LDAPResultBusy, text: "too many binds at once"}
 	}
 	if who == nil {
+		slow.failed(c.origin, norm, c.srv.opt.Now())
 		return result{code: ldapserver.LDAPResultInvalidCredentials}
 	}
+	slow.passed(c.origin, norm)
 	c.who = who
 	return result{}
 }

@@ -3,6 +3,7 @@ package ldapd
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vjeantet/ldapserver"
 
@@ -17,6 +18,9 @@ func cheap(password string) string {
 }
 
 func withMirror(o Options) Options {
+	if o.BindDelay == 0 {
+		o.BindDelay = time.Microsecond
+	}
 	o.Accounts = []Account{{DN: "cn=mirror," + base, PasswordHash: cheap("secret")}}
 	return o
 }

@@ -59,7 +59,8 @@ type conn struct {
 	flushed    bool      // nothing was sent since the last flush
 	deadline   bool      // a read deadline is set
 	shutting   atomic.Bool
-	out        []byte // a reply being made
+	stopping   chan struct{} // closed when it is
+	out        []byte        // a reply being made
 	x          scratch
 	who        *identity // nil: anonymous
 	grants     *grants   // of who and subject; nil: to be found
@@ -97,8 +98,8 @@ func newConn(s *Server, nc net.Conn, via scheme) *conn {
 		srv: s, raw: nc, nc: nc, via: via, log: log,
 		peer:    peerAddr(nc),
 		w:       newWriter(nc, s.opt.WriteTimeout),
-		flushed: true,
-		ops:     map[int32]*operation{},
+		flushed: true, stopping: make(chan struct{}),
+		ops: map[int32]*operation{},
 	}
 }
 
@@ -262,7 +263,9 @@ func (c *conn) shutdown() {
 		}
 	}
 	c.mu.Unlock()
-	c.shutting.Store(true)
+	if !c.shutting.Swap(true) {
+		close(c.stopping)
+	}
 	c.w.timeout.Store(int64(min(shutdownWrite, c.srv.opt.WriteTimeout)))
 	c.raw.SetReadDeadline(time.Unix(1, 0))
 }

@@ -106,6 +106,7 @@ type Options struct {
 	MaxMessage    int           // bytes of a request, header included
 	MaxOperations int           // long searches at once on one connection; beyond it busy (51)
 	WriteTimeout  time.Duration // a client that takes no byte block for so long is cut
+	BindDelay     time.Duration // see DefaultBindDelay
 	OpenTimeout   time.Duration // for a PROXY header and a TLS handshake
 	// RequestTimeout is for a request to be complete, from its first octet on.
 	RequestTimeout time.Duration
@@ -131,6 +132,7 @@ func (o *Options) defaults() error {
 	setDefault(&o.WriteTimeout, DefaultWriteTimeout)
 	setDefault(&o.RequestTimeout, DefaultRequestTimeout)
 	setDefault(&o.OpenTimeout, DefaultOpenTimeout)
+	setDefault(&o.BindDelay, DefaultBindDelay)
 	return nil
 }
 
@@ -153,6 +155,7 @@ type Server struct {
 	nextConn atomic.Uint64
 	seed     maphash.Seed // of the hashes that bind a page to its search
 	keys     keyring      // its own lock
+	slow     throttle     // its own lock
 	follows  contents
 	logTurns chan struct{} // those who read the change log
 	told     time.Duration // cookieEvery
@@ -172,7 +175,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opt: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{},
-		origins: map[origin]int{}, seed: maphash.MakeSeed(),
+		origins: map[origin]int{}, slow: throttle{delay: o.BindDelay, tallies: map[tallyKey]*tally{}}, seed: maphash.MakeSeed(),
 		logTurns: make(chan struct{}, logAtOnce), told: cookieEvery}
 	if err := s.SetAccounts(o.Accounts); err != nil {
 		return nil, err
