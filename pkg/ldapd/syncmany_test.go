@@ -226,3 +226,64 @@ func FuzzSyncCookie(f *testing.F) {
 		}
 	})
 }
+
+// R40, R42: a change of thousands of entries, more than is kept encoded, reaches followers
+// by persist and by cookie whole and in order; so does one that came back amid it.
+func TestLargeChanges(t *testing.T) {
+	w := newWorld(t)
+	const n = 3000
+	filler := strings.Repeat("x", 500)
+	w.edit(func(b *tree.Builder) {
+		w.put(b, 0+1, "cn=top", "x")
+		for i := range n {
+			w.put(b, 10+i, fmt.Sprintf("cn=e%d,cn=top", i), filler)
+		}
+	})
+	persist, poll, cut := newMirror(everything(3, "")), newMirror(everything(1, "")), newMirror(everything(3, ""))
+	var conns [3]*client
+	take := func(i int, m *mirror, most int) {
+		t.Helper()
+		v := w.b.Version()
+		for k := 0; k < most && !(m.upTo(v) && (m.persist || m.search.mode == syncrepl.RefreshOnly)); k++ {
+			msg := conns[i].mustMessage()
+			if _, err := m.take(&msg); err != nil {
+				t.Fatalf("follower %d, %s: %v", i, say(msg), err)
+			}
+		}
+	}
+	begin := func(i int, m *mirror) {
+		conns[i] = dial(t, w.addr)
+		s := m.search
+		s.cookie = m.cookie
+		m.persist, m.lenient = false, m.cookie != nil
+		clear(m.named)
+		conns[i].follow(1, s)
+	}
+	followers := []*mirror{persist, poll, cut}
+	for i, m := range followers {
+		begin(i, m)
+		take(i, m, 3*n)
+	}
+	for what, edit := range map[string]func(b *tree.Builder){
+		"renamed": func(b *tree.Builder) { w.put(b, 1, "cn=other", "x") },
+		"cleared": func(b *tree.Builder) {
+			for i := range n / 2 {
+				w.delete(b, 10+i, false)
+			}
+		},
+	} {
+		v := w.edit(edit)
+		take(0, persist, 3*n)
+		take(2, cut, n/3)
+		conns[2].nc.Close()
+		begin(1, poll)
+		take(1, poll, 3*n)
+		begin(2, cut)
+		take(2, cut, 3*n)
+		for i, m := range followers {
+			if err := m.want(v); err != nil {
+				t.Fatalf("%s, follower %d: %.500v", what, i, err)
+			}
+		}
+	}
+}
