@@ -24,15 +24,22 @@ func (w *world) set(id string, fields map[string]string) *Changed {
 	return out
 }
 
-// R8, R56: every field can be set by the name that it has on the command line, and taken back
-// to its default; what cannot be is refused, and says which.
+// plainTree is a tree with nothing but what it needs.
+func plainTree(t *testing.T) Subscription {
+	t.Helper()
+	s := Subscription{ID: "s", Kind: KindTree, Name: "cn=x", Source: upstream.Source{Protocol: "ldap", Host: "h", Base: "o=x"}}
+	_, err := s.Source.Validate()
+	must(t, err)
+	return s
+}
+
+// R8: every field can be set by the name that it has on the command line, and taken back
+// to its default.
 func TestSetFields(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "password")
 	must(t, os.WriteFile(file, []byte("secret"), 0o600))
-	before := Subscription{ID: "s", Kind: KindTree, Name: "cn=x", Source: upstream.Source{Protocol: "ldap", Host: "h", Base: "o=x"}}
-	_, err := before.Source.Validate()
-	must(t, err)
+	before := plainTree(t)
 	tests := []struct {
 		field, value string
 		get          func(s *Subscription) any
@@ -102,6 +109,10 @@ func TestSetFields(t *testing.T) {
 			t.Errorf("%s is not tried", name)
 		}
 	}
+}
+
+// R56: a field that cannot be set is refused by its name.
+func TestSetFieldsRefused(t *testing.T) {
 	for _, bad := range []struct {
 		fields map[string]string
 		want   string
@@ -118,12 +129,16 @@ func TestSetFields(t *testing.T) {
 		{map[string]string{"url": "ldap://h/o=x", "scope": "one"}, "separate scope"},
 		{map[string]string{"bind-dn": "a", "bind_dn": "b"}, "twice"},
 	} {
-		s := before
+		s := plainTree(t)
 		if _, err := setFields(&s, bad.fields); err == nil || !strings.Contains(err.Error(), bad.want) {
 			t.Errorf("%v: %v", bad.fields, err)
 		}
 	}
-	with := before
+}
+
+// R8: a port that was the protocol's own goes with it.
+func TestSetFieldsPort(t *testing.T) {
+	with := plainTree(t)
 	with.Source.Port = 389
 	if _, err := setFields(&with, map[string]string{"protocol": "ldaps"}); err != nil || with.Source.Port != 0 {
 		t.Errorf("the port of ldap stays under ldaps: %+v, %v", with.Source, err)
