@@ -308,7 +308,7 @@ func (r *reader) accounts(cfg *Config, n *yaml.Node) {
 }
 
 var logLevels = map[string]slog.Level{
-	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	"debug": slog.LevelDebug, "stats": ldapd.LevelStats, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
 // guard reads what may go at once: bounds, or the word off.
@@ -335,7 +335,7 @@ func (r *reader) log(cfg *Config) func(*yaml.Node) {
 			"level": func(v *yaml.Node) {
 				level, ok := logLevels[v.Value]
 				if !ok {
-					r.fail(v, "log level %q: debug, info, warn and error are known", v.Value)
+					r.fail(v, "log level %q: debug, stats, info, warn and error are known", v.Value)
 				}
 				cfg.LogLevel = level
 			},

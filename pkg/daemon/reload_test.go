@@ -211,3 +211,21 @@ func TestLoggerChanges(t *testing.T) {
 		t.Errorf("logged\n%swant\n%s", got, want)
 	}
 }
+
+// R52: lines of the level stats are written as they are behind the time, as JSON
+// with the name of their level; without it they are not.
+func TestLoggerStats(t *testing.T) {
+	var out lockedBuffer
+	log := NewLogger(&out, &Config{LogLevel: slog.LevelInfo})
+	line := `conn=1 op=0 BIND dn="" method=128`
+	stats := func() { log.Log(t.Context(), ldapd.LevelStats, line) }
+	stats()
+	log.Handler().(*logHandler).mode.set(&Config{LogLevel: ldapd.LevelStats})
+	stats()
+	log.Handler().(*logHandler).mode.set(&Config{LogLevel: ldapd.LevelStats, LogJSON: true})
+	stats()
+	got := out.String()
+	if !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z ` + regexp.QuoteMeta(line) + "\n\\{[^\n]*\"level\":\"STATS\",\"msg\":\"conn=1[^\n]*\\}\n$").MatchString(got) {
+		t.Errorf("logged\n%s", got)
+	}
+}

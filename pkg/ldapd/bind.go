@@ -127,6 +127,7 @@ func (c *conn) handleBind(req *request) error {
 	c.pages.clear()
 	res := c.bind(req.body)
 	c.grants = nil
+	c.showWho()
 	return c.reply(req, res)
 }
 

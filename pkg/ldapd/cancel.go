@@ -65,6 +65,10 @@ func (c *conn) finishCancel(op *operation) {
 	by := op.canceller
 	c.mu.Unlock()
 	if by == 0 {
+		if !op.answered {
+			c.meter.unanswered.Add(1)
+			c.trace.drop(op.id)
+		}
 		return
 	}
 	var out []byte

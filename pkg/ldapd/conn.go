@@ -45,6 +45,13 @@ type conn struct {
 	log *slog.Logger
 	w   *writer
 
+	number  uint64
+	began   time.Time
+	meter   meter
+	trace   trace
+	client  atomic.Pointer[string] // for whoever looks on: the client's address, whom it is bound as
+	boundAs atomic.Pointer[string]
+
 	peer    netip.AddrPort // the client's, as a balancer has it; zero for a unix socket
 	cred    *syscall.Ucred // of a unix socket's client
 	tls     *tls.Conn      // nil: in the clear
@@ -93,14 +100,17 @@ func (op *operation) end() {
 }
 
 func newConn(s *Server, nc net.Conn, via scheme) *conn {
-	log := s.opt.Log.With("connection", s.nextConn.Add(1), "peer", nc.RemoteAddr().String())
-	return &conn{
-		srv: s, raw: nc, nc: nc, via: via, log: log,
+	number := s.nextConn.Add(1)
+	c := &conn{
+		srv: s, raw: nc, nc: nc, via: via, number: number, began: time.Now(),
+		log:     s.opt.Log.With("connection", number, "peer", nc.RemoteAddr().String()),
 		peer:    peerAddr(nc),
-		w:       newWriter(nc, s.opt.WriteTimeout),
 		flushed: true, stopping: make(chan struct{}),
 		ops: map[int32]*operation{},
 	}
+	c.trace.log, c.trace.conn = s.opt.Log, number
+	c.w = newWriter(nc, s.opt.WriteTimeout, &c.trace)
+	return c
 }
 
 // serve is the connection's goroutine, from the first octet to the close.
@@ -113,6 +123,7 @@ func (c *conn) serve() {
 	defer c.recovered("connection")
 	c.log.Debug("connection opened")
 	if err = c.open(); err == nil {
+		c.traceAccept()
 		err = c.loop()
 	}
 	var bad *disconnect
@@ -210,12 +221,15 @@ func (c *conn) read() error {
 		c.flushed = true
 	}
 	began := time.Now()
+	c.meter.lastRead.Store(began.UnixNano())
 	for {
 		c.armRead()
 		if c.shutting.Load() {
 			return errors.New("shutting down")
 		}
+		c.meter.reading.Store(true)
 		n, err := c.nc.Read(c.in[c.n:])
+		c.meter.reading.Store(false)
 		if n > 0 {
 			c.n += n
 			return nil

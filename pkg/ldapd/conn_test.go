@@ -26,7 +26,7 @@ import (
 // events is a log handler that tells a test of each record's message.
 type events chan string
 
-func (events) Enabled(context.Context, slog.Level) bool        { return true }
+func (events) Enabled(_ context.Context, l slog.Level) bool    { return l != LevelStats }
 func (e events) Handle(_ context.Context, r slog.Record) error { e <- r.Message; return nil }
 func (e events) WithAttrs([]slog.Attr) slog.Handler            { return e }
 func (e events) WithGroup(string) slog.Handler                 { return e }
@@ -422,7 +422,7 @@ func (s *slowConn) Write(p []byte) (int, error) {
 // beyond its bound, and passes an error on to all who wait.
 func TestWriter(t *testing.T) {
 	conn := &slowConn{in: make(chan struct{})}
-	w := newWriter(conn, time.Second)
+	w := newWriter(conn, time.Second, &trace{})
 	piece := bytes.Repeat([]byte("x"), writeBatch/2)
 	var producers sync.WaitGroup
 	for range 8 {

@@ -27,6 +27,7 @@ func (c *conn) handle(frame []byte) (done bool, err error) {
 	if err != nil {
 		return false, malformed(err)
 	}
+	c.take(&req)
 	switch req.op {
 	case tagUnbind:
 		return true, nil

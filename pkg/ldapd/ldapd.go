@@ -165,6 +165,7 @@ type Server struct {
 	listeners map[net.Listener]bool
 	conns     map[*conn]bool
 	origins   map[origin]int // open connections
+	past      totals         // of connections that are over
 	running   sync.WaitGroup // connections
 }
 
@@ -273,7 +274,9 @@ func (s *Server) forget(c *conn, err error) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.release(c)
+	s.retireMeter(c)
 	s.mu.Unlock()
+	c.traceClosed(err)
 	c.log.Debug("connection closed", "error", err)
 	s.running.Done()
 }

@@ -26,6 +26,7 @@ const (
 // read. Goroutines write until nothing is left.
 type writer struct {
 	nc      net.Conn
+	trace   *trace
 	timeout atomic.Int64 // nanoseconds; armed anew for each writeBatch
 
 	mu       sync.Mutex
@@ -34,11 +35,12 @@ type writer struct {
 	spare    []byte    // the other buffer, while nobody writes
 	writing  bool
 	byReader bool // it is the reader that writes
+	total    traffic
 	err      error
 }
 
-func newWriter(nc net.Conn, timeout time.Duration) *writer {
-	w := &writer{nc: nc}
+func newWriter(nc net.Conn, timeout time.Duration, t *trace) *writer {
+	w := &writer{nc: nc, trace: t}
 	w.timeout.Store(int64(timeout))
 	w.idle.L = &w.mu
 	return w
@@ -47,6 +49,9 @@ func newWriter(nc net.Conn, timeout time.Duration) *writer {
 // send adds p, which is copied. It blocks while the client has too much to
 // read yet; an error means that the connection is done for.
 func (w *writer) send(p []byte, reader bool) error {
+	if w.trace.live.Load() > 0 {
+		w.trace.sent(p)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.err == nil && len(w.buf) > 0 && len(w.buf)+len(p) > writeHigh {
@@ -59,6 +64,7 @@ func (w *writer) send(p []byte, reader bool) error {
 	if w.err != nil {
 		return w.err
 	}
+	w.total.count(p)
 	w.buf = append(w.buf, p...)
 	if len(w.buf) >= writeBatch && !w.writing {
 		w.write(reader)
