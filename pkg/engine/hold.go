@@ -142,6 +142,11 @@ func (w *holdWriter) frame(kind byte, parts ...[]byte) error {
 	for _, p := range parts {
 		size += len(p)
 	}
+	if len(w.buf)+size > chunkBytes { // a record holds no more than one large value
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
 	w.buf = binary.AppendUvarint(append(w.buf, kind), uint64(size))
 	for _, p := range parts {
 		w.buf = append(w.buf, p...)

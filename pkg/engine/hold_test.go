@@ -472,13 +472,20 @@ func TestGuardLarge(t *testing.T) {
 		for i := range 300 {
 			must(t, s.Modify(fmt.Sprintf("cn=q%02d,ou=b,%s", i, suffix), "description", strings.Repeat("x", 4000)))
 		}
+		must(t, s.Modify("cn=q07,ou=b,"+suffix, "description", strings.Repeat("y", 3<<20))) // more than a batch of small things
 	})
 	h := w.awaitHeld("s")
 	if h.Removed != n || len(h.Goes) != MaxGoes || h.More != n-MaxGoes || h.Changed != 300 || h.Added != 0 || !maps.Equal(w.content(), before) {
 		t.Errorf("%d removed, %d named, %d more, %d changed", h.Removed, len(h.Goes), h.More, h.Changed)
 	}
-	if pieces := len(w.stored(recordHoldSet)); pieces < 4 {
-		t.Errorf("%d pieces", pieces)
+	pieces := w.stored(recordHoldSet)
+	for piece, value := range pieces {
+		if len(value) > chunkBytes && len(value) > 3<<20+2000 { // the large value, and nothing beside it
+			t.Errorf("the piece %s has %d bytes", piece, len(value))
+		}
+	}
+	if len(pieces) < 4 {
+		t.Errorf("%d pieces", len(pieces))
 	}
 	s.Down()
 	w.restart()
