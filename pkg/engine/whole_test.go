@@ -289,7 +289,7 @@ func (x *whole) contents(l *seen, remote map[*site][]remoteSays) map[uint32]entr
 		s := x.siteOf(l, c.Subscription)
 		switch {
 		case !c.Good:
-		case c.Number == x.approved && (s.away || !x.followed(l, c)):
+		case c.Number == x.approved && fetched[id] && (s.away || !x.followed(l, c)):
 			out[c.Number] = x.staged[c.Number]
 		case c.Held.Is() && held[id]:
 			x.staged[c.Number] = contentOf(remote[s], cmp.Or(c.Base, s.base))

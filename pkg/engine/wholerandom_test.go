@@ -160,8 +160,12 @@ func (x *whole) act() {
 // in the midst of that would have left.
 func (x *whole) crashes(fn func()) {
 	x.t.Helper()
-	if x.r.IntN(6) > 0 {
-		fn()
+	if k := x.r.IntN(6); k > 0 {
+		if fn(); k == 1 {
+			x.step += ", and a restart at once"
+			x.close()
+			x.open()
+		}
 		x.settle()
 		x.checkDecided()
 		return
@@ -326,6 +330,13 @@ func (x *whole) command() {
 			x.set(c.Subscription, map[string]string{"port": fmt.Sprint(x.source(s, suffix).Port)})
 		}
 	case k < 10:
+		if x.r.IntN(3) == 0 {
+			x.step += "command: all is exported, and applied again"
+			d, err := x.e.Export(ctx)
+			must(x.t, err)
+			x.apply(*d, true)
+			return
+		}
 		x.step += "command: resync " + c.Name
 		_, err := x.e.ResyncName(ctx, c.Name, false)
 		must(x.t, err)
