@@ -140,6 +140,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	d.door.Store(d.ldapd)
 	d.onClose(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
@@ -147,7 +148,6 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 			d.log.Warn("LDAP connections cut off", "error", err)
 		}
 	})
-	d.door.Store(d.ldapd)
 	for _, url := range cfg.Listen {
 		l, err := ldapd.Listen(url)
 		if err != nil {

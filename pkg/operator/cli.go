@@ -67,6 +67,7 @@ type cli struct {
 	revision uint64
 	force    bool
 	from, to time.Time
+	as       []string
 	note     string
 	until    Until
 }
@@ -112,6 +113,8 @@ var commands = []command{
 		nargs: 1, flags: (*cli).ackFlags, run: (*cli).alarmAck},
 	{verb: "alarm unack", args: "ID", help: "take an acknowledgement back",
 		nargs: 1, flags: (*cli).changeFlags, run: (*cli).alarmUnack},
+	{verb: "access explain", args: "DN --as WHO", help: "what somebody may do with an entry, and which access rules say so",
+		nargs: 1, flags: (*cli).asFlags, run: (*cli).accessExplain},
 	{verb: "task list", args: "[--limit N]", help: "what was changed, by whom and why, newest first",
 		flags: (*cli).limitFlag, run: (*cli).taskList},
 	{verb: "task show", args: "ID", help: "one task with its steps", nargs: 1, run: (*cli).taskShow},

@@ -53,6 +53,7 @@ type call struct {
 	dryRun, prune bool
 	limit         int       // 0: none
 	from, to      time.Time // zero: not given
+	as            []string  // who is meant
 	revision      uint64    // of the queue that is meant; 0: whatever it is
 }
 

@@ -16,11 +16,13 @@ import (
 	"context"
 	"time"
 
+	"shaft/pkg/access"
 	"shaft/pkg/engine"
 	"shaft/pkg/queue"
 )
 
-// Engine is what this package asks of the engine; *engine.Engine has it.
+// Engine is what this package asks of the engine; *engine.Engine has it, but for
+// what is said otherwise.
 type Engine interface {
 	Status(context.Context) (*engine.Status, error)
 	Subscriptions(context.Context) ([]engine.Subscription, error)
@@ -53,6 +55,8 @@ type Engine interface {
 	Alarms(context.Context) ([]engine.Alarm, error)
 	AckAlarm(ctx context.Context, id, note string, until time.Time, dryRun bool) (*engine.AlarmChanged, error)
 	UnackAlarm(ctx context.Context, id string, dryRun bool) (*engine.AlarmChanged, error)
+	// ExplainAccess is the LDAP door's, which has the access rules.
+	ExplainAccess(ctx context.Context, dn string, as []string) (*access.Explanation, error)
 }
 
 // Queue is one name's queue, head first.

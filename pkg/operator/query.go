@@ -16,6 +16,7 @@ type param struct {
 	name, help string
 	schema     object
 	read       func(c *call, value string) error
+	many       bool // it may be given several times, and is read for each
 }
 
 // maxLimit is more tasks than are kept.
@@ -68,8 +69,13 @@ func (c *call) readQuery(params []param) error {
 		if i < 0 {
 			return invalid("query: there is no parameter %q", name)
 		}
-		if err := params[i].read(c, strings.Join(values, ", ")); err != nil {
-			return err
+		if !params[i].many {
+			values = []string{strings.Join(values, ", ")}
+		}
+		for _, value := range values {
+			if err := params[i].read(c, value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package operator
 import (
 	"net/http"
 
+	"shaft/pkg/access"
 	"shaft/pkg/engine"
 )
 
@@ -78,6 +79,8 @@ var routes = []route{
 		query: []param{dryRunParam}, takes: Acknowledgement{}, gives: engine.AlarmChanged{}, handle: (*api).ackAlarm},
 	{method: "POST", path: "/alarms/{alarm}/unack", summary: "take an acknowledgement back",
 		query: []param{dryRunParam}, gives: engine.AlarmChanged{}, handle: (*api).unackAlarm},
+	{method: "GET", path: "/access/{dn}", summary: "what somebody may do with an entry, and which access rules say so",
+		query: []param{asParam}, gives: access.Explanation{}, handle: (*api).explainAccess},
 	{method: "GET", path: "/tasks", summary: "what was changed, by whom and why, newest first",
 		query: []param{limitParam}, gives: []engine.Task{}, handle: (*api).tasks},
 	{method: "GET", path: "/tasks/{id}", summary: "one task with its steps",
