@@ -168,6 +168,7 @@ func TestR15StalledLinkLeavesTheSharedConnection(t *testing.T) {
 		s.refresh(10, "c")
 	}})
 	o, dials := pooled()
+	o.trial = patience // the server answers nothing else while it sends
 	stalled, release := newRecorder(), make(chan struct{})
 	reached := make(chan struct{})
 	var once sync.Once
@@ -221,6 +222,7 @@ func TestR15LargeRefreshLeavesTheSharedConnection(t *testing.T) {
 				}
 			}})
 			o, dials := pooled()
+			o.trial = patience // the server answers nothing else while it sends
 			small, large := newRecorder(), newRecorder()
 			follow(t, below(s.source(), 1), small, o)
 			follow(t, below(s.source(), 0), large, o)
