@@ -24,6 +24,8 @@ const (
 type identity struct {
 	dn   string // as configured, or derived
 	norm string
+	// proxy: it may act for others (RFC 4370).
+	proxy bool
 }
 
 type account struct {
@@ -59,7 +61,7 @@ func newAccounts(s *schema.Schema, list []Account) (*accounts, error) {
 		if err != nil {
 			return nil, fmt.Errorf("account %q: %w", in.DN, err)
 		}
-		a.byDN[dn.Norm()] = &account{identity{dn.String(), dn.Norm()}, hash}
+		a.byDN[dn.Norm()] = &account{identity{dn.String(), dn.Norm(), in.Proxy}, hash}
 		if i == 0 {
 			a.dummy = hash
 		}
@@ -224,7 +226,7 @@ func (c *conn) bindSASL(credentials []byte) result {
 			return result{code: ldapserver.LDAPResultInvalidCredentials, text: "another identity than one's own cannot be assumed"}
 		}
 	}
-	c.who = &identity{text, dn.Norm()}
+	c.who = &identity{dn: text, norm: dn.Norm()}
 	return result{}
 }
 

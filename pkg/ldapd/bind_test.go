@@ -107,14 +107,14 @@ func TestBadAccounts(t *testing.T) {
 		accounts []Account
 		want     string
 	}{
-		{[]Account{{"nonsense", good}}, `account "nonsense"`},
-		{[]Account{{"", good}}, "account 1"},
-		{[]Account{{"cn=a", "plain"}}, `account "cn=a": password hash`},
-		{[]Account{{"cn=a", good}, {"CN=A", good}}, `account "CN=A": given twice`},
+		{[]Account{{DN: "nonsense", PasswordHash: good}}, `account "nonsense"`},
+		{[]Account{{DN: "", PasswordHash: good}}, "account 1"},
+		{[]Account{{DN: "cn=a", PasswordHash: "plain"}}, `account "cn=a": password hash`},
+		{[]Account{{DN: "cn=a", PasswordHash: good}, {DN: "CN=A", PasswordHash: good}}, `account "CN=A": given twice`},
 	} {
 		_, err := New(Options{Backend: newBackend(emptyTree()), Accounts: tt.accounts})
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "plain") {
-			t.Errorf("%q: %v", tt.accounts, err)
+			t.Errorf("%v: %v", tt.accounts, err)
 		}
 	}
 	if _, err := New(Options{}); err == nil {

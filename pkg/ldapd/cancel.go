@@ -21,7 +21,14 @@ func handleCancel(w ldapserver.ResponseWriter, m *ldapserver.Message) {
 	case r.c.cancel(op, r.req.id):
 		return
 	}
-	r.err = r.c.reply(r.req, result{code: code})
+	r.err = r.c.reply(r.req, result{code: code, text: cancelTexts[code]})
+}
+
+// cancelTexts say why an operation was not cancelled.
+var cancelTexts = map[int]string{
+	ldapserver.LDAPResultProtocolError: "a cancel names the message ID of one operation",
+	resultNoSuchOperation:              "no such operation is under way that can be cancelled",
+	resultTooLate:                      "the operation is at its end",
 }
 
 // cancelID reads the value of a cancel: a SEQUENCE of the message ID.

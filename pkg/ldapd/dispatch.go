@@ -7,13 +7,6 @@ import (
 	"github.com/vjeantet/ldapserver"
 
 	"shaft/pkg/ber"
-	"shaft/pkg/syncrepl"
-)
-
-// Controls that are understood.
-const (
-	oidPaged       = "1.2.840.113556.1.4.319"  // RFC 2696
-	oidManageDsaIT = "2.16.840.1.113730.3.4.2" // RFC 3296; there is nothing to manage yet
 )
 
 // handle does one message. done: the client unbinds. A *disconnect ends the
@@ -44,13 +37,20 @@ func (c *conn) handle(frame []byte) (done bool, err error) {
 			return false, c.reply(&req, refusal)
 		}
 	}
+	if ctl.proxied {
+		return false, c.proxied(&req, &ctl, canonical)
+	}
+	return false, c.dispatch(&req, &ctl, canonical)
+}
+
+func (c *conn) dispatch(req *request, ctl *requestControls, canonical bool) error {
 	switch req.op {
 	case tagBind:
-		return false, c.handleBind(&req)
+		return c.handleBind(req)
 	case tagSearch:
-		return false, c.handleSearch(&req, &ctl)
+		return c.handleSearch(req, ctl)
 	default:
-		return false, c.handleRouted(&req, canonical)
+		return c.handleRouted(req, ctl, canonical)
 	}
 }
 
@@ -65,54 +65,4 @@ func (c *conn) handleAbandon(req *request) error {
 	}
 	c.abandon(int32(id))
 	return nil
-}
-
-// requestControls are the controls of a request that are understood, decoded.
-type requestControls struct {
-	paged *pagedControl
-	sync  *syncrepl.Request // mode, cookie and hint alone
-}
-
-// read takes the controls of a request that has a reply: one that is
-// critical and unknown, or not meant for the operation, refuses it (RFC 4511
-// section 4.1.11).
-func (rc *requestControls) read(req *request) (refusal result) {
-	var bad error
-	err := eachControl(req.controls, func(ctl control) bool {
-		switch {
-		case string(ctl.oid) == oidPaged && req.op == tagSearch:
-			bad = rc.readPaged(ctl.value)
-			return bad == nil
-		case string(ctl.oid) == syncrepl.OIDSyncRequest && req.op == tagSearch:
-			bad = rc.readSync(ctl.value)
-			return bad == nil
-		case string(ctl.oid) == oidManageDsaIT && req.op != tagBind && req.op != tagExtended:
-			return true
-		case ctl.critical:
-			refusal = result{code: ldapserver.LDAPResultUnavailableCriticalExtension,
-				text: fmt.Sprintf("critical control %.64q is not supported here", ctl.oid)}
-			return false
-		}
-		return true
-	})
-	if err = errors.Join(err, bad); err != nil {
-		refusal = result{code: ldapserver.LDAPResultProtocolError, text: err.Error()}
-	}
-	return refusal
-}
-
-func (rc *requestControls) readPaged(value []byte) (err error) {
-	if rc.paged != nil {
-		return errors.New("paged results control given twice")
-	}
-	rc.paged, err = decodePaged(value)
-	return err
-}
-
-func (rc *requestControls) readSync(value []byte) error {
-	if rc.sync != nil {
-		return errors.New("sync request control given twice")
-	}
-	rc.sync = &syncrepl.Request{}
-	return syncrepl.ParseRequest(value, rc.sync)
 }

@@ -10,15 +10,13 @@ import (
 	"shaft/pkg/access"
 	"shaft/pkg/ber"
 	"shaft/pkg/dit"
+	"shaft/pkg/tree"
 )
 
 // This file is all that uses the library's message types and router. What goes
 // in is a canonical copy of the operation under message ID 1, free of controls;
 // what comes out is an operation, whose envelope is written here. So none of
 // the library's faults in message IDs, framing, BER and controls is reached.
-
-// readOnly is the answer to every write (R43).
-const readOnly = "this server is read-only: change the entry at its source"
 
 // routes maps the operations that are not on the hot path to their handlers.
 func routes() *ldapserver.RouteMux {
@@ -38,6 +36,7 @@ func routes() *ldapserver.RouteMux {
 type responder struct {
 	c   *conn
 	req *request
+	ctl *requestControls
 	err error
 }
 
@@ -67,12 +66,12 @@ func (r *responder) Write(op message.ProtocolOp) {
 }
 
 // handleRouted passes a request through the library's decoder and router.
-func (c *conn) handleRouted(req *request, canonical bool) error {
+func (c *conn) handleRouted(req *request, ctl *requestControls, canonical bool) error {
 	m, err := decodeRouted(req, canonical)
 	if err != nil {
 		return c.reply(req, result{code: ldapserver.LDAPResultProtocolError, text: "the request cannot be decoded"})
 	}
-	r := &responder{c: c, req: req}
+	r := &responder{c: c, req: req, ctl: ctl}
 	c.srv.mux.ServeLDAP(r, &ldapserver.Message{LDAPMessage: &m})
 	return r.err
 }
@@ -97,17 +96,19 @@ func decodeRouted(req *request, canonical bool) (m message.LDAPMessage, err erro
 }
 
 func handleCompare(w ldapserver.ResponseWriter, m *ldapserver.Message) {
-	req := m.GetCompareRequest()
-	res := w.(*responder).c.compare(string(req.Entry()), string(req.Ava().AttributeDesc()), string(req.Ava().AssertionValue()))
-	w.Write(message.CompareResponse(ldapResult(res)))
+	r, req := w.(*responder), m.GetCompareRequest()
+	r.err = r.c.reply(r.req, r.c.compare(r.ctl, string(req.Entry()), string(req.Ava().AttributeDesc()), string(req.Ava().AssertionValue())))
 }
 
 // compare is an equality filter on one entry (RFC 4511 section 4.10).
-func (c *conn) compare(dn, attr, value string) result {
+func (c *conn) compare(ctl *requestControls, dn, attr, value string) result {
 	ver := c.srv.opt.Backend.Version()
 	g := c.guard(ver, access.Compare)
 	defer g.release()
-	t, refusal := c.find(ver, []byte(dn), g)
+	t, refusal := c.findTarget(ver, []byte(dn), ctl, g)
+	if refusal.code == 0 {
+		refusal = c.condition(ver, g, t, ctl, tree.Base)
+	}
 	if refusal.code != 0 {
 		return refusal
 	}
@@ -120,7 +121,7 @@ func (c *conn) compare(dn, attr, value string) result {
 	s := ver.Schema()
 	present := dit.Compile(s, dit.Filter{Op: dit.FilterPresent, Attr: attr})
 	if present.Match(string(v.dn), v.user, v.oper) != dit.True {
-		return result{code: ldapserver.LDAPResultNoSuchAttribute}
+		return result{code: ldapserver.LDAPResultNoSuchAttribute, text: "the entry has no such attribute"}
 	}
 	if s.Attribute(attr).Equality == nil {
 		return result{code: ldapserver.LDAPResultInappropriateMatching, text: "the attribute has no equality rule"}
@@ -132,7 +133,7 @@ func (c *conn) compare(dn, attr, value string) result {
 	case dit.False:
 		return result{code: ldapserver.LDAPResultCompareFalse}
 	}
-	return result{code: ldapserver.LDAPResultInvalidAttributeSyntax}
+	return result{code: ldapserver.LDAPResultInvalidAttributeSyntax, text: "the value is not of the attribute's syntax"}
 }
 
 // handleWhoAmI is RFC 4532. The library cannot give a reply a value.
@@ -151,26 +152,13 @@ func handleWhoAmI(w ldapserver.ResponseWriter, m *ldapserver.Message) {
 	r.err = r.c.send()
 }
 
-// refuseWrite answers add, modify and delete.
-func refuseWrite(w ldapserver.ResponseWriter, m *ldapserver.Message) {
-	res := ldapResult(result{code: ldapserver.LDAPResultUnwillingToPerform, text: readOnly})
-	switch m.ProtocolOp().(type) {
-	case message.AddRequest:
-		w.Write(message.AddResponse(res))
-	case message.ModifyRequest:
-		w.Write(message.ModifyResponse(res))
-	case message.DelRequest:
-		w.Write(message.DelResponse(res))
-	}
-}
-
 // refuseOther answers what the router has no route for: rename, and extended
 // operations that are not supported (RFC 4511 section 4.12).
 func refuseOther(w ldapserver.ResponseWriter, m *ldapserver.Message) {
 	r := w.(*responder)
 	switch m.ProtocolOp().(type) {
 	case message.ModifyDNRequest:
-		w.Write(message.ModifyDNResponse(ldapResult(result{code: ldapserver.LDAPResultUnwillingToPerform, text: readOnly})))
+		refuseWrite(w, m)
 	case message.ExtendedRequest:
 		res := ldapserver.NewExtendedResponse(ldapserver.LDAPResultProtocolError)
 		res.SetDiagnosticMessage("unsupported extended operation")
@@ -178,11 +166,4 @@ func refuseOther(w ldapserver.ResponseWriter, m *ldapserver.Message) {
 	default:
 		r.err = errors.New("request without a route")
 	}
-}
-
-func ldapResult(r result) message.LDAPResult {
-	res := ldapserver.NewResponse(r.code)
-	res.SeMatchedDN(string(r.matched))
-	res.SetDiagnosticMessage(r.text)
-	return res
 }

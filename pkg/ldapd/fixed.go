@@ -8,7 +8,6 @@ import (
 
 	"shaft/pkg/dit"
 	"shaft/pkg/schema"
-	"shaft/pkg/syncrepl"
 	"shaft/pkg/tree"
 )
 
@@ -32,6 +31,9 @@ type target struct {
 	id    tree.ID
 	fixed *view // the root DSE or cn=Subschema
 }
+
+// noEntry goes with noSuchObject.
+const noEntry = "there is no such entry"
 
 // find looks a DN up; the refusal says why there is nothing. What the client may
 // not know of is not there.
@@ -57,9 +59,9 @@ func (c *conn) find(ver *tree.Version, text []byte, g *guard) (target, result) {
 	case string(norm) == subschemaNorm:
 		return target{fixed: &c.srv.fixedFor(ver).subschema}, result{}
 	case matched != 0:
-		return target{}, result{code: ldapserver.LDAPResultNoSuchObject, matched: ver.Entry(matched).DN()}
+		return target{}, result{code: ldapserver.LDAPResultNoSuchObject, matched: ver.Entry(matched).DN(), text: noEntry}
 	}
-	return target{}, result{code: ldapserver.LDAPResultNoSuchObject}
+	return target{}, result{code: ldapserver.LDAPResultNoSuchObject, text: noEntry}
 }
 
 func (s *Server) fixedFor(ver *tree.Version) *fixedEntries {
@@ -110,7 +112,11 @@ func (s *Server) rootDSE(context string) view {
 	if context != "" {
 		add("namingContexts", context)
 	}
-	add("supportedControl", oidPaged, oidManageDsaIT, syncrepl.OIDSyncRequest)
+	var controls []string
+	for _, spec := range controlSpecs {
+		controls = append(controls, spec.oid)
+	}
+	add("supportedControl", controls...)
 	add("supportedFeatures",
 		"1.3.6.1.4.1.4203.1.5.1", // all operational attributes, "+" (RFC 3673)
 		"1.3.6.1.4.1.4203.1.5.2", // attributes by object class, "@" (RFC 4529)

@@ -77,6 +77,9 @@ func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, 
 		f.until = c.srv.opt.Now().Add(t)
 	}
 	key := contentKey{request: string(req.body)}
+	if s.deref != 0 { // an alias may lead elsewhere at another time
+		key.request += ver.Norm(base)
+	}
 	f.who, f.policy = c.whoNow(ver.Schema()), c.srv.rules(ver.Schema())
 	if g != nil {
 		key.grants, f.policy = g.grants, g.grants.of
@@ -93,7 +96,9 @@ func syncable(ver *tree.Version, s *searchRequest, ctl *requestControls) *result
 	switch {
 	case ctl.paged != nil:
 		return &result{code: ldapserver.LDAPResultProtocolError, text: "a sync search cannot be paged"}
-	case s.deref == derefSearching || s.deref == derefAlways: // RFC 4533 section 3.5.2
+	case ctl.sort != nil || ctl.values != nil || ctl.subentries != byScope:
+		return &result{code: ldapserver.LDAPResultUnwillingToPerform, text: "a sync search is neither sorted nor filtered by value, and sees subentries as entries"}
+	case s.deref&derefInSearching != 0: // RFC 4533 section 3.5.2
 		return &result{code: ldapserver.LDAPResultProtocolError, text: "a sync search dereferences no aliases below its base"}
 	}
 	f, err := dit.DecodeFilter(byte(s.filterTag), s.filter)

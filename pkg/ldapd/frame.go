@@ -141,6 +141,7 @@ const (
 	tagExtended   ber.Tag = 0x77
 	tagEntry      ber.Tag = 0x64
 	tagSearchDone ber.Tag = 0x65
+	tagReference  ber.Tag = 0x73
 	tagExtendedRe ber.Tag = 0x78
 )
 

@@ -225,6 +225,7 @@ type reply struct {
 	names    []string            // theirs, in order
 	extra    []byte              // behind an LDAPResult
 	controls map[string][]byte
+	urls     []string // of a reference or a referral
 }
 
 // read gives the next message; io.EOF at the end of the connection.
@@ -278,10 +279,38 @@ func (c *client) until(id int64) []reply {
 			c.Fatalf("reply to %d while waiting for %d: %+v", r.id, id, r)
 		}
 		all = append(all, r)
-		if r.op != tagEntry {
+		if r.op != tagEntry && r.op != tagReference {
 			return all
 		}
 	}
+}
+
+// tagIntermediate is an IntermediateResponse.
+const tagIntermediate = ber.Tag(0x79)
+
+// untilDone is until of a search that may be in the sync protocol.
+func (c *client) untilDone(id int64) []reply {
+	c.Helper()
+	var all []reply
+	for {
+		r := c.next()
+		all = append(all, r)
+		if r.id == id && r.op != tagEntry && r.op != tagReference && r.op != tagIntermediate {
+			return all
+		}
+	}
+}
+
+// whoamiAfter asks who it is, and leaves aside what is answered before.
+func (c *client) whoamiAfter(id int64) string {
+	c.Helper()
+	c.write(msg(id, tagExtended, extendedBody(whoAmI)))
+	replies := c.untilDone(id)
+	_, v, _, err := ber.Next(replies[len(replies)-1].extra)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return string(v)
 }
 
 func decodeReply(frame []byte) (rep reply, err error) {
@@ -308,6 +337,13 @@ func decodeReply(frame []byte) (rep reply, err error) {
 	if rep.op == tagEntry {
 		return rep, decodeEntry(&rep, &r)
 	}
+	if rep.op == tagIntermediate {
+		return rep, nil
+	}
+	if rep.op == tagReference {
+		rep.urls, err = decodeURLs(body)
+		return rep, err
+	}
 	code, err := r.Int(ber.Enumerated)
 	if err != nil {
 		return rep, err
@@ -315,12 +351,24 @@ func decodeReply(frame []byte) (rep reply, err error) {
 	matched, _ := r.Read(ber.OctetString)
 	text, err := r.Read(ber.OctetString)
 	rep.code, rep.matched, rep.text = int(code), string(matched), string(text)
+	if urls, ok, _ := r.Optional(ber.Context(3)); ok && err == nil {
+		rep.urls, err = decodeURLs(urls)
+	}
 	for r.More() && err == nil {
 		var raw []byte
 		_, raw, err = r.Raw()
 		rep.extra = append(rep.extra, raw...)
 	}
 	return rep, err
+}
+
+func decodeURLs(b []byte) (urls []string, err error) {
+	for r := ber.NewReader(b); r.More() && err == nil; {
+		var u []byte
+		u, err = r.Read(ber.OctetString)
+		urls = append(urls, string(u))
+	}
+	return urls, err
 }
 
 func decodeEntry(rep *reply, r *ber.Reader) error {

@@ -63,6 +63,7 @@ type Backend interface {
 type Account struct {
 	DN           string // RFC 4514
 	PasswordHash string // as HashPassword makes it
+	Proxy        bool   // it may act for others, by proxied authorization (RFC 4370)
 }
 
 // Defaults of Options.
@@ -98,6 +99,10 @@ type Options struct {
 	// where none does. It is asked by anyone at any time, and must not wait; nil:
 	// no entry has the attributes of standing.go.
 	Standing func(norm string) (Standing, bool)
+
+	// Origins lets writes be referred to where entries come from (R43); nil: they
+	// are refused.
+	Origins Origins
 
 	TLS TLSFiles // for ldaps and StartTLS; the zero value: neither
 
@@ -158,7 +163,9 @@ type Server struct {
 	slow     throttle     // its own lock
 	follows  contents
 	logTurns chan struct{} // those who read the change log
-	told     time.Duration // cookieEvery
+	// sortTurns are those whose keys take much memory.
+	sortTurns chan struct{}
+	told      time.Duration // cookieEvery
 
 	mu        sync.Mutex
 	closed    bool
@@ -177,7 +184,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{opt: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{},
 		origins: map[origin]int{}, slow: throttle{delay: o.BindDelay, tallies: map[tallyKey]*tally{}}, seed: maphash.MakeSeed(),
-		logTurns: make(chan struct{}, logAtOnce), told: cookieEvery}
+		logTurns: make(chan struct{}, logAtOnce), sortTurns: make(chan struct{}, sortsAtOnce), told: cookieEvery}
 	if err := s.SetAccounts(o.Accounts); err != nil {
 		return nil, err
 	}

@@ -54,10 +54,7 @@ func appendPaged(dst, cookie []byte) []byte {
 	value = ber.AppendInt(value, ber.Integer, 0)
 	value = ber.AppendBytes(value, ber.OctetString, cookie)
 	value = ber.End(value, mark)
-	dst, mark = ber.Begin(dst, ber.Sequence)
-	dst = ber.AppendString(dst, ber.OctetString, oidPaged)
-	dst = ber.AppendBytes(dst, ber.OctetString, value)
-	return ber.End(dst, mark)
+	return appendControl(dst, oidPaged, value)
 }
 
 // pages are a connection's paged searches at rest, oldest first. A cookie is

@@ -9,23 +9,48 @@ import (
 // oidNotice is the name of the notice of disconnection (RFC 4511 section 4.4.1).
 const oidNotice = "1.3.6.1.4.1.1466.20036"
 
-// result is an LDAPResult (RFC 4511 section 4.1.9).
+// result is an LDAPResult (RFC 4511 section 4.1.9), its referral included.
 type result struct {
 	code    int
 	matched []byte
 	text    string
+	// referral are URIs, for the result code referral alone.
+	referral []string
 }
 
 func (r result) size() int {
-	return ber.HeaderLen(1) + 1 + // no code that we send needs a second octet
+	n := ber.HeaderLen(1) + 1 + // no code that we send needs a second octet
 		ber.HeaderLen(len(r.matched)) + len(r.matched) +
 		ber.HeaderLen(len(r.text)) + len(r.text)
+	if len(r.referral) > 0 {
+		urls := urlsLen(r.referral)
+		n += ber.HeaderLen(urls) + urls
+	}
+	return n
 }
 
 func (r result) append(dst []byte) []byte {
 	dst = ber.AppendInt(dst, ber.Enumerated, int64(r.code))
 	dst = ber.AppendBytes(dst, ber.OctetString, r.matched)
-	return ber.AppendString(dst, ber.OctetString, r.text)
+	dst = ber.AppendString(dst, ber.OctetString, r.text)
+	if len(r.referral) > 0 {
+		dst = appendURLs(ber.AppendHeader(dst, ber.Context(3), urlsLen(r.referral)), r.referral)
+	}
+	return dst
+}
+
+func urlsLen(urls []string) (n int) {
+	for _, u := range urls {
+		n += ber.HeaderLen(len(u)) + len(u)
+	}
+	return n
+}
+
+func appendURLs(dst []byte, urls []string) []byte {
+	for _, u := range urls {
+		dst = ber.AppendString(dst, ber.OctetString, u)
+	}
+	return dst
 }
 
 // appendEnvelope begins a message whose ID is followed by n octets.

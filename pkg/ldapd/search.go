@@ -3,7 +3,6 @@ package ldapd
 import (
 	"bytes"
 	"fmt"
-	"hash/maphash"
 	"math"
 	"time"
 
@@ -41,12 +40,6 @@ type searchRequest struct {
 	attrs     []byte // content of the attribute list
 }
 
-// Values of derefAliases (RFC 4511 section 4.5.1.3) that a sync search may not have.
-const (
-	derefSearching = 1
-	derefAlways    = 3
-)
-
 func decodeSearch(body []byte) (s searchRequest, err error) {
 	r := ber.NewReader(body)
 	if s.base, err = r.Read(ber.OctetString); err != nil {
@@ -57,7 +50,7 @@ func decodeSearch(body []byte) (s searchRequest, err error) {
 		return s, err
 	}
 	s.scope = tree.Scope(scope)
-	if s.deref, err = bounded(&r, ber.Enumerated, "derefAliases", derefAlways); err != nil {
+	if s.deref, err = bounded(&r, ber.Enumerated, "derefAliases", derefInSearching|derefFindingBase); err != nil {
 		return s, err
 	}
 	if s.sizeLimit, err = bounded(&r, ber.Integer, "size limit", math.MaxInt32); err != nil {
@@ -126,26 +119,29 @@ func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 	}
 	g := c.guard(ver, access.Read)
 	defer g.release()
-	t, refusal := c.find(ver, s.base, g)
+	t, refusal := c.findBase(ver, &s, ctl, g)
 	if refusal.code != 0 {
 		return c.reply(req, refusal)
 	}
 	if t.fixed != nil && len(t.fixed.dn) == 0 && s.scope != tree.Base { // nothing stands under the root DSE by name
-		return c.reply(req, result{code: ldapserver.LDAPResultNoSuchObject})
+		return c.reply(req, result{code: ldapserver.LDAPResultNoSuchObject, text: "nothing is searched below the root DSE; give a base"})
+	}
+	if refusal := c.condition(ver, g, t, ctl, s.scope); refusal.code != 0 {
+		return c.reply(req, refusal)
 	}
 	switch {
 	case t.fixed != nil && ctl.sync != nil:
 		return c.reply(req, result{code: ldapserver.LDAPResultUnwillingToPerform, text: "only the tree can be followed"})
 	case t.fixed != nil:
-		return c.searchFixed(req, &s, t, sel, matcher, ctl.paged)
+		return c.searchFixed(req, &s, ver, t, sel, matcher, ctl)
 	case ctl.sync != nil:
 		return c.handleSync(req, &s, ctl, ver, t.id, sel, matcher, g)
 	case !g.sees(ver.Entry(t.id)): // it may know of it, and no more
-		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights})
-	case s.scope == tree.Base && matcher == nil && ctl.paged == nil:
+		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights, text: "the entry may not be read"})
+	case s.scope == tree.Base && matcher == nil && ctl.plain():
 		return c.baseEntry(req, &s, g, ver, ver.Entry(t.id), sel)
 	}
-	return c.searchTree(req, &s, g, ver, t.id, sel, matcher, ctl.paged)
+	return c.searchTree(req, &s, g, ver, t.id, sel, matcher, ctl)
 }
 
 // baseEntry is the hot path: one entry, read in one reply.
@@ -156,18 +152,28 @@ func (c *conn) baseEntry(req *request, s *searchRequest, g *guard, ver *tree.Ver
 }
 
 // searchFixed searches the root DSE or cn=Subschema, which have nothing below them.
-func (c *conn) searchFixed(req *request, s *searchRequest, t target, sel *dit.Selection, m *dit.Matcher, paged *pagedControl) error {
-	c.out = c.out[:0]
-	if s.scope == tree.Base || s.scope == tree.Sub {
-		if m == nil || m.Match(string(t.fixed.dn), t.fixed.user, t.fixed.oper) == dit.True {
-			c.out = c.x.appendEntry(c.out, req.id, *t.fixed, sel, s.typesOnly)
+func (c *conn) searchFixed(req *request, s *searchRequest, ver *tree.Version, t target, sel *dit.Selection, m *dit.Matcher, ctl *requestControls) error {
+	run := &search{c: c, id: req.id, ver: ver, sel: sel, typesOnly: s.typesOnly}
+	if refusal := run.prepare(ctl); refusal.code != 0 {
+		return c.reply(req, refusal)
+	}
+	subentry := len(t.fixed.dn) > 0 // as its class says
+	shown := ctl.subentries == byScope && (s.scope == tree.Base || !subentry) || ctl.subentries == subentriesOnly && subentry ||
+		ctl.subentries == entriesOnly && !subentry
+	run.x, run.out = &c.x, c.out[:0]
+	if refused := run.refused(); refused != nil {
+		run.finish(*refused, nil)
+	} else {
+		if shown && (s.scope == tree.Base || s.scope == tree.Sub) && (m == nil || m.Match(string(t.fixed.dn), t.fixed.user, t.fixed.oper) == dit.True) {
+			run.add(*t.fixed)
 		}
+		run.page = 0
+		if ctl.paged != nil {
+			run.page = max(ctl.paged.size, 1)
+		}
+		run.finish(result{}, nil)
 	}
-	var controls []byte
-	if paged != nil {
-		controls = appendPaged(nil, nil)
-	}
-	c.out = appendReply(c.out, req.id, tagSearchDone, result{}, nil, controls)
+	c.out = run.out
 	return c.send()
 }
 
@@ -177,7 +183,7 @@ type search struct {
 	c         *conn
 	id        int32 // of the request being answered
 	ver       *tree.Version
-	cur       *tree.Cursor
+	cur       source
 	sel       *dit.Selection
 	guard     *guard
 	matcher   *dit.Matcher // nil: everything
@@ -194,20 +200,22 @@ type search struct {
 	inPage  int    // entries of this page so far
 	pending bool   // cur stands on an entry that belongs to the next page
 	hash    uint64 // of the request that the pages belong to
+
+	shape
 }
 
-func (c *conn) searchTree(req *request, s *searchRequest, g *guard, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher, paged *pagedControl) error {
+func (c *conn) searchTree(req *request, s *searchRequest, g *guard, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher, ctl *requestControls) error {
 	if m != nil && m.Always() {
 		m = nil
 	}
-	limit := lower(s.sizeLimit, c.srv.opt.SizeLimit)
+	limit, paged := lower(s.sizeLimit, c.srv.opt.SizeLimit), ctl.paged
 	if paged != nil && limit > 0 && paged.size >= limit {
 		paged = nil // it fits into one page (RFC 2696 section 3)
 	}
 	var run *search
 	var hash uint64
 	if paged != nil {
-		hash = maphash.Bytes(c.srv.seed, req.body) ^ maphash.Comparable(c.srv.seed, c.srv.policy.Load())
+		hash = c.pageHash(req)
 		var refusal result
 		if run, refusal = c.pages.resume(paged, hash, c.srv.opt.Now()); refusal.code != 0 {
 			return c.reply(req, refusal)
@@ -218,12 +226,11 @@ func (c *conn) searchTree(req *request, s *searchRequest, g *guard, ver *tree.Ve
 		}
 	}
 	if run == nil {
-		run = &search{c: c, ver: ver, sel: sel, typesOnly: s.typesOnly, limit: limit, guard: g.clone(), matcher: m}
-		q := tree.Query{Base: base, Scope: s.scope, Matcher: m}
-		if g != nil {
-			q.Accept = run.accept
+		run = &search{c: c, ver: ver, sel: sel, typesOnly: s.typesOnly, limit: limit, guard: g.clone(), matcher: m, shape: shape{base: base}}
+		if refusal := run.prepare(ctl); refusal.code != 0 {
+			return c.reply(req, refusal)
 		}
-		run.cur = ver.Search(q)
+		run.open(s, ctl)
 	}
 	if paged != nil {
 		run.page, run.inPage, run.hash = paged.size, 0, hash
@@ -241,13 +248,16 @@ func (s *search) begin() error {
 	done, err := s.steps(inlineSteps)
 	s.c.out = s.out
 	if err != nil {
+		s.sorter.release()
 		return err
 	}
 	if err := s.c.send(); err != nil || done {
+		s.sorter.release()
 		return err
 	}
 	s.reader, s.x, s.out = false, &scratch{}, nil
 	if !s.c.start(s.id, s.rest, false) {
+		s.sorter.release()
 		s.c.out = appendReply(s.c.out[:0], s.id, tagSearchDone,
 			result{code: ldapserver.LDAPResultBusy, text: "too many searches at once on this connection"}, nil, nil)
 		return s.c.send()
@@ -260,7 +270,8 @@ func (s *search) begin() error {
 // taken up the next page: nothing of s is touched then.
 func (s *search) rest(op *operation) {
 	s.op = op
-	c := s.c
+	c, sorter := s.c, s.sorter
+	defer sorter.release()
 	done, err := s.steps(math.MaxInt)
 	out := s.out
 	s.x, s.out = nil, nil
@@ -284,9 +295,17 @@ func (s *search) steps(n int) (done bool, err error) {
 			s.out = s.out[:0]
 			return true, nil
 		}
+		if refused := s.refused(); refused != nil {
+			s.finish(*refused, nil)
+			return true, nil
+		}
 		switch {
+		case found && s.atReference():
+			if err := s.reference(); err != nil {
+				return false, err
+			}
 		case found && s.limit > 0 && s.sent >= s.limit:
-			s.finish(result{code: ldapserver.LDAPResultSizeLimitExceeded}, nil)
+			s.finish(result{code: ldapserver.LDAPResultSizeLimitExceeded, text: fmt.Sprintf("there are more than %d entries", s.limit)}, nil)
 			return true, nil
 		case found && s.page > 0 && s.inPage == s.page:
 			s.pending = true
@@ -301,7 +320,7 @@ func (s *search) steps(n int) (done bool, err error) {
 			return true, nil
 		}
 		if !s.until.IsZero() && !s.c.srv.opt.Now().Before(s.until) {
-			s.finish(result{code: ldapserver.LDAPResultTimeLimitExceeded}, nil)
+			s.finish(result{code: ldapserver.LDAPResultTimeLimitExceeded, text: "the time limit is over"}, nil)
 			return true, nil
 		}
 		found = false
@@ -309,15 +328,29 @@ func (s *search) steps(n int) (done bool, err error) {
 	return false, nil
 }
 
-// accept is the cursor's question where there are access rules.
-func (s *search) accept(e tree.Entry) bool { return s.guard.match(s.x, e, s.matcher) }
-
 // entry adds the entry under the cursor to the reply.
 func (s *search) entry() error {
 	s.pending = false
+	s.add(s.c.dressed(s.x, s.guard, s.ver, s.cur.Entry(), s.sel.NeedsOper()))
+	return s.push()
+}
+
+// add adds one entry.
+func (s *search) add(v view) {
 	s.sent++
 	s.inPage++
-	s.out = s.x.appendEntry(s.out, s.id, s.c.dressed(s.x, s.guard, s.ver, s.cur.Entry(), s.sel.NeedsOper()), s.sel, s.typesOnly)
+	if s.values == nil || s.typesOnly {
+		s.out = s.x.appendEntry(s.out, s.id, v, s.sel, s.typesOnly)
+		return
+	}
+	s.kept = s.values.Append(s.kept[:0], s.x.selected(v, s.sel, false))
+	body := entrySize(v.dn, s.kept)
+	s.out = appendEnvelope(s.out, s.id, ber.HeaderLen(body)+body)
+	s.out = appendEntryOp(s.out, v.dn, s.kept)
+}
+
+// push hands what has gathered to the writer, when it is enough.
+func (s *search) push() error {
 	if len(s.out) < sendAt {
 		return nil
 	}
@@ -332,8 +365,11 @@ func (s *search) entry() error {
 // finish adds the SearchResultDone; cookie is where a paged search goes on.
 func (s *search) finish(r result, cookie []byte) {
 	var controls []byte
+	if s.sorted != nil && (s.sent > 0 || r.code == ldapserver.LDAPResultUnavailableCriticalExtension) {
+		controls = s.sorted.append(controls)
+	}
 	if s.page > 0 {
-		controls = appendPaged(nil, cookie)
+		controls = appendPaged(controls, cookie)
 	}
 	s.out = appendReply(s.out, s.id, tagSearchDone, r, nil, controls)
 }

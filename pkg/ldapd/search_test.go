@@ -245,7 +245,7 @@ func TestR39RootDSE(t *testing.T) {
 	e := c.search(2, query{attrs: []string{"+"}})[0].attrs
 	for name, want := range map[string][]string{
 		"namingContexts": {base}, "supportedLDAPVersion": {"3"}, "vendorName": {"Shaft"}, "vendorVersion": {"1.2.3"},
-		"subschemaSubentry": {"cn=Subschema"}, "supportedControl": {oidPaged, oidManageDsaIT, syncrepl.OIDSyncRequest}, "supportedExtension": {whoAmI, string(ldapserver.NoticeOfCancel)},
+		"subschemaSubentry": {"cn=Subschema"}, "supportedControl": {oidPaged, oidManageDsaIT, syncrepl.OIDSyncRequest, oidSort, oidAssertion, oidValues, oidSubentries, oidNoCopy, oidProxied}, "supportedExtension": {whoAmI, string(ldapserver.NoticeOfCancel)},
 		"supportedFeatures": {"1.3.6.1.4.1.4203.1.5.1", "1.3.6.1.4.1.4203.1.5.2", "1.3.6.1.4.1.4203.1.5.3"},
 	} {
 		if !slices.Equal(e[name], want) {
