@@ -39,8 +39,6 @@ var replyKinds = func() (all [256]kind) {
 	return all
 }()
 
-const tagReference ber.Tag = 0x73
-
 // traffic is what was sent.
 type traffic struct {
 	bytes, pdus, entries, referrals uint64
