@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
@@ -112,7 +113,14 @@ func (e *Engine) enactSwitch(name dit.DN, was uint64, failed error, force bool, 
 	}
 	cl := e.claims[out.Claim]
 	out.Effect = fmt.Sprintf("%s shows the content of %s; %s waits at position 1", out.DN, out.Claim, out.From)
+	lingers := e.lingering[name.Norm()]
 	switch {
+	case failed != nil && cl.gen == 0 && lingers != nil:
+		until := lingers.since.Add(e.o.PromotionLimit).UTC().Format(time.RFC3339)
+		out.Warnings = append(out.Warnings, fmt.Sprintf("nothing of %s could be fetched (%v): %s shows what %s left until something is, and after %s nothing",
+			out.Claim, failed, out.DN, lingers.cl.id, until))
+		out.Effect = fmt.Sprintf("%s goes on showing what %s left, until the content of %s is here, or %s; %s waits at position 1",
+			out.DN, lingers.cl.id, out.Claim, until, out.From)
 	case failed != nil && cl.gen == 0:
 		out.Warnings = append(out.Warnings, fmt.Sprintf("nothing of %s could be fetched (%v): %s is empty until something is", out.Claim, failed, out.DN))
 		out.Effect = fmt.Sprintf("%s shows nothing, until the content of %s is here; %s waits at position 1", out.DN, out.Claim, out.From)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"shaft/internal/ldaptest"
 	"shaft/pkg/dit"
@@ -316,6 +317,24 @@ func TestR30PromotionIsASuccession(t *testing.T) {
 	w.checkLog(from)
 	w.restart()
 	w.awaitSame(b, otherSuffix)
+}
+
+// R28, R30: a switch by force to what has no content does not end what is left of a head that was
+// removed, and says so.
+func TestR28ForcedWhileSomethingLingers(t *testing.T) {
+	w, _, b := rivals(t, sourceLDIF, mirror(sourceLDIF))
+	w.add("c", "cn=Here", nowhere(1))
+	b.Down()
+	w.remove("a")
+	before := w.content()
+	out, err := w.e.Switch(WithActor(t.Context(), Actor{Who: "root", Why: "a test"}), name, "c", true, 0, false)
+	must(t, err)
+	if until := w.name(name).Lingering; !strings.Contains(out.Effect, "goes on showing what a left, until the content of c is here, or "+until.Until.UTC().Format(time.RFC3339)) ||
+		len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "nothing of c could be fetched") || !maps.Equal(before, w.content()) {
+		t.Errorf("%+v, lingering %+v", out, until)
+	}
+	w.checkLists()
+	w.restart()
 }
 
 // R30: when the time is over the content goes, and no-LKG is raised at once; the next one's
