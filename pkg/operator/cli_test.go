@@ -76,84 +76,89 @@ func lingering(f *fake) {
 	n.Queue[0].KeepWarm, n.Queue[0].Entries, n.Queue[0].LastContact = true, 12, "2026-01-02T03:04:05Z"
 }
 
+// listers is the base DN behind a name.
+const listers = ",ou=Package Listers"
+
+// shown are commands, by the files of what people see of them.
+var shown = []struct {
+	name string
+	args []string
+	with func(*fake)
+}{
+	{"status", []string{"status"}, nil},
+	{"status_failed", []string{"status"}, func(f *fake) {
+		f.status = engine.Status{Alarms: map[string]int{}, Failure: "the store takes no more writes: no space left\non device"}
+	}},
+	{"subscription_list", []string{"subscription", "list"}, nil},
+	{"subscription_list_none", []string{"subscription", "list"}, func(f *fake) { f.subs = nil }},
+	{"subscription_show", []string{"subscription", "show", "suse"}, nil},
+	{"subscription_show_plain", []string{"subscription", "show", "redhat"}, nil},
+	{"subscription_add", []string{"subscription", "add", "x", "--url", "ldap://h/o=x", "--name", "cn=x"}, func(f *fake) {
+		f.added = &engine.Added{Claim: "x", Name: "cn=x" + listers, Check: f.check.Steps}
+	}},
+	{"subscription_add_dry", []string{"subscription", "add", "--dry-run", "x", "--url", "ldap://h/o=x", "--name", "cn=x"}, func(f *fake) {
+		f.added = &engine.Added{Claim: "x", Name: "cn=x" + listers, Position: 2, Warnings: []string{"it clashes"},
+			Check: []upstream.Step{{Name: "resolve", Detail: "no such host", Millis: 1200}}}
+	}},
+	{"subscription_show_list", []string{"subscription", "show", "dpkg"}, nil},
+	{"subscription_add_list_dry", []string{"subscription", "add", "--list", "--dry-run", "dpkg", "--url", "ldap://h/o=x", "--name", "cn=%(attr.distro)s"}, func(f *fake) {
+		f.added = &engine.Added{Subscription: f.subs[2], Check: f.check.Steps, Found: append(many(60), f.found...)}
+	}},
+	{"subscription_add_list", []string{"subscription", "add", "--list", "dpkg", "--url", "ldap://h/o=x", "--name", "cn=%(attr.distro)s"}, func(f *fake) {
+		f.added = &engine.Added{Subscription: f.subs[2], Check: f.check.Steps, Found: f.found, Warnings: []string{"one name clashes"}}
+	}},
+	{"subscription_set", []string{"subscription", "set", "redhat", "filter=(cn=*)", "port="}, nil},
+	{"subscription_set_dry", []string{"subscription", "set", "redhat", "filter=(cn=*)", "--dry-run"}, nil},
+	{"subscription_set_list_dry", []string{"subscription", "set", "dpkg", "name=cn=%(attr.cn)s", "--dry-run"}, nil},
+	{"name_resync", []string{"name", "resync", "cn=SuSe" + listers}, nil},
+	{"name_resync_dry", []string{"name", "resync", "cn=SuSe" + listers, "--dry-run"}, nil},
+	{"name_history", []string{"name", "history", "cn=SuSe" + listers}, nil},
+	{"name_history_gone", []string{"name", "history", "cn=Gone", "--from", "2026-01-02T03:05:00Z"}, nil},
+	{"name_history_unknown", []string{"name", "history", "cn=RedHat" + listers}, func(f *fake) { f.unknown = true }},
+	{"name_rename", []string{"name", "rename", "cn=SuSe" + listers, "cn=openSUSE"}, nil},
+	{"name_rename_dry", []string{"name", "rename", "cn=SuSe" + listers, "cn=openSUSE", "--claim", "suse", "--dry-run"}, nil},
+	{"queue_move", []string{"queue", "move", "cn=SuSe" + listers, "dpkg/1", "1"}, nil},
+	{"queue_switch", []string{"queue", "switch", "cn=SuSe" + listers, "redhat"}, nil},
+	{"queue_switch_dry", []string{"queue", "switch", "cn=SuSe" + listers, "redhat", "--dry-run"}, nil},
+	{"queue_switch_forced", []string{"queue", "switch", "cn=SuSe" + listers, "redhat", "--force", "--reason", "the old one is wrong"}, nil},
+	{"queue_diff", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, nil},
+	{"queue_diff_none", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, func(f *fake) { f.difference = engine.Difference{Same: 1} }},
+	{"queue_diff_many", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, func(f *fake) { f.difference = differing(60, 30) }},
+	{"queue_suppress_dry", []string{"queue", "suppress", "dpkg/1", "--dry-run"}, nil},
+	{"queue_lift", []string{"queue", "lift", "dpkg/1"}, nil},
+	{"guard_list", []string{"guard", "list"}, nil},
+	{"guard_list_none", []string{"guard", "list"}, func(f *fake) { f.held = nil }},
+	{"guard_list_waits", []string{"guard", "list"}, func(f *fake) { f.held = f.held[:1]; f.held[0].Waits, f.held[0].Before = true, 0 }},
+	{"guard_approve", []string{"guard", "approve", "suse", "--revision", "77"}, nil},
+	{"guard_approve_dry", []string{"guard", "approve", "suse", "--dry-run"}, nil},
+	{"guard_reject", []string{"guard", "reject", "dpkg", "--why", "ticket 9"}, nil},
+	{"alarm_list", []string{"alarm", "list"}, nil},
+	{"alarm_list_none", []string{"alarm", "list"}, func(f *fake) { f.alarms = nil }},
+	{"alarm_ack", []string{"alarm", "ack", "down-1", "--note", "ticket 8"}, nil},
+	{"alarm_ack_dry", []string{"alarm", "ack", "down-1", "--until", "2026-01-03T00:00:00+01:00", "--dry-run"}, nil},
+	{"alarm_unack", []string{"alarm", "unack", "down-1"}, nil},
+	{"name_remove", []string{"name", "remove", "cn=SuSe" + listers}, nil},
+	{"name_remove_list", []string{"name", "remove", "cn=Debian 8" + listers}, nil},
+	{"subscription_set_same", []string{"subscription", "set", "suse", "filter=(objectClass=*)"}, func(f *fake) { f.same = true }},
+	{"task_list", []string{"task", "list"}, nil},
+	{"task_show", []string{"task", "show", "11"}, nil},
+	{"task_show_running", []string{"task", "show", "12"}, nil},
+	{"export", []string{"export"}, nil},
+	{"subscription_remove", []string{"subscription", "remove", "suse"}, nil},
+	{"subscription_remove_dry", []string{"subscription", "remove", "suse", "--dry-run"}, nil},
+	{"subscription_check", []string{"subscription", "check", "suse"}, nil},
+	{"name_list", []string{"name", "list"}, nil},
+	{"name_show", []string{"name", "show", "cn=SuSe" + listers}, nil},
+	{"name_show_down", []string{"name", "show", "cn=RedHat" + listers}, nil},
+	{"name_list_lingering", []string{"name", "list"}, lingering},
+	{"name_show_lingering", []string{"name", "show", "cn=SuSe" + listers}, lingering},
+	{"queue_show_lingering", []string{"queue", "show", "cn=SuSe" + listers}, lingering},
+	{"queue_show", []string{"queue", "show", "cn=SuSe" + listers}, nil},
+}
+
 // What people see, command by command.
 func TestTables(t *testing.T) {
-	listers := ",ou=Package Listers"
-	for _, c := range []struct {
-		name string
-		args []string
-		with func(*fake)
-	}{
-		{"status", []string{"status"}, nil},
-		{"status_failed", []string{"status"}, func(f *fake) {
-			f.status = engine.Status{Alarms: map[string]int{}, Failure: "the store takes no more writes: no space left\non device"}
-		}},
-		{"subscription_list", []string{"subscription", "list"}, nil},
-		{"subscription_list_none", []string{"subscription", "list"}, func(f *fake) { f.subs = nil }},
-		{"subscription_show", []string{"subscription", "show", "suse"}, nil},
-		{"subscription_show_plain", []string{"subscription", "show", "redhat"}, nil},
-		{"subscription_add", []string{"subscription", "add", "x", "--url", "ldap://h/o=x", "--name", "cn=x"}, func(f *fake) {
-			f.added = &engine.Added{Claim: "x", Name: "cn=x" + listers, Check: f.check.Steps}
-		}},
-		{"subscription_add_dry", []string{"subscription", "add", "--dry-run", "x", "--url", "ldap://h/o=x", "--name", "cn=x"}, func(f *fake) {
-			f.added = &engine.Added{Claim: "x", Name: "cn=x" + listers, Position: 2, Warnings: []string{"it clashes"},
-				Check: []upstream.Step{{Name: "resolve", Detail: "no such host", Millis: 1200}}}
-		}},
-		{"subscription_show_list", []string{"subscription", "show", "dpkg"}, nil},
-		{"subscription_add_list_dry", []string{"subscription", "add", "--list", "--dry-run", "dpkg", "--url", "ldap://h/o=x", "--name", "cn=%(attr.distro)s"}, func(f *fake) {
-			f.added = &engine.Added{Subscription: f.subs[2], Check: f.check.Steps, Found: append(many(60), f.found...)}
-		}},
-		{"subscription_add_list", []string{"subscription", "add", "--list", "dpkg", "--url", "ldap://h/o=x", "--name", "cn=%(attr.distro)s"}, func(f *fake) {
-			f.added = &engine.Added{Subscription: f.subs[2], Check: f.check.Steps, Found: f.found, Warnings: []string{"one name clashes"}}
-		}},
-		{"subscription_set", []string{"subscription", "set", "redhat", "filter=(cn=*)", "port="}, nil},
-		{"subscription_set_dry", []string{"subscription", "set", "redhat", "filter=(cn=*)", "--dry-run"}, nil},
-		{"subscription_set_list_dry", []string{"subscription", "set", "dpkg", "name=cn=%(attr.cn)s", "--dry-run"}, nil},
-		{"name_resync", []string{"name", "resync", "cn=SuSe" + listers}, nil},
-		{"name_resync_dry", []string{"name", "resync", "cn=SuSe" + listers, "--dry-run"}, nil},
-		{"name_history", []string{"name", "history", "cn=SuSe" + listers}, nil},
-		{"name_history_gone", []string{"name", "history", "cn=Gone", "--from", "2026-01-02T03:05:00Z"}, nil},
-		{"name_history_unknown", []string{"name", "history", "cn=RedHat" + listers}, func(f *fake) { f.unknown = true }},
-		{"name_rename", []string{"name", "rename", "cn=SuSe" + listers, "cn=openSUSE"}, nil},
-		{"name_rename_dry", []string{"name", "rename", "cn=SuSe" + listers, "cn=openSUSE", "--claim", "suse", "--dry-run"}, nil},
-		{"queue_move", []string{"queue", "move", "cn=SuSe" + listers, "dpkg/1", "1"}, nil},
-		{"queue_switch", []string{"queue", "switch", "cn=SuSe" + listers, "redhat"}, nil},
-		{"queue_switch_dry", []string{"queue", "switch", "cn=SuSe" + listers, "redhat", "--dry-run"}, nil},
-		{"queue_switch_forced", []string{"queue", "switch", "cn=SuSe" + listers, "redhat", "--force", "--reason", "the old one is wrong"}, nil},
-		{"queue_diff", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, nil},
-		{"queue_diff_none", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, func(f *fake) { f.difference = engine.Difference{Same: 1} }},
-		{"queue_diff_many", []string{"queue", "diff", "cn=SuSe" + listers, "redhat"}, func(f *fake) { f.difference = differing(60, 30) }},
-		{"queue_suppress_dry", []string{"queue", "suppress", "dpkg/1", "--dry-run"}, nil},
-		{"queue_lift", []string{"queue", "lift", "dpkg/1"}, nil},
-		{"guard_list", []string{"guard", "list"}, nil},
-		{"guard_list_none", []string{"guard", "list"}, func(f *fake) { f.held = nil }},
-		{"guard_list_waits", []string{"guard", "list"}, func(f *fake) { f.held = f.held[:1]; f.held[0].Waits, f.held[0].Before = true, 0 }},
-		{"guard_approve", []string{"guard", "approve", "suse", "--revision", "77"}, nil},
-		{"guard_approve_dry", []string{"guard", "approve", "suse", "--dry-run"}, nil},
-		{"guard_reject", []string{"guard", "reject", "dpkg", "--why", "ticket 9"}, nil},
-		{"alarm_list", []string{"alarm", "list"}, nil},
-		{"alarm_list_none", []string{"alarm", "list"}, func(f *fake) { f.alarms = nil }},
-		{"alarm_ack", []string{"alarm", "ack", "down-1", "--note", "ticket 8"}, nil},
-		{"alarm_ack_dry", []string{"alarm", "ack", "down-1", "--until", "2026-01-03T00:00:00+01:00", "--dry-run"}, nil},
-		{"alarm_unack", []string{"alarm", "unack", "down-1"}, nil},
-		{"name_remove", []string{"name", "remove", "cn=SuSe" + listers}, nil},
-		{"name_remove_list", []string{"name", "remove", "cn=Debian 8" + listers}, nil},
-		{"subscription_set_same", []string{"subscription", "set", "suse", "filter=(objectClass=*)"}, func(f *fake) { f.same = true }},
-		{"task_list", []string{"task", "list"}, nil},
-		{"task_show", []string{"task", "show", "11"}, nil},
-		{"task_show_running", []string{"task", "show", "12"}, nil},
-		{"export", []string{"export"}, nil},
-		{"subscription_remove", []string{"subscription", "remove", "suse"}, nil},
-		{"subscription_remove_dry", []string{"subscription", "remove", "suse", "--dry-run"}, nil},
-		{"subscription_check", []string{"subscription", "check", "suse"}, nil},
-		{"name_list", []string{"name", "list"}, nil},
-		{"name_show", []string{"name", "show", "cn=SuSe" + listers}, nil},
-		{"name_show_down", []string{"name", "show", "cn=RedHat" + listers}, nil},
-		{"name_list_lingering", []string{"name", "list"}, lingering},
-		{"name_show_lingering", []string{"name", "show", "cn=SuSe" + listers}, lingering},
-		{"queue_show_lingering", []string{"queue", "show", "cn=SuSe" + listers}, lingering},
-		{"queue_show", []string{"queue", "show", "cn=SuSe" + listers}, nil},
-	} {
+	for _, c := range shown {
 		f := story()
 		if c.with != nil {
 			c.with(f)
@@ -224,114 +229,117 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// commandLines are right ones and wrong ones, with what they ask of the engine.
+var commandLines = []struct {
+	args  []string
+	code  int
+	words string
+	calls string
+}{
+	{[]string{"status"}, 0, "", "status"},
+	{[]string{"status", "-o=json"}, 0, "", "status"},
+	{[]string{"subscription", "show", "suse", "-o", "json"}, 0, "", "subscription suse"},
+	{[]string{"subscription", "show", "-o", "json", "suse"}, 0, "", "subscription suse"},
+	{[]string{"subscription", "remove", "--dry-run", "suse"}, 0, "", "remove suse dry"},
+	{[]string{"subscription", "remove", "suse", "--dry-run=false"}, 0, "", "remove suse real"},
+	{[]string{"subscription", "show", "nobody"}, 1, "there is no nobody", "subscription nobody"},
+	{[]string{"name", "show", "cn=nobody"}, 1, "there is no cn=nobody", "name cn=nobody"},
+	{[]string{"queue", "show", "cn=nobody"}, 1, "there is no cn=nobody", "name cn=nobody"},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://h/o=x"}, 0, "", "add x real"},
+	{[]string{"subscription", "add", "--name", "cn=x", "x", "--url", "ldap://h/o=x", "--dry-run"}, 0, "", "add x dry"},
+	{nil, 2, `"--socket" stands before`, ""},
+	{[]string{"frobnicate"}, 2, "no command \"frobnicate\"", ""},
+	{[]string{"subscription"}, 2, "subscription add, subscription list", ""},
+	{[]string{"subscription", "set", "x"}, 2, "wrong usage: shaft subscription set ID FIELD=VALUE", ""},
+	{[]string{"subscription", "set", "x", "filter"}, 2, `"filter": FIELD=VALUE is needed`, ""},
+	{[]string{"subscription", "set", "x", "=(cn=*)"}, 2, "FIELD=VALUE is needed", ""},
+	{[]string{"subscription", "set", "x", "bind-dn=a", "bind_dn=b"}, 2, "each field once", ""},
+	{[]string{"subscription", "set", "x", "filter=(cn=*)"}, 0, "", "set x real"},
+	{[]string{"subscription", "set", "x", "--dry-run", "filter="}, 0, "", "set x dry"},
+	{[]string{"--socket", "/x", "status"}, 2, `wrong usage: "--socket" stands before the command`, ""},
+	{[]string{"frobnicate", "--help"}, 2, "there is no command", ""},
+	{[]string{"status", "--frobnicate"}, 2, "there is no flag --frobnicate; `shaft status --help` lists", ""},
+	{[]string{"task", "list", "--limit", "x"}, 2, `invalid value "x" for --limit;`, ""},
+	{[]string{"subscription", "add", "x", "--poll", "often"}, 2, `for --poll: "often" is no time span; 30s, 5m and 1h are`, ""},
+	{[]string{"status", "extra"}, 2, "wrong usage: shaft status", ""},
+	{[]string{"subscription", "show"}, 2, "wrong usage: shaft subscription show ID", ""},
+	{[]string{"subscription", "show", "a", "b"}, 2, "wrong usage", ""},
+	{[]string{"subscription", "show", ""}, 2, "wrong usage", ""},
+	{[]string{"status", "--frobnicate"}, 2, "frobnicate", ""},
+	{[]string{"status", "--dry-run"}, 2, "dry-run", ""},
+	{[]string{"name", "list", "--dry-run"}, 2, "dry-run", ""},
+	{[]string{"status", "-o", "xml"}, 2, `-o "xml": only json`, ""},
+	{[]string{"subscription", "add", "x", "--url", "ldap://h/o=x"}, 2, "--name is needed", ""},
+	{[]string{"subscription", "add", "x", "--name", "cn=x"}, 2, "--url, or", ""},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--host", "h", "--port", "many"}, 2, "port", ""},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "http://a/"}, 1, "http", ""},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/", "--host", "h"}, 1, "separate host", ""},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--url", "ldap://b"}, 0, "", "add x real"},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--url", "ldap://b/o=y"}, 1, "URL number 2", ""},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--content-filter", "(a=b)"}, 2, "are for a --list", ""},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--content-attributes", "cn"}, 2, "are for a --list", ""},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--poll", "-5m"}, 2, "not negative", ""},
+	{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--poll", "often"}, 2, "poll", ""},
+	{[]string{"name", "resync", "cn=x"}, 0, "", "resync cn=x real"},
+	{[]string{"name", "resync", "cn=x", "--dry-run"}, 0, "", "resync cn=x dry"},
+	{[]string{"name", "remove", "--dry-run", "cn=x"}, 0, "", "remove name cn=x 0 dry"},
+	{[]string{"name", "remove", "cn=x", "--revision", "42"}, 0, "", "remove name cn=x 42 real"},
+	{[]string{"name", "history"}, 2, "wrong usage: shaft name history DN", ""},
+	{[]string{"name", "history", "cn=x", "--from", "yesterday"}, 2, "a duration such as 2h, is needed", ""},
+	{[]string{"name", "history", "cn=x", "--to", "-2h"}, 2, "a duration such as 2h, is needed", ""},
+	{[]string{"name", "history", "cn=x", "--to", "0s"}, 2, "a duration such as 2h, is needed", ""},
+	{[]string{"name", "rename", "cn=x", "cn=y"}, 0, "", "rename cn=x cn=y  0 real"},
+	{[]string{"name", "rename", "cn=x", "cn=y", "--claim", "dpkg/1", "--revision", "42", "--dry-run"}, 0, "", "rename cn=x cn=y dpkg/1 42 dry"},
+	{[]string{"name", "rename", "cn=x"}, 2, "wrong usage: shaft name rename DN NEWDN", ""},
+	{[]string{"name", "rename", "cn=x", "cn=y", "--revision", "-1"}, 2, "revision", ""},
+	{[]string{"queue", "move", "cn=x", "a", "2", "--revision", "42"}, 0, "", "move cn=x a 2 42 real"},
+	{[]string{"queue", "move", "cn=x", "a", "0"}, 2, `"0": a position is a number`, ""},
+	{[]string{"queue", "move", "cn=x", "a", "first"}, 2, `"first": a position is a number`, ""},
+	{[]string{"queue", "move", "cn=x", "a"}, 2, "wrong usage: shaft queue move DN CLAIM POSITION", ""},
+	{[]string{"queue", "switch", "cn=x", "a"}, 0, "", "switch cn=x a force=false 0 real"},
+	{[]string{"queue", "switch", "cn=x", "a", "--revision", "42", "--dry-run"}, 0, "", "switch cn=x a force=false 42 dry"},
+	{[]string{"queue", "switch", "cn=x", "a", "--force", "--reason", "it is wrong"}, 0, "", "switch cn=x a force=true 0 real"},
+	{[]string{"queue", "switch", "cn=x", "--why", "it is wrong", "a", "--force"}, 0, "", "switch cn=x a force=true 0 real"},
+	{[]string{"queue", "switch", "cn=x", "a", "--force"}, 2, "--force needs --reason TEXT", ""},
+	{[]string{"queue", "switch", "cn=x", "a", "--force", "--dry-run"}, 2, "--force needs --reason TEXT", ""},
+	{[]string{"queue", "switch", "cn=x", "a", "--force", "--reason", ""}, 2, "--force needs --reason TEXT", ""},
+	{[]string{"queue", "switch", "cn=x", "a", "--reason", "a\nb"}, 2, "one line of text", ""},
+	{[]string{"queue", "switch", "cn=x"}, 2, "wrong usage: shaft queue switch DN CLAIM", ""},
+	{[]string{"queue", "diff", "cn=x", "a"}, 0, "", "diff cn=x a"},
+	{[]string{"queue", "diff", "cn=x"}, 2, "wrong usage: shaft queue diff DN CLAIM", ""},
+	{[]string{"queue", "diff", "cn=x", "a", "--force"}, 2, "no flag --force", ""},
+	{[]string{"queue", "suppress", "dpkg/1", "--revision", "9"}, 0, "", "suppress dpkg/1 9 real"},
+	{[]string{"queue", "suppress"}, 2, "wrong usage: shaft queue suppress CLAIM", ""},
+	{[]string{"queue", "lift", "dpkg/1", "--dry-run"}, 0, "", "lift dpkg/1 0 dry"},
+	{[]string{"alarm", "ack", "down-1", "--dry-run"}, 0, "", "ack down-1 dry"},
+	{[]string{"alarm", "ack"}, 2, "wrong usage: shaft alarm ack ID", ""},
+	{[]string{"alarm", "ack", "down-1", "--until", "soon"}, 2, "a duration such as 2h, is needed", ""},
+	{[]string{"alarm", "ack", "down-1", "--note", "a\nb"}, 2, "--note: the note is one line of text", ""},
+	{[]string{"alarm", "ack", "down-1", "--revision", "1"}, 2, "revision", ""},
+	{[]string{"alarm", "unack", "down-1", "--why", "too soon"}, 0, "", "unack down-1 real"},
+	{[]string{"alarm", "list", "--dry-run"}, 2, "dry-run", ""},
+	{[]string{"alarm"}, 2, "alarm list, alarm ack, alarm unack", ""},
+	{[]string{"name", "history", "cn=x", "--dry-run"}, 2, "dry-run", ""},
+	{[]string{"task", "list", "--limit", "0"}, 2, "--limit is a number from 1", ""},
+	{[]string{"task", "list", "--limit", "9999999999"}, 2, "--limit is a number from 1", ""},
+	{[]string{"task", "show", "99"}, 1, "there is no 99", "task 99"},
+	{[]string{"task", "show", "first"}, 1, `a number, not "first"`, ""},
+	{[]string{"task", "show"}, 2, "wrong usage: shaft task show ID", ""},
+	{[]string{"export", "file"}, 2, "wrong usage: shaft export", ""},
+	{[]string{"apply"}, 2, "wrong usage: shaft apply FILE", ""},
+	{[]string{"apply", "no such file"}, 1, "no such file or directory", ""},
+	{[]string{"apply", "a", "b"}, 2, "wrong usage", ""},
+	// What a later version brings is not there before it works.
+	{[]string{"subscription", "add", "x", "--guard-share", "5"}, 2, "guard-share", ""},
+	{[]string{"status", "--server", "https://h"}, 2, "server", ""},
+	{[]string{"guard", "lift"}, 2, "guard list, guard approve, guard reject", ""},
+	{[]string{"guard", "approve"}, 2, "shaft guard approve CLAIM", ""},
+}
+
 // Exit codes tell a refusal from wrong usage; flags stand before or behind what
 // they belong to; nothing is sent for a wrong command line.
 func TestCommandLine(t *testing.T) {
-	for _, c := range []struct {
-		args  []string
-		code  int
-		words string
-		calls string
-	}{
-		{[]string{"status"}, 0, "", "status"},
-		{[]string{"status", "-o=json"}, 0, "", "status"},
-		{[]string{"subscription", "show", "suse", "-o", "json"}, 0, "", "subscription suse"},
-		{[]string{"subscription", "show", "-o", "json", "suse"}, 0, "", "subscription suse"},
-		{[]string{"subscription", "remove", "--dry-run", "suse"}, 0, "", "remove suse dry"},
-		{[]string{"subscription", "remove", "suse", "--dry-run=false"}, 0, "", "remove suse real"},
-		{[]string{"subscription", "show", "nobody"}, 1, "there is no nobody", "subscription nobody"},
-		{[]string{"name", "show", "cn=nobody"}, 1, "there is no cn=nobody", "name cn=nobody"},
-		{[]string{"queue", "show", "cn=nobody"}, 1, "there is no cn=nobody", "name cn=nobody"},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://h/o=x"}, 0, "", "add x real"},
-		{[]string{"subscription", "add", "--name", "cn=x", "x", "--url", "ldap://h/o=x", "--dry-run"}, 0, "", "add x dry"},
-		{nil, 2, `"--socket" stands before`, ""},
-		{[]string{"frobnicate"}, 2, "no command \"frobnicate\"", ""},
-		{[]string{"subscription"}, 2, "subscription add, subscription list", ""},
-		{[]string{"subscription", "set", "x"}, 2, "wrong usage: shaft subscription set ID FIELD=VALUE", ""},
-		{[]string{"subscription", "set", "x", "filter"}, 2, `"filter": FIELD=VALUE is needed`, ""},
-		{[]string{"subscription", "set", "x", "=(cn=*)"}, 2, "FIELD=VALUE is needed", ""},
-		{[]string{"subscription", "set", "x", "bind-dn=a", "bind_dn=b"}, 2, "each field once", ""},
-		{[]string{"subscription", "set", "x", "filter=(cn=*)"}, 0, "", "set x real"},
-		{[]string{"subscription", "set", "x", "--dry-run", "filter="}, 0, "", "set x dry"},
-		{[]string{"--socket", "/x", "status"}, 2, `wrong usage: "--socket" stands before the command`, ""},
-		{[]string{"frobnicate", "--help"}, 2, "there is no command", ""},
-		{[]string{"status", "--frobnicate"}, 2, "there is no flag --frobnicate; `shaft status --help` lists", ""},
-		{[]string{"task", "list", "--limit", "x"}, 2, `invalid value "x" for --limit;`, ""},
-		{[]string{"subscription", "add", "x", "--poll", "often"}, 2, `for --poll: "often" is no time span; 30s, 5m and 1h are`, ""},
-		{[]string{"status", "extra"}, 2, "wrong usage: shaft status", ""},
-		{[]string{"subscription", "show"}, 2, "wrong usage: shaft subscription show ID", ""},
-		{[]string{"subscription", "show", "a", "b"}, 2, "wrong usage", ""},
-		{[]string{"subscription", "show", ""}, 2, "wrong usage", ""},
-		{[]string{"status", "--frobnicate"}, 2, "frobnicate", ""},
-		{[]string{"status", "--dry-run"}, 2, "dry-run", ""},
-		{[]string{"name", "list", "--dry-run"}, 2, "dry-run", ""},
-		{[]string{"status", "-o", "xml"}, 2, `-o "xml": only json`, ""},
-		{[]string{"subscription", "add", "x", "--url", "ldap://h/o=x"}, 2, "--name is needed", ""},
-		{[]string{"subscription", "add", "x", "--name", "cn=x"}, 2, "--url, or", ""},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--host", "h", "--port", "many"}, 2, "port", ""},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "http://a/"}, 1, "http", ""},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/", "--host", "h"}, 1, "separate host", ""},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--url", "ldap://b"}, 0, "", "add x real"},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--url", "ldap://b/o=y"}, 1, "URL number 2", ""},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--content-filter", "(a=b)"}, 2, "are for a --list", ""},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--content-attributes", "cn"}, 2, "are for a --list", ""},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--poll", "-5m"}, 2, "not negative", ""},
-		{[]string{"subscription", "add", "x", "--name", "cn=x", "--url", "ldap://a/o=x", "--poll", "often"}, 2, "poll", ""},
-		{[]string{"name", "resync", "cn=x"}, 0, "", "resync cn=x real"},
-		{[]string{"name", "resync", "cn=x", "--dry-run"}, 0, "", "resync cn=x dry"},
-		{[]string{"name", "remove", "--dry-run", "cn=x"}, 0, "", "remove name cn=x 0 dry"},
-		{[]string{"name", "remove", "cn=x", "--revision", "42"}, 0, "", "remove name cn=x 42 real"},
-		{[]string{"name", "history"}, 2, "wrong usage: shaft name history DN", ""},
-		{[]string{"name", "history", "cn=x", "--from", "yesterday"}, 2, "a duration such as 2h, is needed", ""},
-		{[]string{"name", "history", "cn=x", "--to", "-2h"}, 2, "a duration such as 2h, is needed", ""},
-		{[]string{"name", "history", "cn=x", "--to", "0s"}, 2, "a duration such as 2h, is needed", ""},
-		{[]string{"name", "rename", "cn=x", "cn=y"}, 0, "", "rename cn=x cn=y  0 real"},
-		{[]string{"name", "rename", "cn=x", "cn=y", "--claim", "dpkg/1", "--revision", "42", "--dry-run"}, 0, "", "rename cn=x cn=y dpkg/1 42 dry"},
-		{[]string{"name", "rename", "cn=x"}, 2, "wrong usage: shaft name rename DN NEWDN", ""},
-		{[]string{"name", "rename", "cn=x", "cn=y", "--revision", "-1"}, 2, "revision", ""},
-		{[]string{"queue", "move", "cn=x", "a", "2", "--revision", "42"}, 0, "", "move cn=x a 2 42 real"},
-		{[]string{"queue", "move", "cn=x", "a", "0"}, 2, `"0": a position is a number`, ""},
-		{[]string{"queue", "move", "cn=x", "a", "first"}, 2, `"first": a position is a number`, ""},
-		{[]string{"queue", "move", "cn=x", "a"}, 2, "wrong usage: shaft queue move DN CLAIM POSITION", ""},
-		{[]string{"queue", "switch", "cn=x", "a"}, 0, "", "switch cn=x a force=false 0 real"},
-		{[]string{"queue", "switch", "cn=x", "a", "--revision", "42", "--dry-run"}, 0, "", "switch cn=x a force=false 42 dry"},
-		{[]string{"queue", "switch", "cn=x", "a", "--force", "--reason", "it is wrong"}, 0, "", "switch cn=x a force=true 0 real"},
-		{[]string{"queue", "switch", "cn=x", "--why", "it is wrong", "a", "--force"}, 0, "", "switch cn=x a force=true 0 real"},
-		{[]string{"queue", "switch", "cn=x", "a", "--force"}, 2, "--force needs --reason TEXT", ""},
-		{[]string{"queue", "switch", "cn=x", "a", "--force", "--dry-run"}, 2, "--force needs --reason TEXT", ""},
-		{[]string{"queue", "switch", "cn=x", "a", "--force", "--reason", ""}, 2, "--force needs --reason TEXT", ""},
-		{[]string{"queue", "switch", "cn=x", "a", "--reason", "a\nb"}, 2, "one line of text", ""},
-		{[]string{"queue", "switch", "cn=x"}, 2, "wrong usage: shaft queue switch DN CLAIM", ""},
-		{[]string{"queue", "diff", "cn=x", "a"}, 0, "", "diff cn=x a"},
-		{[]string{"queue", "diff", "cn=x"}, 2, "wrong usage: shaft queue diff DN CLAIM", ""},
-		{[]string{"queue", "diff", "cn=x", "a", "--force"}, 2, "no flag --force", ""},
-		{[]string{"queue", "suppress", "dpkg/1", "--revision", "9"}, 0, "", "suppress dpkg/1 9 real"},
-		{[]string{"queue", "suppress"}, 2, "wrong usage: shaft queue suppress CLAIM", ""},
-		{[]string{"queue", "lift", "dpkg/1", "--dry-run"}, 0, "", "lift dpkg/1 0 dry"},
-		{[]string{"alarm", "ack", "down-1", "--dry-run"}, 0, "", "ack down-1 dry"},
-		{[]string{"alarm", "ack"}, 2, "wrong usage: shaft alarm ack ID", ""},
-		{[]string{"alarm", "ack", "down-1", "--until", "soon"}, 2, "a duration such as 2h, is needed", ""},
-		{[]string{"alarm", "ack", "down-1", "--note", "a\nb"}, 2, "--note: the note is one line of text", ""},
-		{[]string{"alarm", "ack", "down-1", "--revision", "1"}, 2, "revision", ""},
-		{[]string{"alarm", "unack", "down-1", "--why", "too soon"}, 0, "", "unack down-1 real"},
-		{[]string{"alarm", "list", "--dry-run"}, 2, "dry-run", ""},
-		{[]string{"alarm"}, 2, "alarm list, alarm ack, alarm unack", ""},
-		{[]string{"name", "history", "cn=x", "--dry-run"}, 2, "dry-run", ""},
-		{[]string{"task", "list", "--limit", "0"}, 2, "--limit is a number from 1", ""},
-		{[]string{"task", "list", "--limit", "9999999999"}, 2, "--limit is a number from 1", ""},
-		{[]string{"task", "show", "99"}, 1, "there is no 99", "task 99"},
-		{[]string{"task", "show", "first"}, 1, `a number, not "first"`, ""},
-		{[]string{"task", "show"}, 2, "wrong usage: shaft task show ID", ""},
-		{[]string{"export", "file"}, 2, "wrong usage: shaft export", ""},
-		{[]string{"apply"}, 2, "wrong usage: shaft apply FILE", ""},
-		{[]string{"apply", "no such file"}, 1, "no such file or directory", ""},
-		{[]string{"apply", "a", "b"}, 2, "wrong usage", ""},
-		// What a later version brings is not there before it works.
-		{[]string{"subscription", "add", "x", "--guard-share", "5"}, 2, "guard-share", ""},
-		{[]string{"status", "--server", "https://h"}, 2, "server", ""},
-		{[]string{"guard", "lift"}, 2, "guard list, guard approve, guard reject", ""},
-		{[]string{"guard", "approve"}, 2, "shaft guard approve CLAIM", ""},
-	} {
+	for _, c := range commandLines {
 		f := story()
 		code, out, errs := shaft(served(t, f), c.args...)
 		if code != c.code || !strings.Contains(errs, c.words) || strings.Join(f.calls, "; ") != c.calls {
