@@ -32,6 +32,7 @@ type Config struct {
 	ControlSocket string
 	Accounts      []ldapd.Account
 	Access        []access.Rule
+	WriteReferral bool     // writes are referred to the entry's source, not refused (R43)
 	Index         []string // nil: engine.DefaultIndex
 	Schema        *schema.Schema
 	ChangeLog     int           // changes kept; 0: the store's default
@@ -134,6 +135,7 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 		"schema":          later(&schemaFiles),
 		"accounts":        later(&accounts),
 		"access":          later(&rules),
+		"writes":          func(n *yaml.Node) { r.writes(cfg, n) },
 		"data_dir":        later(&dataDir),
 		"control_socket":  later(&socket),
 		"listen":          later(&listen),
@@ -287,6 +289,7 @@ func (r *reader) accounts(cfg *Config, n *yaml.Node) {
 		r.mapping(c, "an account", map[string]func(*yaml.Node){
 			"dn":            func(v *yaml.Node) { dn = v },
 			"password_hash": func(v *yaml.Node) { hash = v },
+			"proxy":         func(v *yaml.Node) { a.Proxy = r.truth(v) },
 		})
 		if dn == nil {
 			r.fail(c, "an account needs a dn")
@@ -305,6 +308,24 @@ func (r *reader) accounts(cfg *Config, n *yaml.Node) {
 		a.DN = parsed.String()
 		cfg.Accounts = append(cfg.Accounts, a)
 	})
+}
+
+func (r *reader) writes(cfg *Config, n *yaml.Node) {
+	switch text, ok := r.text(n); {
+	case !ok:
+	case text == "refuse" || text == "referral":
+		cfg.WriteReferral = text == "referral"
+	default:
+		r.fail(n, "writes %q: refuse and referral are known", text)
+	}
+}
+
+// truth reads true or false.
+func (r *reader) truth(n *yaml.Node) bool {
+	if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" {
+		r.fail(n, "true or false is expected")
+	}
+	return n.Value == "true"
 }
 
 var logLevels = map[string]slog.Level{

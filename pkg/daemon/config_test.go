@@ -77,6 +77,8 @@ accounts:
   - { dn: "cn=mirror,ou=Package Listers", password_hash: "`+h+`" }
   - dn: cn=other
     password_hash: `+h+`
+    proxy: true
+writes: referral
 index: [ cn, shoeSize, 2.5.4.4 ]
 schema: [ extra.schema ]
 change_log: 5000
@@ -93,11 +95,11 @@ log: { level: debug, format: json }
 	if cfg.BaseDN.String() != "OU=Package Listers" || cfg.BaseEntry == nil || len(cfg.BaseEntry.Attrs) != 3 || // R2, R4
 		cfg.DataDir != filepath.Join(dir, "data") || cfg.ControlSocket != filepath.Join(dir, "run/sock") ||
 		!slices.Equal(cfg.Listen, []string{"ldap://127.0.0.1:3890", "ldapi://%2Frun%2Fldapi"}) ||
-		!slices.Equal(cfg.Index, []string{"cn", "shoeSize", "2.5.4.4"}) || cfg.ChangeLog != 5000 || cfg.Promotion != 2*time.Minute || cfg.Guard != (engine.Guard{Percent: 5}) || cfg.ServerID != 4095 ||
+		!slices.Equal(cfg.Index, []string{"cn", "shoeSize", "2.5.4.4"}) || cfg.ChangeLog != 5000 || cfg.Promotion != 2*time.Minute || cfg.Guard != (engine.Guard{Percent: 5}) || cfg.ServerID != 4095 || !cfg.WriteReferral ||
 		cfg.LogLevel != slog.LevelDebug || !cfg.LogJSON {
 		t.Errorf("read %+v", cfg)
 	}
-	if want := []ldapd.Account{{DN: "cn=mirror,ou=Package Listers", PasswordHash: h}, {DN: "cn=other", PasswordHash: h}}; !slices.Equal(cfg.Accounts, want) {
+	if want := []ldapd.Account{{DN: "cn=mirror,ou=Package Listers", PasswordHash: h}, {DN: "cn=other", PasswordHash: h, Proxy: true}}; !slices.Equal(cfg.Accounts, want) {
 		t.Errorf("accounts %+v", cfg.Accounts)
 	}
 	if !cfg.Schema.Attribute("shoeSize").SingleValue {
@@ -214,6 +216,8 @@ func TestConfigMistakes(t *testing.T) {
 		{"log: { level: loud }", []string{`1:15 debug, stats, info, warn and error`}},
 		{"log: { level: info+2 }", []string{`1:15 debug, stats, info, warn and error`}},
 		{"log: { format: xml, colour: true }", []string{`1:16 text and json`, `1:21 log has no key "colour"`}},
+		{"writes: maybe", []string{`1:9 writes "maybe": refuse and referral are known`}},
+		{"accounts:\n  - { dn: cn=x, password_hash: '" + h + "', proxy: perhaps }", []string{`2:140 true or false is expected`}},
 		{"accounts: { dn: x }", []string{`1:11 a list`}},
 		{"accounts:\n  - cn=x", []string{`2:5 an account is to be a mapping`, `2:5 needs a dn`, `2:5 needs a password_hash`}},
 		{"accounts:\n  - { dn: cn=x }", []string{`2:5 needs a password_hash`}},

@@ -130,7 +130,12 @@ func (d *Daemon) Failed() <-chan error { return d.failed }
 
 func (d *Daemon) ldap(cfg *Config, o Options) error {
 	var err error
+	var origins ldapd.Origins
+	if cfg.WriteReferral {
+		origins = d.engine
+	}
 	d.ldapd, err = ldapd.New(ldapd.Options{
+		Origins: origins,
 		Backend: d.engine, Accounts: cfg.Accounts, Log: o.Log, VendorVersion: o.Version,
 		Access: cfg.Access, AccessSince: d.accessSince(cfg.DataDir, cfg.Access, d.engine.Version().CSN()),
 		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, TLS: cfg.TLS,

@@ -88,6 +88,7 @@ func fixed(was, is *Config) (keys []string) {
 		{"base_entry", sameRecord(was.BaseEntry, is.BaseEntry)},
 		{"data_dir", was.DataDir == is.DataDir},
 		{"listen", slices.Equal(was.Listen, is.Listen)},
+		{"writes", was.WriteReferral == is.WriteReferral},
 		{"limits", was.Limits == is.Limits},
 		{"control_socket", was.ControlSocket == is.ControlSocket},
 		{"index", slices.Equal(was.Index, is.Index) && (was.Index == nil) == (is.Index == nil)},

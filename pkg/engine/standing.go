@@ -23,6 +23,7 @@ type top struct {
 	claim        *claim
 	subscription string
 	url          string
+	source       upstream.Source
 	lingers      bool
 }
 
@@ -40,6 +41,23 @@ func (e *Engine) Standing(norm string) (Standing, bool) {
 		Subscription: t.subscription, SourceURL: t.url, LastContact: s.LastContact, LastChange: t.claim.lastChange(),
 		Stale: t.lingers || s.State == upstream.Down || s.State == upstream.Unsupported,
 	}, true
+}
+
+// Origins gives LDAP URLs of the entry dn at its source, where the content of one
+// begins at top; none where none does, or the source was removed. It may be called
+// by anyone at any time, and waits for nothing.
+func (e *Engine) Origins(at, dn dit.DN) []string {
+	v, there := e.tops.Load(at.Norm())
+	if !there {
+		return nil
+	}
+	t := v.(*top)
+	rel, under := dn.Rel(at)
+	base, err := dit.ParseDN(e.o.Schema, t.source.Base)
+	if t.lingers || !under || err != nil {
+		return nil
+	}
+	return t.source.EntryURLs(rel.Join(base))
 }
 
 // setPlaced notes that a claim's content stands at a name.
@@ -60,7 +78,7 @@ func (e *Engine) retell(cl *claim) {
 		return
 	}
 	l := e.lingering[norm]
-	t := &top{claim: cl, subscription: cl.sub.ID, lingers: l != nil && l.cl == cl}
+	t := &top{claim: cl, subscription: cl.sub.ID, source: cl.source, lingers: l != nil && l.cl == cl}
 	if urls := cl.source.URLs(); len(urls) > 0 { // of what lingers over a restart it is not known any more
 		t.url = urls[0]
 	}

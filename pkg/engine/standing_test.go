@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"shaft/internal/ldaptest"
+	"shaft/pkg/dit"
 )
 
 // R37: a name's standing follows its source: down, back, over a restart with the
@@ -34,6 +35,16 @@ func TestR37Standing(t *testing.T) {
 		now, _ := w.e.Standing(norm("cn=Here"))
 		return now.LastChange.After(fresh.LastChange)
 	})
+	local := func(text string) dit.DN { dn, err := w.e.localName(text); must(t, err); return dn }
+	if got := w.e.Origins(local("cn=Here"), local("cn=x y,ou=a,cn=Here")); len(got) != 1 || got[0] != "ldap://"+s.Addr()+"/cn=x%20y,ou=a,"+suffix {
+		t.Errorf("R43: origin %q", got)
+	}
+	if got := w.e.Origins(local("ou=a,cn=Here"), local("ou=a,cn=Here")); got != nil {
+		t.Errorf("R43: an entry inside a name has an origin of its own: %q", got)
+	}
+	if got := w.e.Origins(local("cn=Here"), local("cn=There")); got != nil {
+		t.Errorf("R43: an entry elsewhere comes from %q", got)
+	}
 	s.Down()
 	await(t, "it is stale", func() bool { now, _ := w.e.Standing(norm("cn=Here")); return now.Stale })
 	before, _ := w.e.Standing(norm("cn=Here"))
@@ -48,6 +59,9 @@ func TestR37Standing(t *testing.T) {
 	w.remove("s")
 	if got, there := w.e.Standing(norm("cn=Here")); there {
 		t.Errorf("after its removal: %+v", got)
+	}
+	if got := w.e.Origins(local("cn=Here"), local("cn=Here")); got != nil {
+		t.Errorf("R43: after its removal it comes from %q", got)
 	}
 }
 

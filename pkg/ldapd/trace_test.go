@@ -60,7 +60,7 @@ func TestTraceLines(t *testing.T) {
 		`op=2 SRCH base="ou=Package Listers" scope=2 deref=0 filter="\(objectClass=\*\)"`,
 		`op=2 SEARCH RESULT tag=101 err=0 ` + times + `nentries=202 text=`,
 		`op=3 SRCH base="cn=no\\0A,ou=Package Listers" scope=0 deref=0 filter="\(objectClass=\*\)"`,
-		`op=3 SEARCH RESULT tag=101 err=32 ` + times + `nentries=0 text=`,
+		`op=3 SEARCH RESULT tag=101 err=32 ` + times + `nentries=0 text=` + noEntry,
 		`op=4 CMP dn="ou=Package Listers" attr="ou"`,
 		`op=4 RESULT tag=111 err=5 ` + times + `text=`,
 		`op=5 EXT oid=1\.3\.6\.1\.4\.1\.4203\.1\.11\.3`,

@@ -95,6 +95,17 @@ func (s *Source) URLs() []string {
 	return all
 }
 
+// EntryURLs are LDAP URLs of one entry at the source's servers; sockets, which no
+// other machine reaches, are left out.
+func (s *Source) EntryURLs(dn dit.DN) (all []string) {
+	for _, at := range s.servers() {
+		if at.Protocol != protocolLDAPI && at.Host != "" {
+			all = append(all, at.url()+"/"+encode(dn.String(), reserved))
+		}
+	}
+	return all
+}
+
 func (s *Source) urlAt(at Server) string {
 	filter, extensions := "", ""
 	if s.Filter != AllEntries {
