@@ -42,7 +42,7 @@ var rows = []row{refreshRow,
 	searchRow("base-1", "base search of one entry, 8 connections, one request at a time on each", baseLoad(1)),
 	searchRow("base-16", "base search of one entry, 8 connections, 16 requests under way on each", baseLoad(16)),
 	searchRow("equality", "(uid=…) below the suffix, one hit, 8 connections, one request at a time on each", equalityLoad),
-	listRow,
+	listRow, fanOutRow, presentRow,
 }
 
 func rowNames() string {

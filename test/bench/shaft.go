@@ -49,7 +49,7 @@ func (b *bench) startShaft() (*shaft, error) {
 		return nil, err
 	}
 	config := filepath.Join(dir, "shaft.yaml")
-	text := fmt.Sprintf("base_dn: %q\ndata_dir: data\nlisten: [ %q ]\n", baseDN, "ldap://"+s.address)
+	text := fmt.Sprintf("base_dn: %q\ndata_dir: data\nlisten: [ %q ]\nchange_log: %d\n", baseDN, "ldap://"+s.address, shortLog)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ type slapd struct {
 // slapdConfig is slapd.conf of provider and consumer; database has the lines that
 // differ. Nothing is logged, since Shaft logs no operations either.
 func slapdConfig(dir, database string) string {
-	return strings.NewReplacer("DIR", dir, "SUFFIX", suffix).Replace(`
+	return strings.NewReplacer("DIR", dir, "SUFFIX", suffix, "PASSWORD", rootPassword).Replace(`
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
@@ -50,6 +50,7 @@ timelimit unlimited
 database mdb
 suffix "SUFFIX"
 rootdn "cn=admin,SUFFIX"
+rootpw PASSWORD
 directory DIR/db
 maxsize 17179869184
 index objectClass,entryUUID,entryCSN,uid eq
