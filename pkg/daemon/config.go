@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -113,6 +114,9 @@ func ParseConfig(path string, text []byte) (*Config, error) {
 // subschemaNorm is the normal form of the DN that the schema is served at.
 const subschemaNorm = "cn=subschema"
 
+// monitorNorm is that of cn=Monitor.
+const monitorNorm = "cn=monitor"
+
 // err joins the mistakes in the file's order.
 func (r *reader) err() error {
 	slices.SortStableFunc(r.errs, func(a, b *ConfigError) int {
@@ -158,8 +162,13 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 	if index != nil {
 		r.index(cfg, index)
 	}
-	if baseDN != nil && r.dn(cfg, baseDN, &cfg.BaseDN) && cfg.BaseDN.Norm() == subschemaNorm {
-		r.fail(baseDN, "%q is where the schema is served; another base DN is needed", cfg.BaseDN)
+	if baseDN != nil && r.dn(cfg, baseDN, &cfg.BaseDN) {
+		switch norm := cfg.BaseDN.Norm(); {
+		case norm == subschemaNorm:
+			r.fail(baseDN, "%q is where the schema is served; another base DN is needed", cfg.BaseDN)
+		case norm == monitorNorm, strings.HasSuffix(norm, ","+monitorNorm):
+			r.fail(baseDN, "%q is where Shaft tells of itself; another base DN is needed", cfg.BaseDN)
+		}
 	}
 	switch {
 	case baseEntry == nil:

@@ -188,6 +188,8 @@ func TestConfigMistakes(t *testing.T) {
 		{"index: [ cn, 'a b', '', cn;lang ]", []string{`1:14 "a b" is not an attribute`, `1:21 ""`, `1:25 "cn;lang"`}},
 		{"index: [ cn, jpegPhoto, shoeSize, audio ]\nschema: [ extra.schema ]", []string{`1:14 "jpegPhoto" has no equality rule`, `1:35 "audio" has no`}},
 		{"base_dn: CN=subschema", []string{`1:10 "CN=subschema" is where the schema is served`}},
+		{"base_dn: CN=monitor", []string{`1:10 "CN=monitor" is where Shaft tells of itself`}},
+		{"base_dn: ou=x,cn=Monitor", []string{`1:10 is where Shaft tells of itself`}},
 		{"base_dn: '2.5.4.3 = Subschema'", []string{`1:10 is where the schema is served`}},
 		{"control_socket: /" + strings.Repeat("s", 107), []string{`1:17 has 108 bytes, and a socket's has 107 at most`}},
 		{"data_dir: /" + strings.Repeat("d", 100), []string{`1:11 has 114 bytes`}},

@@ -138,7 +138,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 		Origins: origins,
 		Backend: d.engine, Accounts: cfg.Accounts, Log: o.Log, VendorVersion: o.Version,
 		Access: cfg.Access, AccessSince: d.accessSince(cfg.DataDir, cfg.Access, d.engine.Version().CSN()),
-		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, TLS: cfg.TLS,
+		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, Followed: d.followed, TLS: cfg.TLS,
 		MaxConns: cfg.Limits.Connections, MaxPerAddress: cfg.Limits.PerAddress,
 		IdleTimeout: cfg.Limits.Idle, RequestTimeout: cfg.Limits.Request,
 	})

@@ -49,8 +49,7 @@ type conn struct {
 	began   time.Time
 	meter   meter
 	trace   trace
-	client  atomic.Pointer[string] // for whoever looks on: the client's address, whom it is bound as
-	boundAs atomic.Pointer[string]
+	boundAs atomic.Pointer[string] // whom it is bound as, for whoever looks on; nil: anonymous
 
 	peer    netip.AddrPort // the client's, as a balancer has it; zero for a unix socket
 	cred    *syscall.Ucred // of a unix socket's client

@@ -115,6 +115,10 @@ func (c *conn) compare(ctl *requestControls, dn, attr, value string) result {
 	var v view
 	if t.fixed != nil {
 		v = *t.fixed
+	} else if t.monitor != "" {
+		if v, refusal = c.monitoredView(ver, t.monitor, g); refusal.code != 0 {
+			return refusal
+		}
 	} else {
 		v = c.dressed(&c.x, g, ver, ver.Entry(t.id), true)
 	}

@@ -30,6 +30,8 @@ type fixedEntries struct {
 type target struct {
 	id    tree.ID
 	fixed *view // the root DSE or cn=Subschema
+	// monitor is the normal form of a DN that would be below cn=Monitor, or it.
+	monitor string
 }
 
 // noEntry goes with noSuchObject.
@@ -58,6 +60,8 @@ func (c *conn) find(ver *tree.Version, text []byte, g *guard) (target, result) {
 		return target{id: id}, result{}
 	case string(norm) == subschemaNorm:
 		return target{fixed: &c.srv.fixedFor(ver).subschema}, result{}
+	case underMonitor(string(norm)):
+		return target{monitor: string(norm)}, result{}
 	case matched != 0:
 		return target{}, result{code: ldapserver.LDAPResultNoSuchObject, matched: ver.Entry(matched).DN(), text: noEntry}
 	}
@@ -127,6 +131,7 @@ func (s *Server) rootDSE(context string) view {
 		add("vendorVersion", s.opt.VendorVersion)
 	}
 	add("subschemaSubentry", subschemaDN)
+	add("monitorContext", monitorDN)
 	add("entryDN", "")
 	return v
 }

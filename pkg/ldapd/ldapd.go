@@ -99,6 +99,8 @@ type Options struct {
 	// where none does. It is asked by anyone at any time, and must not wait; nil:
 	// no entry has the attributes of standing.go.
 	Standing func(norm string) (Standing, bool)
+	// Followed tells how the sources are doing, for cn=Monitor; nil: it has no such entries.
+	Followed func(context.Context) ([]Followed, error)
 
 	// Origins lets writes be referred to where entries come from (R43); nil: they
 	// are refused.
@@ -173,6 +175,7 @@ type Server struct {
 	conns     map[*conn]bool
 	origins   map[origin]int // open connections
 	past      totals         // of connections that are over
+	began     time.Time
 	running   sync.WaitGroup // connections
 }
 
@@ -195,7 +198,7 @@ func New(o Options) (*Server, error) {
 	if err := s.SetTLS(o.TLS); err != nil {
 		return nil, err
 	}
-	s.mux = routes()
+	s.mux, s.began = routes(), o.Now()
 	return s, nil
 }
 

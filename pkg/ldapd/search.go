@@ -130,10 +130,12 @@ func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 		return c.reply(req, refusal)
 	}
 	switch {
-	case t.fixed != nil && ctl.sync != nil:
+	case (t.fixed != nil || t.monitor != "") && ctl.sync != nil:
 		return c.reply(req, result{code: ldapserver.LDAPResultUnwillingToPerform, text: "only the tree can be followed"})
 	case t.fixed != nil:
 		return c.searchFixed(req, &s, ver, t, sel, matcher, ctl)
+	case t.monitor != "":
+		return c.searchMonitor(req, &s, ver, t.monitor, g, sel, matcher, ctl)
 	case ctl.sync != nil:
 		return c.handleSync(req, &s, ctl, ver, t.id, sel, matcher, g)
 	case !g.sees(ver.Entry(t.id)): // it may know of it, and no more

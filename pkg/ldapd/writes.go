@@ -102,7 +102,7 @@ func (c *conn) condition(ver *tree.Version, g *guard, t target, ctl *requestCont
 			return refusal
 		}
 	}
-	if !ctl.original || t.fixed != nil || scope == tree.Base && ver.Row(t.id).Claim == 0 {
+	if !ctl.original || t.fixed != nil || t.monitor != "" || scope == tree.Base && ver.Row(t.id).Claim == 0 {
 		return result{}
 	}
 	if urls := c.origins(ver, g, nameOf(ver, t.id)); len(urls) > 0 {
@@ -118,6 +118,11 @@ func (c *conn) assertion(ver *tree.Version, g *guard, t target, f *dit.Filter) r
 	switch {
 	case t.fixed != nil:
 		v = *t.fixed
+	case t.monitor != "":
+		var refusal result
+		if v, refusal = c.monitoredView(ver, t.monitor, g); refusal.code != 0 {
+			return refusal
+		}
 	case !g.sees(ver.Entry(t.id)):
 		return result{code: ldapserver.LDAPResultInsufficientAccessRights, text: "the entry may not be read"}
 	default:

@@ -5,8 +5,8 @@ package schema
 const Arc = "1.3.6.1.4.1.8072.9999.9999.389"
 
 // shaftText defines what Shaft adds to LDAP, attributes below Arc.4: what its
-// root DSE tells of itself, by which loops of Shafts are found, and what the top
-// entry of a name tells of its source.
+// root DSE tells of itself, by which loops of Shafts are found, what the top
+// entry of a name tells of its source, and what cn=Monitor tells beyond slapd's.
 const shaftText = `objectidentifier ShaftAttribute ` + Arc + `.4
 
 attributetype ( ShaftAttribute:1 NAME 'shaftInstance' DESC 'identity of this store of Shaft'
@@ -23,4 +23,8 @@ attributetype ( ShaftAttribute:6 NAME 'shaftLastChange' DESC 'when the newest ch
 	EQUALITY generalizedTimeMatch ORDERING generalizedTimeOrderingMatch SYNTAX Syn:24 SINGLE-VALUE NO-USER-MODIFICATION USAGE dSAOperation )
 attributetype ( ShaftAttribute:7 NAME 'shaftStale' DESC 'TRUE while the source is down'
 	EQUALITY booleanMatch SYNTAX Syn:7 SINGLE-VALUE NO-USER-MODIFICATION USAGE dSAOperation )
+attributetype ( ShaftAttribute:8 NAME 'shaftEntries' DESC 'number of entries'
+	EQUALITY integerMatch ORDERING integerOrderingMatch SYNTAX Syn:27 SINGLE-VALUE NO-USER-MODIFICATION USAGE dSAOperation )
+attributetype ( ShaftAttribute:9 NAME 'shaftCookieTime' DESC 'how far a source has been followed, by its own clock'
+	EQUALITY generalizedTimeMatch ORDERING generalizedTimeOrderingMatch SYNTAX Syn:24 SINGLE-VALUE NO-USER-MODIFICATION USAGE dSAOperation )
 `
