@@ -340,7 +340,7 @@ func (s *search) monitor(base string, scope tree.Scope, hidden bool) error {
 
 // noMonitor says what of a DN is there.
 func noMonitor(list []monitored, norm string) result {
-	res := result{code: ldapserver.LDAPResultNoSuchObject}
+	res := result{code: ldapserver.LDAPResultNoSuchObject, text: "there is no such entry"}
 	for up := parentOf(norm); up != "" && res.matched == nil; up = parentOf(up) {
 		for _, e := range list {
 			if e.norm == up {
