@@ -134,6 +134,8 @@ var (
 		r = dit.AppendAttr(r, "cn", "Anna")
 		r = dit.AppendAttr(r, "userPassword", "secret")
 		r = dit.AppendAttr(r, "userCertificate;binary", "x")
+		r = dit.AppendAttr(r, "c", "DE")
+		r = dit.AppendAttr(r, "l;lang-de", "Bonn")
 		r = dit.AppendAttr(r, "mail", "anna@example.org", strings.Repeat("x", 300))
 		return dit.AppendAttr(r, "madeUp", "x")
 	}()
@@ -151,7 +153,7 @@ func names(run dit.Run) string {
 // R45: the first rule that matches decides, for each attribute on its own, and
 // the entry is good for as much as the best of them.
 func TestAttributes(t *testing.T) {
-	const all = "objectClass cn userPassword userCertificate;binary mail madeUp createTimestamp entryUUID"
+	const all = "objectClass cn userPassword userCertificate;binary c l;lang-de mail madeUp createTimestamp entryUUID"
 	type rules = []Rule
 	list := func(names string) []string { return strings.Fields(names) }
 	for _, tt := range []struct {
@@ -167,10 +169,11 @@ func TestAttributes(t *testing.T) {
 		{"one hidden", rules{{Attributes: list("userPassword"), Allow: None}, {Allow: Read}}, Read, strings.Replace(all, "userPassword ", "", 1)},
 		{"by its OID", rules{{Attributes: list("2.5.4.35"), Allow: None}, {Allow: Read}}, Read, strings.Replace(all, "userPassword ", "", 1)},
 		{"with its options", rules{{Attributes: list("usercertificate"), Allow: None}, {Allow: Read}}, Read, strings.Replace(all, "userCertificate;binary ", "", 1)},
+		{"names of one letter", rules{{Attributes: list("c l"), Allow: None}, {Allow: Read}}, Read, strings.Replace(all, "c l;lang-de ", "", 1)},
 		{"an option that it lacks", rules{{Attributes: list("userCertificate;lang-de"), Allow: None}, {Allow: Read}}, Read, all},
-		{"with its subtypes", rules{{Attributes: list("name"), Allow: None}, {Allow: Read}}, Read, strings.Replace(all, "cn ", "", 1)},
+		{"with its subtypes", rules{{Attributes: list("name"), Allow: None}, {Allow: Read}}, Read, strings.Replace(strings.Replace(all, "cn ", "", 1), "c l;lang-de ", "", 1)},
 		{"unknown to the schema", rules{{Attributes: list("MADEUP"), Allow: None}, {Allow: Read}}, Read, strings.Replace(all, "madeUp ", "", 1)},
-		{"those of a class", rules{{Attributes: list("@inetOrgPerson"), Allow: None}, {Allow: Read}}, Read, "madeUp createTimestamp entryUUID"},
+		{"those of a class", rules{{Attributes: list("@inetOrgPerson"), Allow: None}, {Allow: Read}}, Read, "c madeUp createTimestamp entryUUID"},
 		{"a few shown", rules{{Attributes: list("cn mail entryUUID"), Allow: Read}}, Read, "cn mail entryUUID"},
 		{"operational ones", rules{{Attributes: list("+"), Allow: Read}}, Read, "createTimestamp entryUUID"},
 		{"none operational", rules{{Attributes: list("+"), Allow: None}, {Allow: Read}}, Read, strings.Replace(all, " createTimestamp entryUUID", "", 1)},
@@ -280,5 +283,20 @@ func TestOpen(t *testing.T) {
 	}
 	if p := compile(t, Rule{Who: "users", Allow: None}); p.Open() {
 		t.Error("a rule is open")
+	}
+}
+
+// BenchmarkHides looks for one hidden attribute in an entry that lacks it.
+func BenchmarkHides(b *testing.B) {
+	p := compile(b, Rule{Who: "anonymous", Attributes: []string{"userPassword", "authPassword"}, Allow: None}, Rule{Who: "anonymous", Allow: Read})
+	v := p.Grants(p.Match(Who{})).At("cn=x").Fixed()
+	var run dit.Run
+	for _, name := range []string{"objectClass", "cn", "sn", "uid", "mail", "description"} {
+		run = dit.AppendAttr(run, name, "some value of a usual length")
+	}
+	for b.Loop() {
+		if v.Hides(run, Read) {
+			b.Fatal("hidden")
+		}
 	}
 }

@@ -29,7 +29,7 @@ func TestExplain(t *testing.T) {
 	if got, want := strings.Join(why, "|"), "it is for others|the entry is not in its subtree||the entry does not match its filter|||rules before it decide over all that it names"; got != want {
 		t.Errorf("why\n%s instead of\n%s", got, want)
 	}
-	if got, want := strings.Join(attrs, "|"), "objectClass none0|cn read5|userPassword none3|userCertificate;binary none0|mail read5|madeUp none0|createTimestamp compare6|entryUUID compare6"; got != want {
+	if got, want := strings.Join(attrs, "|"), "objectClass none0|cn read5|userPassword none3|userCertificate;binary none0|c none0|l;lang-de none0|mail read5|madeUp none0|createTimestamp compare6|entryUUID compare6"; got != want {
 		t.Errorf("attributes\n%s instead of\n%s", got, want)
 	}
 	if e.Level != "read" || e.Rule != 5 || e.Rules[4].Says != "anonymous read below o=x, attributes cn mail, filter (cn=anna)" {

@@ -55,9 +55,9 @@ func (v *View) prepare() {
 				v.all[l] = true
 			}
 			for _, n := range r.attrs.names {
-				v.suspect[l] |= mark(n.OID) | mark(n.Key())
+				v.suspect[l] |= marks(n.OID) | marks(n.Key())
 				for _, name := range n.Names {
-					v.suspect[l] |= mark(name)
+					v.suspect[l] |= marks(name)
 				}
 			}
 		}
@@ -65,18 +65,6 @@ func (v *View) prepare() {
 			v.least[l], v.all[l] = false, true
 		}
 	}
-}
-
-// mark is one bit of 64 for the first two letters of a name, in any case.
-func mark[T ~string | ~[]byte](name T) uint64 {
-	var a, b byte
-	if len(name) > 0 {
-		a = name[0] | 0x20
-	}
-	if len(name) > 1 && name[1] != ';' {
-		b = name[1] | 0x20
-	}
-	return 1 << ((a*5 + b) & 63)
 }
 
 // Hides tells whether an attribute of the run is not good for that level. It
@@ -98,25 +86,41 @@ func (v *View) Hides(run dit.Run, l Level) bool {
 		}
 	}
 	suspect := v.suspect[l]
-	for len(run) > 1 {
-		// A run is well formed, and has lengths that are minimal.
-		head, n := 2, int(run[1])
+	for at := 0; at+6 <= len(run); { // a run is well formed, and has lengths that are minimal
+		head, n := at+2, int(run[at+1])
 		if n >= 0x80 {
 			octets := n & 0x7f
-			head += octets
 			n = 0
-			for _, o := range run[2:head] {
+			for _, o := range run[head : head+octets] {
 				n = n<<8 | int(o)
 			}
+			head += octets
 		}
-		if desc := run[head:]; desc[1] >= 0x80 || suspect&mark(desc[2:2+desc[1]]) != 0 {
-			if name, _, _, _ := run.Next(); v.Of(name) < l {
+		if run[head+1] >= 0x80 || suspect&mark(run[head+2], run[head+3]) != 0 {
+			if name, _, _, _ := run[at:].Next(); v.Of(name) < l {
 				return true
 			}
 		}
-		run = run[head+n:]
+		at = head + n
 	}
 	return false
+}
+
+// mark is one bit of 64 for the first two letters of a name, in any case.
+func mark(first, second byte) uint64 {
+	return 1 << (((first|0x20)*5 + (second | 0x20)) & 63)
+}
+
+// marks are those that an attribute of that name may have: behind a name of one
+// letter comes the tag of its values, or the option.
+func marks(name string) uint64 {
+	switch len(name) {
+	case 0:
+		return 0
+	case 1:
+		return mark(name[0], 0x31) | mark(name[0], ';')
+	}
+	return mark(name[0], name[1])
 }
 
 // Append copies the attributes of a run that are good for that level.

@@ -2,8 +2,10 @@ package ldapd
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
+	"shaft/pkg/access"
 	"shaft/pkg/ber"
 	"shaft/pkg/tree"
 )
@@ -85,8 +87,8 @@ func BenchmarkHandleBase(b *testing.B) {
 	}
 }
 
-func benchSearch(b *testing.B, n int, attrs ...string) {
-	_, addr := serve(b, Options{Backend: newBackend(listers(b, n))})
+func benchSearch(b *testing.B, n int, rules []access.Rule, attrs ...string) {
+	_, addr := serve(b, Options{Backend: newBackend(listers(b, n)), Access: rules})
 	c := dial(b, addr)
 	request := msg(1, tagSearch, query{base: base, scope: tree.Sub, attrs: attrs}.body(b))
 	tail := appendReply(nil, 1, tagSearchDone, result{}, nil, nil)
@@ -106,5 +108,51 @@ func benchSearch(b *testing.B, n int, attrs ...string) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n+2), "ns/entry")
 }
 
-func BenchmarkSearch10000(b *testing.B)         { benchSearch(b, 10_000) }
-func BenchmarkSearch10000Computed(b *testing.B) { benchSearch(b, 10_000, "*", "+") }
+func BenchmarkSearch10000(b *testing.B)         { benchSearch(b, 10_000, nil) }
+func BenchmarkSearch10000Rules(b *testing.B)    { benchSearch(b, 10_000, tenRules()) }
+func BenchmarkSearch10000Computed(b *testing.B) { benchSearch(b, 10_000, nil, "*", "+") }
+
+// tenRules are what a site may have: most for others, a subtree elsewhere, an
+// attribute hidden, and everything else to be read.
+func tenRules() []access.Rule {
+	return []access.Rule{
+		{Who: "subject:cn=pulley,o=acme", Subtree: "cn=Debian," + base, Allow: access.Sync},
+		{Who: "dn:cn=mirror," + base, Allow: access.Sync},
+		{Who: "peer:192.0.2.0/24", Subtree: "cn=internal," + base, Allow: access.Read},
+		{Who: "anonymous", Subtree: "cn=internal," + base, Allow: access.None},
+		{Who: "anonymous", Subtree: "cn=User 3,cn=Debian," + base, Allow: access.None},
+		{Who: "users", Attributes: []string{"userPassword", "authPassword"}, Allow: access.Compare},
+		{Who: "anonymous", Attributes: []string{"userPassword", "authPassword", "sambaNTPassword"}, Allow: access.None},
+		{Who: "users", Allow: access.Read},
+		{Who: "anonymous", Subtree: base, Allow: access.Read},
+		{Who: "peer:0.0.0.0/0", Allow: access.None},
+	}
+}
+
+// BenchmarkRules: what ten access rules cost a base search and a large search, without sockets.
+func BenchmarkRules(b *testing.B) {
+	for name, q := range map[string]query{
+		"base":     oneUser,
+		"equality": {base: base, scope: tree.Sub, filter: "(uid=u500)"},
+		"all":      {base: base, scope: tree.Sub},
+		"computed": {base: base, scope: tree.Sub, attrs: []string{"*", "+"}},
+	} {
+		for _, rules := range [][]access.Rule{nil, tenRules()} {
+			b.Run(fmt.Sprintf("%s/%d", name, len(rules)), func(b *testing.B) {
+				s, err := New(Options{Backend: newBackend(listers(b, 1000)), Access: rules})
+				if err != nil {
+					b.Fatal(err)
+				}
+				c := newConn(s, &sink{}, schemes[0])
+				frame := msg(1, tagSearch, q.body(b))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := c.handle(frame); err != nil {
+						b.Fatal(err)
+					}
+					c.running.Wait()
+				}
+			})
+		}
+	}
+}

@@ -274,7 +274,10 @@ func (g *guard) look(e tree.Entry) *access.View {
 			g.views[key] = v
 		}
 	}
-	g.last, g.view = id, v
+	g.last = id
+	if g.view != v { // most follow one of the same: a pointer less to write
+		g.view = v
+	}
 	return v
 }
 
@@ -350,7 +353,7 @@ func textOf(dn []byte) string { return unsafe.String(unsafe.SliceData(dn), len(d
 // match evaluates a filter on an entry as the client sees it: what is hidden is
 // not there. Without a matcher every entry that it sees is found.
 func (g *guard) match(x *scratch, e tree.Entry, m *dit.Matcher) bool {
-	if !g.sees(e) {
+	if g.look(e).Level() < g.level {
 		return false
 	}
 	if m == nil {
