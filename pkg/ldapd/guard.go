@@ -327,6 +327,12 @@ func (g *guard) shade(v view, e tree.Entry, oper bool) view {
 	return v
 }
 
+// judges tells whether the entries below base have to be looked at one by one:
+// not where the client sees all of them alike, and asks without a filter.
+func (g *guard) judges(base tree.Entry, m *dit.Matcher) bool {
+	return g != nil && (m != nil || !g.sees(base) || !g.uniform(base))
+}
+
 // uniform tells whether everything below an entry is seen as it is itself.
 func (g *guard) uniform(e tree.Entry) bool {
 	return !g.placed.above[e.ID()] && g.find(e.ID()).Fixed() != nil

@@ -63,7 +63,7 @@ func (s *search) open(req *searchRequest, ctl *requestControls) {
 		s.cur = s.walk
 	} else {
 		q := tree.Query{Base: s.base, Scope: req.scope, Matcher: s.matcher}
-		if s.guard != nil || s.hide|s.only != 0 {
+		if s.guard.judges(s.ver.Entry(s.base), s.matcher) || s.hide|s.only != 0 {
 			q.Accept = s.accept
 		}
 		s.cur = s.ver.Search(q)
