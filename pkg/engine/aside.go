@@ -109,8 +109,8 @@ func (e *Engine) fetchAside(ctx context.Context, id queue.ClaimID, t *task) erro
 			return
 		}
 		cl.awaited = append(cl.awaited, done)
-		if s := cl.current().State; cl.feed != nil && (s == upstream.Down || s == upstream.Held) {
-			e.unfollow(cl) // tried at once, and not when the pause is over
+		if s := cl.current().State; cl.feed == nil || s != upstream.Connecting && s != upstream.Refreshing {
+			e.unfollow(cl) // asked at once, and not when a pause is over; what a probe found is past
 		}
 		e.engage(id)
 	})

@@ -38,7 +38,8 @@ type claim struct {
 	window  window // of what went in the persist stage
 	feed    *feed
 	load    *load // that its session is part of, nil for none
-	// unserved: what is stored was fetched aside, and never served.
+	// unserved: what is stored was fetched aside and never served, or another claim's took
+	// its place and its UUIDs.
 	unserved bool
 	awaited  []chan<- error // who waits for its content to be fetched, see fetchAside
 }

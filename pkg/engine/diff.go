@@ -85,7 +85,7 @@ func (e *Engine) difference(ctx context.Context, name dit.DN, claim queue.ClaimI
 	var d *differing
 	doErr := e.do(ctx, func() {
 		n, cl := e.state.Names[name.Norm()], e.claims[claim]
-		if n == nil || cl == nil || cl.gen == 0 {
+		if n == nil || cl == nil || cl.gen == 0 || !slices.Contains(n.Claims, claim) {
 			err = &queue.Refusal{Kind: queue.KindStale, Reason: fmt.Sprintf("%s: %v", name, errNotWaiting)}
 			return
 		}
@@ -141,7 +141,7 @@ func (d *differing) compare(it store.Item) error {
 		return nil // what is malformed is fetched again before it is shown
 	}
 	at, _ := d.v.Find(string(d.conv.norm))
-	if at == 0 || d.v.Row(at).Claim != d.shown {
+	if at == 0 || d.shown == 0 || d.v.Row(at).Claim != d.shown {
 		d.out.Added++
 		d.note("added", d.conv.text, string(d.conv.norm), nil)
 		return nil

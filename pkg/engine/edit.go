@@ -54,6 +54,9 @@ func (ed *edit) settle() {
 	changes := ed.b.Changes()
 	for ; ed.mark < len(changes); ed.mark++ {
 		ch := changes[ed.mark]
+		if ed.respelled(ch) {
+			continue
+		}
 		ed.batch.Changes = append(ed.batch.Changes, store.Change{
 			CSN: ch.Row.CSN, Kind: store.ChangeKind(ch.Kind), UUID: ch.Row.UUID, DN: ch.OldDN,
 		})
@@ -66,6 +69,26 @@ func (ed *edit) settle() {
 			ed.settleMoved(ch)
 		}
 	}
+}
+
+// respelled tells whether a change is that a name above another claim's entry is written
+// otherwise now: what is stored of that one does not hold it, and it stays as it was.
+func (ed *edit) respelled(ch tree.Change) bool {
+	owner := ed.e.byNum[ch.Row.Claim]
+	if ch.Kind != tree.Modified || ch.OldDN == "" || owner == nil || owner == ed.claim {
+		return false
+	}
+	ed.batch.CSN = max(ed.batch.CSN, ch.Row.CSN) // it is taken all the same
+	was := ed.e.newest.Row(ed.e.newest.ByUUID(ch.Row.UUID)).CSN
+	if put, ok := ed.puts[upstreamKey{owner.number, ed.e.pub.upstream(owner.number, ch.Row.UUID)}]; ok {
+		was = put.CSN
+	}
+	if at := ed.b.ByUUID(ch.Row.UUID); at != 0 {
+		row := ed.b.Row(at)
+		row.CSN = was
+		ed.b.SetRow(at, row)
+	}
+	return true
 }
 
 func (ed *edit) settleGlue(ch tree.Change) {
@@ -126,8 +149,8 @@ func (ed *edit) settleMoved(ch tree.Change) {
 	row := ed.b.Row(ch.ID)
 	owner := ed.e.byNum[row.Claim]
 	id := ed.e.pub.upstream(row.Claim, row.UUID)
-	if owner == nil || owner != ed.claim {
-		return // what is stored of another claim's does not hold the names above it
+	if owner == nil {
+		return
 	}
 	if ed.staged(id) {
 		if ed.bumped == nil {

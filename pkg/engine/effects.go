@@ -141,9 +141,7 @@ func (e *Engine) tellClaim(d *decisions, cl *claim, s upstream.Status) []store.R
 	if s.NoBase && qc.Entry != "" {
 		e.baseGone(e.lists[qc.Subscription])
 	}
-	if !online {
-		cl.fetched(errors.New(reason))
-	}
+	e.tellFetched(cl, s)
 	if qc.Online == online && qc.Reason == reason {
 		return points
 	}
@@ -152,6 +150,21 @@ func (e *Engine) tellClaim(d *decisions, cl *claim, s upstream.Status) []store.R
 		return points
 	}
 	return append(points, contactRecord(cl.id, s.LastContact)...)
+}
+
+// tellFetched tells those who await a claim's content what its link says. What the flip said
+// already they know; they may have come between it and the report.
+func (e *Engine) tellFetched(cl *claim, s upstream.Status) {
+	switch s.State {
+	case upstream.Live, upstream.Polling:
+		cl.fetched(nil)
+	case upstream.Held:
+		if h := e.holdOf(string(cl.id)); h != nil {
+			e.tellHeld(h)
+		}
+	case upstream.Down, upstream.Unsupported:
+		cl.fetched(errors.New(s.Reason))
+	}
 }
 
 func contactRecord(id queue.ClaimID, t time.Time) []store.Record {

@@ -360,6 +360,11 @@ func (e *Engine) follows(qc *queue.Claim) error {
 	}
 	e.unfollow(cl)
 	name, err := dit.ParseDN(e.schema, qc.Name)
-	cl.name = name
-	return err
+	if err != nil {
+		return err
+	}
+	if cl.name = name; cl.gen == 0 {
+		return nil
+	}
+	return e.hold(cl) // what waits does so under the new name
 }

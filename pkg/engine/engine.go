@@ -338,6 +338,9 @@ func (e *Engine) restate() {
 func (e *Engine) fail(err error) {
 	e.failed = fmt.Errorf("the store takes no more writes: %w", err)
 	e.inbox.close(e.failed) // sessions end, and say why
+	for _, cl := range e.claims {
+		cl.fetched(e.failed)
+	}
 	e.log.Error("store failed; serving goes on, nothing is written any more", "error", err)
 }
 

@@ -72,7 +72,7 @@ func (e *Engine) heirs(name string) (map[string]dit.UUID, error) {
 // inherit has a new entry served under the UUID of the one that it replaces,
 // unless another entry bears that.
 func (ed *edit) inherit(cl *claim, id, served dit.UUID) {
-	if served == id || ed.b.ByUUID(served) != 0 || ed.isAside(cl, served) || ed.e.pub.of(cl.number, id) != id {
+	if served == id || ed.b.ByUUID(served) != 0 || ed.isAside(cl, served) || ed.e.pub.another(cl.number, id, served) || ed.e.pub.of(cl.number, id) != id {
 		return
 	}
 	ed.e.pub.set(cl.number, id, served)

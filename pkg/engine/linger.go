@@ -48,18 +48,32 @@ func (e *Engine) wakeForLingers() {
 
 // endLingers takes content away whose time is over.
 func (e *Engine) endLingers() {
+	if e.failed != nil {
+		return // what is served stays
+	}
 	now := e.o.Now()
 	var d decisions
+	over := map[string]*lingerer{}
 	for norm, l := range e.lingering {
 		if !now.Before(l.since.Add(e.o.PromotionLimit)) {
 			d.events = append(d.events, queue.LingerEnded{Norm: norm})
-			n := e.state.Names[norm]
-			e.promoted(n, l, TaskFailed, fmt.Sprintf("%s shows nothing: %s has no content yet, and the time for that is over", n.Text, n.Head()))
+			over[norm] = l
 		}
 	}
 	e.endLinger(d)
 	e.wakeForLingers()
+	for norm, l := range over {
+		if e.lingering[norm] == l {
+			e.lingerTimer.Reset(lingerPause)
+			continue
+		}
+		n := e.state.Names[norm]
+		e.promoted(n, l, TaskFailed, fmt.Sprintf("%s shows nothing: %s has no content yet, and the time for that is over", n.Text, n.Head()))
+	}
 }
+
+// lingerPause is how soon content that could not be taken away is tried again.
+const lingerPause = 5 * time.Second
 
 // promoted leaves a task that tells how it went that a name's next claim took over.
 func (e *Engine) promoted(n *queue.Name, l *lingerer, state, outcome string) {

@@ -42,6 +42,9 @@ func (e *Engine) glue(b *tree.Builder, dn dit.DN) (tree.Row, tree.Value) {
 	if old, ok := e.oldOwn[u]; ok {
 		delete(e.oldOwn, u)
 		row.CSN = old.csn
+		if was, err := dit.ParseDN(e.schema, string(old.rec.rel)); err == nil && was.Equal(dn) {
+			dn = was // as it was written
+		}
 		return row, ownValue(dn, old.rec.user, old.rec.oper)
 	}
 	user := rewrite.Glue(e.schema, dn.RDN(0))

@@ -100,6 +100,15 @@ func (p *published) restore(claim uint32, id, before dit.UUID) {
 	}
 }
 
+// another tells whether a UUID is that of another entry of the claim, which may be gone, and may
+// come back.
+func (p *published) another(claim uint32, id, served dit.UUID) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	k, ok := p.back[served]
+	return ok && k.claim == claim && k.id != id
+}
+
 // lines gives what removes a claim's lines from the store.
 func (p *published) lines(claim uint32) (gone []store.PublishedAs) {
 	p.mu.RLock()
@@ -133,14 +142,14 @@ func (ed *edit) publishAs(cl *claim, id dit.UUID) (dit.UUID, tree.ID) {
 	served := ed.e.pub.of(cl.number, id)
 	before := served
 	at := ed.b.ByUUID(served)
-	if at == 0 && !ed.isAside(cl, served) {
+	if at == 0 && !ed.isAside(cl, served) && !ed.e.pub.another(cl.number, id, served) {
 		return served, 0
 	}
 	if at != 0 && ed.b.Row(at).Claim == cl.number && ed.e.pub.upstream(cl.number, served) == id {
 		return served, at
 	}
 	served = replacement(cl.id, id)
-	for ed.b.ByUUID(served) != 0 || ed.isAside(cl, served) {
+	for ed.b.ByUUID(served) != 0 || ed.isAside(cl, served) || ed.e.pub.another(cl.number, id, served) {
 		served = dit.NewUUIDv5(replacementSpace, served[:])
 	}
 	ed.e.pub.set(cl.number, id, served)

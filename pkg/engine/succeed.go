@@ -24,7 +24,8 @@ type succession struct {
 	pack     *tree.Pack
 	kept     map[dit.UUID]keptEntry // by the upstream's UUID
 	fresh    []loadedEntry          // to be put
-	replaced map[dit.UUID]tree.ID   // of fresh, those that take a row over
+	replaced map[dit.UUID]dit.UUID  // of fresh, those that take an entry's place, and what that is served as
+	respelt  bool                   // the name is written otherwise: every entry has another DN in text
 	stays    map[tree.ID]bool       // rows of old whose DN the claim has too
 	was      map[dit.UUID]hiddenEntry
 	bad      int
@@ -53,7 +54,8 @@ func (e *Engine) succeed(cl, old *claim) error {
 	}
 	s := &succession{
 		ed: e.edit(cl), cl: cl, old: old, pack: tree.NewPack(e.schema, e.o.Index), kept: map[dit.UUID]keptEntry{},
-		replaced: map[dit.UUID]tree.ID{}, stays: map[tree.ID]bool{}, was: map[dit.UUID]hiddenEntry{},
+		replaced: map[dit.UUID]dit.UUID{}, stays: map[tree.ID]bool{}, was: map[dit.UUID]hiddenEntry{},
+		respelt: to.String() != old.name.String(),
 	}
 	name, hidden, under, inner, damaged := cl.name, cl.hidden, cl.under, cl.inner, cl.damaged
 	cl.name, cl.hidden, cl.under = to, nil, nil
@@ -72,9 +74,14 @@ func (e *Engine) succeed(cl, old *claim) error {
 	e.pub.drop(old.number)
 	cl.unserved = false
 	cl.entries, old.entries = len(s.kept)+len(s.fresh), 0
-	for id, h := range s.was {
+	for id, h := range old.hidden {
+		s.was[id] = h
+	}
+	for id, h := range s.was { // its UUIDs are not its own any more
+		h.served = false
 		old.hide(id, h)
 	}
+	old.unserved = true
 	cl.nesting++
 	old.nesting++
 	e.renestAt(norm)
@@ -121,6 +128,7 @@ func (s *succession) commit() (err error) {
 	ed.batch.Published = append(ed.batch.Published, e.pub.lines(s.old.number)...)
 	ed.batch.Records = []store.Record{
 		{Name: shownRecord(s.cl.number)}, {Name: shownRecord(s.old.number)}, {Name: unservedRecord(s.cl.number)},
+		{Name: unservedRecord(s.old.number), Value: []byte{1}},
 	}
 	return e.commitStage(ed, s.cl, s.cl.server, s.cl.cookie, nil)
 }
@@ -144,12 +152,12 @@ func (s *succession) compare() error {
 		}
 		at, _ := b.Find(norm)
 		if at != 0 && b.Row(at).Claim == s.old.number {
-			s.stays[at] = true
-			if same, oper := s.conv.serves(b.Entry(at)); same {
+			s.stays[at] = !s.respelt
+			if same, oper := s.conv.serves(b.Entry(at)); same && !s.respelt {
 				s.kept[it.UUID] = keptEntry{at: at, hash: rec.hash, oper: oper}
 				return nil
 			}
-			s.replaced[it.UUID] = at
+			s.replaced[it.UUID] = b.Row(at).UUID
 		}
 		ref := s.pack.Add(tree.Value{Norm: s.conv.norm, Text: s.conv.text, RDNLen: s.conv.rdnLen, User: s.conv.user, Oper: s.conv.oper})
 		le := loadedEntry{pack: s.pack, ref: ref, depth: s.cl.name.Len() + s.conv.dn.Len(), id: it.UUID, dn: xxhash.Sum64(s.conv.norm)}
@@ -208,14 +216,20 @@ func (s *succession) put() map[dit.UUID]uint32 {
 		ed.batch.CSN = ed.first + dit.CSN(n-1)
 		ed.b.Adopt(s.pack)
 	}
+	if ed.aside == nil {
+		ed.aside = map[dit.UUID]bool{}
+	}
+	for id, served := range s.replaced {
+		ed.serveAs(s.cl, id, served)
+		ed.aside[served] = true // for no other entry
+	}
 	ordinals := make(map[dit.UUID]uint32, len(s.fresh))
 	for i := range s.fresh {
 		le := &s.fresh[i]
 		row := le.row
 		row.CSN, row.Gen = ed.first+dit.CSN(i), ed.stage.Gen()
-		if at := s.replaced[le.id]; at != 0 {
-			row.UUID = ed.b.Row(at).UUID
-			ed.serveAs(s.cl, le.id, row.UUID)
+		if served, takes := s.replaced[le.id]; takes {
+			row.UUID = served
 		} else {
 			served, at := ed.publishAs(s.cl, le.id)
 			if row.UUID = served; at != 0 {
@@ -256,6 +270,12 @@ func (s *succession) write(ordinals map[dit.UUID]uint32) error {
 
 // serveAs has an entry take over the UUID of the one that it replaces (R41).
 func (ed *edit) serveAs(cl *claim, id, served dit.UUID) {
+	if ed.e.pub.another(cl.number, id, served) { // one that was served elsewhere, or is gone
+		other := ed.e.pub.upstream(cl.number, served)
+		ed.e.pub.restore(cl.number, other, other)
+		ed.undo = append(ed.undo, func() { ed.e.pub.set(cl.number, other, served) })
+		ed.batch.Published = append(ed.batch.Published, store.PublishedAs{Claim: cl.number, Upstream: other})
+	}
 	before := ed.e.pub.of(cl.number, id)
 	if before == served {
 		return

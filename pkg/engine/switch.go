@@ -111,10 +111,19 @@ func (e *Engine) enactSwitch(name dit.DN, was uint64, failed error, force bool, 
 		return &queue.Refusal{Kind: queue.KindNoContent, Reason: fmt.Sprintf(
 			"%s keeps the content of %s: that of %s could not be fetched: %v", out.DN, out.From, out.Claim, failed)}
 	}
+	d := out.Difference
+	empties := d != nil && d.Removed > 0 && d.Added+d.Changed+d.Same == 0
+	if empties && !force {
+		return &queue.Refusal{Kind: queue.KindNoContent, Reason: fmt.Sprintf(
+			"%s keeps the content of %s: the source of %s answers and gives no entry, and all %d would go (force goes on all the same)",
+			out.DN, out.From, out.Claim, d.Removed)}
+	}
 	cl := e.claims[out.Claim]
 	out.Effect = fmt.Sprintf("%s shows the content of %s; %s waits at position 1", out.DN, out.Claim, out.From)
 	lingers := e.lingering[name.Norm()]
 	switch {
+	case empties:
+		out.Warnings = append(out.Warnings, fmt.Sprintf("the source of %s gives no entry: %s is empty until it does", out.Claim, out.DN))
 	case failed != nil && cl.gen == 0 && lingers != nil:
 		until := lingers.since.Add(e.o.PromotionLimit).UTC().Format(time.RFC3339)
 		out.Warnings = append(out.Warnings, fmt.Sprintf("nothing of %s could be fetched (%v): %s shows what %s left until something is, and after %s nothing",

@@ -20,6 +20,9 @@ func (b *Builder) glue(dn dit.DN, except ID) (Row, cargo) {
 		}
 		row.UUID = dit.NewUUIDv5(row.UUID, norm)
 	}
+	if given, ok := b.parse(string(v.Text), string(norm)); ok {
+		dn = given // as it was written before
+	}
 	v.Norm, v.Text, v.RDNLen = norm, []byte(dn.String()), len(dn.RDN(0).Text)
 	return row, cargoOf(v)
 }
