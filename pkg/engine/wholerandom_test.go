@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -294,7 +295,8 @@ func (x *whole) change() {
 // command gives one command, and holds what comes of it against what the core makes of the event.
 func (x *whole) command() {
 	x.t.Helper()
-	ctx := x.t.Context()
+	ctx, cancel := context.WithTimeout(x.t.Context(), patience)
+	defer cancel()
 	l := x.look()
 	ids := slices.Sorted(maps.Keys(x.core.Claims))
 	if len(ids) == 0 || x.r.IntN(4) == 0 {
@@ -344,6 +346,9 @@ func (x *whole) command() {
 		c = x.waiting(c)
 		x.step += fmt.Sprintf("command: what if %s were the head", c.ID)
 		_, err := x.e.QueueDiff(ctx, c.Name, c.ID)
+		if ctx.Err() != nil {
+			x.fail("in vain, of %+v, whose link is %+v", c, l.states[c.ID])
+		}
 		could := !x.siteOf(l, c.Subscription).away && x.core.Names[c.Norm].Head() != c.ID
 		if x.look(); !x.core.Claims[c.ID].Held.Is() && could != (err == nil) {
 			x.fail("%v", err)
@@ -397,7 +402,8 @@ func (x *whole) suppressOrLift(c *queue.Claim) {
 // switchTo puts a claim first, by force perhaps.
 func (x *whole) switchTo(l *seen, c *queue.Claim, force bool) {
 	x.t.Helper()
-	ctx := WithActor(x.t.Context(), Actor{Who: "root", Why: "a test"})
+	ctx, cancel := context.WithTimeout(WithActor(x.t.Context(), Actor{Who: "root", Why: "a test"}), patience)
+	defer cancel()
 	command := func() error { _, err := x.e.Switch(ctx, c.Name, c.ID, force, 0, false); return err }
 	if !force && x.siteOf(l, c.Subscription).away {
 		x.step += fmt.Sprintf("command: a switch to %s, which is away", c.ID)

@@ -351,7 +351,11 @@ func (h *history) checkClaims(e Event, was *State) {
 		case old != nil && old.Good && !c.Good:
 			h.fail(e, "the claim %q lost its content", id)
 		case old != nil:
-			h.checkHold(e, string(id), old.Held, c.Held)
+			if c.Base == old.Base { // else it is void: the source is another
+				h.checkHold(e, string(id), old.Held, c.Held)
+			} else if c.Held.Is() {
+				h.fail(e, "held of %q, whose base is another, is %+v", id, c.Held)
+			}
 		}
 	}
 }
