@@ -320,6 +320,9 @@ func changeover(from, to *content, v *tree.Version) *diff {
 			if a, b = before.appendOp(a[:0], v, t.id), after.appendOp(b[:0], v, t.id); bytes.Equal(a, b) {
 				continue
 			}
+			// slapd keeps what it has of an entry whose entryCSN is no newer: a leaf
+			// goes and comes again. With entries below it cannot go.
+			t.unsure = v.Children(t.id) == 0
 		}
 		t.norm, t.dn = v.Norm(e.ID()), string(e.DN())
 		list = append(list, t)
