@@ -65,8 +65,9 @@ type conn struct {
 	flushed    bool      // nothing was sent since the last flush
 	deadline   bool      // a read deadline is set
 	shutting   atomic.Bool
-	stopping   chan struct{} // closed when it is
-	out        []byte        // a reply being made
+	stopping   chan struct{}   // closed when it is
+	out        []byte          // a reply being made
+	ctl        requestControls // of the request being handled
 	x          scratch
 	who        *identity // nil: anonymous
 	grants     *grants   // of who and subject; nil: to be found

@@ -200,6 +200,8 @@ func TestR38Assertion(t *testing.T) {
 		{"cn=nobody," + base, "(uid=u1)", 32},
 		{"", "(objectClass=top)", 0},
 		{"", "(objectClass=person)", resultAssertionFailed},
+		{"cn=Monitor", "(cn=monitor)", 0},
+		{"cn=Monitor", "(cn=x)", resultAssertionFailed},
 	} {
 		control := ctl(oidAssertion, critical, filterBER(t, tt.filter))
 		got := c.search(int64(2*i+1), query{base: tt.base}, control)
@@ -281,6 +283,7 @@ func TestR38DontUseCopy(t *testing.T) {
 	}{
 		{query{base: ""}, 0},
 		{query{base: "cn=Subschema"}, 0},
+		{query{base: "cn=Monitor"}, 0},
 		{query{base: "o=a"}, 0},
 		{query{base: "o=a", scope: tree.Sub}, 53},
 		{query{base: "o=a", scope: tree.One}, 53},

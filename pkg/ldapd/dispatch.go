@@ -31,16 +31,17 @@ func (c *conn) handle(frame []byte) (done bool, err error) {
 		return false, c.reply(&req, result{code: ldapserver.LDAPResultProtocolError,
 			text: fmt.Sprintf("nested deeper than %d levels", maxNesting)})
 	}
-	var ctl requestControls
+	ctl := &c.ctl
+	*ctl = requestControls{}
 	if req.controls != nil {
 		if refusal := ctl.read(&req); refusal.code != 0 {
 			return false, c.reply(&req, refusal)
 		}
 	}
 	if ctl.proxied {
-		return false, c.proxied(&req, &ctl, canonical)
+		return false, c.proxied(&req, ctl, canonical)
 	}
-	return false, c.dispatch(&req, &ctl, canonical)
+	return false, c.dispatch(&req, ctl, canonical)
 }
 
 func (c *conn) dispatch(req *request, ctl *requestControls, canonical bool) error {

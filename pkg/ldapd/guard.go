@@ -359,7 +359,7 @@ func textOf(dn []byte) string { return unsafe.String(unsafe.SliceData(dn), len(d
 // match evaluates a filter on an entry as the client sees it: what is hidden is
 // not there. Without a matcher every entry that it sees is found.
 func (g *guard) match(x *scratch, e tree.Entry, m *dit.Matcher) bool {
-	if g.look(e).Level() < g.level {
+	if !g.sees(e) {
 		return false
 	}
 	if m == nil {

@@ -21,7 +21,7 @@ type shape struct {
 	sortOrFail bool             // the sort control is critical
 	values     *dit.ValueFilter // nil: all values
 	kept       []byte           // scratch: attributes with those values
-	failed     result           // why the search cannot go on
+	failed     *result          // why the search cannot go on; nil: it can
 }
 
 // prepare compiles what the controls say.
@@ -93,8 +93,8 @@ func (s *search) accept(e tree.Entry) bool {
 // refused tells why the search cannot go on, nil while it can.
 func (s *search) refused() *result {
 	switch {
-	case s.failed.code != 0:
-		return &s.failed
+	case s.failed != nil:
+		return s.failed
 	case s.sorted != nil && s.sorted.code != 0 && s.sortOrFail:
 		return &result{code: ldapserver.LDAPResultUnavailableCriticalExtension, text: "the entries cannot be sorted as the critical control asks"}
 	}

@@ -133,7 +133,7 @@ func (w *walk) follow(alias tree.ID) {
 	switch {
 	case id == 0 || w.covered(v):
 	case len(w.vertices) == maxVertices:
-		w.run.failed = result{code: ldapserver.LDAPResultAdminLimitExceeded, text: "the aliases within this search name too many entries"}
+		w.run.failed = &result{code: ldapserver.LDAPResultAdminLimitExceeded, text: "the aliases within this search name too many entries"}
 	default:
 		w.known[id] = true
 		w.vertices = append(w.vertices, v)
