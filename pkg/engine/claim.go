@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,6 +77,25 @@ func (c *claim) unhide(id dit.UUID) {
 	for a := range ancestors(h.norm) {
 		if c.under[a]--; c.under[a] == 0 {
 			delete(c.under, a)
+		}
+	}
+}
+
+// hiddenUnder lists what is beside the tree below any of the DNs, in one pass.
+func (c *claim) hiddenUnder(tops map[string]bool) iter.Seq[dit.UUID] {
+	return func(yield func(dit.UUID) bool) {
+		if len(tops) == 0 {
+			return
+		}
+		for id, h := range c.hidden {
+			for a := range ancestors(h.norm) {
+				if tops[a] {
+					if !yield(id) {
+						return
+					}
+					break
+				}
+			}
 		}
 	}
 }

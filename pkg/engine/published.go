@@ -176,7 +176,7 @@ func (ed *edit) isAside(cl *claim, served dit.UUID) bool {
 	if ed.asides == nil {
 		ed.asides = []*claim{}
 		for _, other := range ed.e.byNum {
-			if len(other.hidden) > 0 {
+			if len(other.hidden) > 0 && !other.unserved {
 				ed.asides = append(ed.asides, other)
 			}
 		}

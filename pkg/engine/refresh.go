@@ -355,6 +355,7 @@ func (r *refresh) gone(ed *edit, end syncrepl.End) (rows []tree.ID, hidden []dit
 			addHidden(id)
 		}
 	}
+	tops := map[string]bool{}
 	for _, id := range r.deletes {
 		at, _ := r.e.row(b, b.Row, num, id)
 		if r.replay != nil { // the set names all that go
@@ -364,8 +365,9 @@ func (r *refresh) gone(ed *edit, end syncrepl.End) (rows []tree.ID, hidden []dit
 			}
 			continue
 		}
-		for _, below := range ed.hiddenWith(r.claim, id, at) {
-			addHidden(below)
+		addHidden(id)
+		if norm := r.normOf(b, id, at); norm != "" && r.claim.wholeSubtrees() && r.claim.under[norm] > 0 {
+			tops[norm] = true
 		}
 		switch {
 		case at == 0:
@@ -377,11 +379,24 @@ func (r *refresh) gone(ed *edit, end syncrepl.End) (rows []tree.ID, hidden []dit
 			add(at)
 		}
 	}
+	for id := range r.claim.hiddenUnder(tops) {
+		if !ed.staged(id) {
+			addHidden(id)
+		}
+	}
 	slices.SortFunc(hidden, func(a, b dit.UUID) int { return bytes.Compare(a[:], b[:]) })
 	if r.replay == nil { // what was held is in that order
 		slices.Reverse(rows)
 	}
 	return unique(rows), slices.Compact(hidden)
+}
+
+// normOf is the normal form of an entry's DN, "" where it is not known.
+func (r *refresh) normOf(b *tree.Builder, id dit.UUID, at tree.ID) string {
+	if at != 0 {
+		return b.Norm(at)
+	}
+	return r.claim.hidden[id].norm
 }
 
 // staged gives what was staged for a row of the claim, nil for nothing.
