@@ -22,6 +22,11 @@ const (
 	// it does not see: often enough that its cookie stays in the change log,
 	// seldom enough that it costs nothing.
 	cookieEvery = time.Second
+	// paceEach, for each follower there is, is the least time between two differences
+	// that one is sent, up to paceMost: to tell a crowd takes about so long, and
+	// what changes meanwhile goes along. A change after a pause is told at once.
+	paceEach = 100 * time.Microsecond
+	paceMost = 200 * time.Millisecond
 	// keepIdle is the largest buffer that a follower keeps while it waits.
 	keepIdle = 2 << 10
 )
@@ -54,6 +59,8 @@ type follower struct {
 	seen      *tree.Version
 	who       access.Who
 	policy    *policy
+	left      bool
+	advanced  time.Time // when the latest difference was taken up
 
 	eye     *eye
 	out     []byte // to be sent
@@ -134,7 +141,7 @@ func fleeting(f dit.Filter) string {
 func (f *follower) run(op *operation) {
 	f.op = op
 	f.ct = f.c.srv.follows.join(f.ct)
-	defer func() { f.c.srv.follows.leave(f.ct) }()
+	defer f.leave()
 	f.eye = f.ct.eye()
 	v := f.c.srv.opt.Backend.Version()
 	more, err := f.refresh(v)
@@ -143,6 +150,14 @@ func (f *follower) run(op *operation) {
 	}
 	f.seen = v
 	f.persist()
+}
+
+// leave ends its being counted, before anyone hears of its end.
+func (f *follower) leave() {
+	if !f.left {
+		f.left = true
+		f.c.srv.follows.leave(f.ct)
+	}
 }
 
 // errStopped ends a follower that was abandoned or cancelled, or whose server
@@ -197,7 +212,23 @@ func (f *follower) wait(changed, rules <-chan struct{}, owed bool, told time.Tim
 	case <-f.op.stop:
 		return false
 	}
-	return true
+	return f.keepPace()
+}
+
+// keepPace waits where the last difference was just now; false when the search is to end.
+func (f *follower) keepPace() bool {
+	pace := min(paceMost, paceEach*time.Duration(f.c.srv.Followers())) - time.Since(f.advanced)
+	if pace <= 0 {
+		return true
+	}
+	timer := time.NewTimer(pace)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-f.op.stop:
+		return false
+	}
 }
 
 // rest gives up the memory that a burst took.
@@ -235,6 +266,7 @@ func (f *follower) obey() error {
 
 // advance brings the follower to a newer version; sent tells whether it was told its cookie.
 func (f *follower) advance(v *tree.Version) (sent bool, err error) {
+	f.advanced = time.Now()
 	d := f.ct.diff(f.seen, v)
 	if err := f.send(d); err != nil {
 		return false, err
@@ -325,6 +357,7 @@ func (f *follower) finish(done []byte) error {
 		return errStopped
 	}
 	f.c.retire(f.op)
+	f.leave()
 	f.op.answered = true
 	err := f.c.w.send(append(f.out, done...), false)
 	f.out = nil

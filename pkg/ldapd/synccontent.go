@@ -3,6 +3,7 @@ package ldapd
 import (
 	"bytes"
 	"sync"
+	"sync/atomic"
 
 	"shaft/pkg/access"
 	"shaft/pkg/dit"
@@ -58,7 +59,7 @@ type diff struct {
 type contents struct {
 	mu    sync.Mutex
 	byKey map[contentKey]*content
-	total int           // followers
+	total atomic.Int64  // followers
 	rules chan struct{} // closed when other access rules are in force; nil: nobody asked
 
 	sinceMu sync.Mutex
@@ -83,14 +84,14 @@ func (cs *contents) join(c *content) *content {
 		cs.byKey[c.key] = c
 	}
 	c.followers++
-	cs.total++
+	cs.total.Add(1)
 	return c
 }
 
 func (cs *contents) leave(c *content) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.total--
+	cs.total.Add(-1)
 	if c.followers--; c.followers == 0 {
 		delete(cs.byKey, c.key)
 	}
@@ -117,11 +118,7 @@ func (cs *contents) ruled() {
 }
 
 // Followers counts the searches in their persist stage, or on the way to it.
-func (s *Server) Followers() int {
-	s.follows.mu.Lock()
-	defer s.follows.mu.Unlock()
-	return s.follows.total
-}
+func (s *Server) Followers() int { return int(s.follows.total.Load()) }
 
 // changed lists what differs between two versions, each UUID once.
 func (cs *contents) changed(from, to *tree.Version) []dit.UUID {
