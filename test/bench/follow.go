@@ -34,7 +34,6 @@ var fanOutRow = row{
 	},
 	figures: []figure{
 		{"CPU µs a change and follower", cost}, {"CPU s", cost}, {"wall s", cost}, {"messages sent", neutral},
-		{"anonymous memory a follower before, kB", cost},
 	},
 	sample: sampleFanOut,
 }
@@ -128,20 +127,12 @@ func sampleFanOut(ctx context.Context, b *bench, s side) ([]float64, error) {
 	if err := p.idle(); err != nil {
 		return nil, err
 	}
-	_, empty, err := p.memory()
-	if err != nil {
-		return nil, err
-	}
 	clients, err := crowd(address, b.content.rdns(0)+","+dn)
 	defer func() {
 		for _, c := range clients {
 			c.nc.Close()
 		}
 	}()
-	if err != nil {
-		return nil, err
-	}
-	_, full, err := p.memory()
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +164,7 @@ func sampleFanOut(ctx context.Context, b *bench, s side) ([]float64, error) {
 		sent += c.n
 	}
 	cpu := after - before
-	return []float64{cpu / fanChanges / (crowdSize - muteOnes) * 1e6, cpu, wall, float64(sent), (full - empty) * 1024 / crowdSize}, nil
+	return []float64{cpu / fanChanges / (crowdSize - muteOnes) * 1e6, cpu, wall, float64(sent)}, nil
 }
 
 // deliver makes the changes, and returns when all clients have the last one.

@@ -2,7 +2,7 @@
 // same requests, one machine, in turns, some rounds; it prints medians with the
 // smallest and the largest figure.
 //
-//	go run ./test/bench                      # what docs/benchmarks.md shows: six minutes
+//	go run ./test/bench                      # what docs/benchmarks.md shows: eleven minutes
 //	go run ./test/bench -quick               # a look: half a minute
 //	go run ./test/bench -only refresh -cpuprofile /tmp/profiles
 //
