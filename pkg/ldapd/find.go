@@ -6,6 +6,7 @@ import (
 
 	"github.com/vjeantet/ldapserver"
 
+	"shaft/pkg/access"
 	"shaft/pkg/dit"
 	"shaft/pkg/tree"
 )
@@ -69,11 +70,17 @@ func highest(ver *tree.Version, g *guard, dn dit.DN, kind tree.Kind) (at tree.ID
 		id = matched
 	}
 	for ; id != 0; id = ver.Parent(id) {
-		if ver.Kind(id)&kind != 0 && g.knows(ver.Entry(id)) {
+		if ver.Kind(id)&kind != 0 && g.knows(ver.Entry(id)) && (kind != tree.Referral || g.readsRef(ver.Entry(id))) {
 			at = id
 		}
 	}
 	return at
+}
+
+// readsRef tells whether the client may see where a referral object points; to others
+// it gives no referral.
+func (g *guard) readsRef(e tree.Entry) bool {
+	return g == nil || g.look(e).Of([]byte("ref")) >= access.Read
 }
 
 // nameOf is an entry's DN.

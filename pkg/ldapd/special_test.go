@@ -280,7 +280,7 @@ func TestR38AliasesUnderAccessRules(t *testing.T) {
 		"cn=1,ou=s,o=a|objectClass=person|cn=1|sn=x",
 		"ou=r,ou=s,o=a|objectClass=referral|ou=r|ref=ldap://secret/ou=r",
 		"cn=way,o=a|objectClass=alias|aliasedObjectName=cn=1,ou=s,o=a")
-	_, addr := serve(t, Options{Backend: newBackend(v), Access: []access.Rule{
+	s, addr := serve(t, Options{Backend: newBackend(v), Access: []access.Rule{
 		{Who: "anonymous", Subtree: "ou=s,o=a", Allow: access.None}, {Who: "anonymous", Allow: access.Sync}}})
 	c := dial(t, addr)
 	body := query{base: "cn=way,o=a"}.body(t)
@@ -298,6 +298,15 @@ func TestR38AliasesUnderAccessRules(t *testing.T) {
 	}
 	if r := c.do(4, tagCompare, compareBody("ou=r,ou=s,o=a", "ou", "r")); r.code != 32 || r.matched != "o=a" {
 		t.Errorf("compare on it: %+v", r)
+	}
+	if err := s.SetAccess([]access.Rule{{Who: "anonymous", Attributes: []string{"ref"}, Allow: access.None}, {Who: "anonymous", Allow: access.Read}}); err != nil {
+		t.Fatal(err)
+	}
+	for i, q := range []query{{base: "ou=r,ou=s,o=a"}, {base: "cn=x,ou=r,ou=s,o=a"}, {base: "o=a", scope: tree.Sub}} {
+		got := c.search(int64(10+i), q)
+		if strings.Contains(found(got), "secret") || got[len(got)-1].code == 10 {
+			t.Errorf("where ref is hidden, %s gives %s", q.base, found(got))
+		}
 	}
 }
 

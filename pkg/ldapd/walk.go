@@ -190,6 +190,9 @@ func (s *search) reference() error {
 	if s.walk.scope == tree.One {
 		scope = scopeNames[tree.Base]
 	}
+	if !s.guard.readsRef(s.walk.Entry()) {
+		return nil
+	}
 	if urls := references(s.ver, id, nameOf(s.ver, id), dit.DN{}, scope); len(urls) > 0 {
 		body := appendURLs(nil, urls)
 		s.out = appendEnvelope(s.out, s.id, ber.HeaderLen(len(body))+len(body))
