@@ -76,7 +76,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	})
 	d.engine, err = engine.Open(engine.Options{
 		Store: st, Schema: cfg.Schema, BaseDN: cfg.BaseDN, BaseEntry: cfg.BaseEntry, Index: cfg.Index,
-		ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, PromotionLimit: cfg.Promotion, Guard: &cfg.Guard, Log: o.Log,
+		LearnSchema: true, ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, PromotionLimit: cfg.Promotion, Guard: &cfg.Guard, Log: o.Log,
 	})
 	if err != nil {
 		return d, err
@@ -138,7 +138,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 		Origins: origins,
 		Backend: d.engine, Accounts: cfg.Accounts, Log: o.Log, VendorVersion: o.Version,
 		Access: cfg.Access, AccessSince: d.accessSince(cfg.DataDir, cfg.Access, d.engine.Version().CSN()),
-		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, Followed: d.followed, TLS: cfg.TLS,
+		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, Schema: d.engine.Schema, Followed: d.followed, TLS: cfg.TLS,
 		MaxConns: cfg.Limits.Connections, MaxPerAddress: cfg.Limits.PerAddress,
 		IdleTimeout: cfg.Limits.Idle, RequestTimeout: cfg.Limits.Request,
 	})

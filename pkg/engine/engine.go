@@ -45,6 +45,8 @@ type Options struct {
 	// Upstream is how servers are reached; links share connections, in a pool of
 	// the engine's own where it names none.
 	Upstream upstream.Options
+	// LearnSchema has the schema of servers read, for cn=Subschema.
+	LearnSchema bool
 	// ProbeEvery is how often a waiting claim's server is asked; 0: a minute.
 	ProbeEvery time.Duration
 	// PromotionLimit is how long a name may show the content of a head that was
@@ -115,16 +117,17 @@ type Engine struct {
 	newLines      []store.PublishedAs
 	overdue       []queue.Event // what shows no content of removed heads any more
 
-	nest   nest
-	told   told
-	tasks  taskLog
-	holds  map[string]*hold // by what they are of
-	alarms alarmLog
-	points pointLog
-	inbox  inbox
-	cmds   chan func()
-	done   chan struct{}
-	once   sync.Once
+	nest    nest
+	learned learned
+	told    told
+	tasks   taskLog
+	holds   map[string]*hold // by what they are of
+	alarms  alarmLog
+	points  pointLog
+	inbox   inbox
+	cmds    chan func()
+	done    chan struct{}
+	once    sync.Once
 }
 
 // Open reads the store, rebuilds and publishes the tree, and starts following
@@ -172,6 +175,9 @@ func Open(o Options) (*Engine, error) {
 	}
 	e.lingerTimer = time.NewTimer(0)
 	e.o.Upstream.Instance = e.Instance()
+	if e.o.LearnSchema {
+		e.o.Upstream.Subschemas = subschemas{e}
+	}
 	e.inbox.wake = make(chan struct{}, 1)
 	if err := e.load(); err != nil {
 		return nil, err
@@ -239,6 +245,7 @@ func (e *Engine) loop() {
 			fn()
 		case <-e.inbox.wake:
 			e.drain()
+			e.saveLearned()
 		case <-e.alarms.timer.C:
 		case <-e.lingerTimer.C:
 			e.endLingers()
@@ -250,6 +257,7 @@ func (e *Engine) loop() {
 	e.alarms.timer.Stop()
 	e.lingerTimer.Stop()
 	e.drain()
+	e.saveLearned()
 	e.rememberContacts()
 	e.beat()
 	e.inbox.close(ErrClosed)
@@ -375,6 +383,7 @@ const (
 	recordQueue        = "queue/"
 	recordSubscription = "subscription/"
 	recordContact      = "contact/"
+	recordLearned      = "learned/"   // a kind of definition, "/", and an OID: a definition
 	recordInstances    = "instances/" // of the Shafts that a subscription's server is and follows, a line each
 	recordOwn          = "own/"
 	recordHeir         = "heir/"   // see heirs.go

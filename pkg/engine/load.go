@@ -19,6 +19,9 @@ import (
 // load brings the state of an earlier run back and publishes its tree.
 func (e *Engine) load() error {
 	e.last = e.store.LastCSN()
+	if err := e.loadLearned(); err != nil {
+		return err
+	}
 	if err := e.loadAlarms(); err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ type Status struct {
 	Followers     int            `json:"followers"`
 	Ready         bool           `json:"ready"`
 	Failure       string         `json:"failure,omitempty"` // why nothing is written any more
+	// SchemaClashes are definitions of servers that contradict what is known; the first 100.
+	SchemaClashes []SchemaClash `json:"schema_clashes,omitempty"`
 }
 
 // Link is one claim with its source, as lists show it.
@@ -71,7 +73,7 @@ func (e *Engine) Status(ctx context.Context) (out *Status, err error) {
 		v := e.Version()
 		out = &Status{
 			BaseDN: e.o.BaseDN.String(), Names: len(e.state.Names), Entries: v.Len(),
-			Subscriptions: len(e.subs), Alarms: map[string]int{}, Ready: true,
+			SchemaClashes: e.schemaClashes(), Subscriptions: len(e.subs), Alarms: map[string]int{}, Ready: true,
 		}
 		if v.CSN() != 0 {
 			out.ContextCSN = string(v.CSN().Append(nil, e.o.ServerID))

@@ -73,10 +73,13 @@ func (s *Server) fixedFor(ver *tree.Version) *fixedEntries {
 	if root := ver.Root(); root != 0 {
 		context = string(ver.Entry(root).DN())
 	}
-	f := s.fixed.Load()
-	if f == nil || f.schema != ver.Schema() || f.context != context {
-		f = &fixedEntries{schema: ver.Schema(), context: context,
-			dse: s.rootDSE(context), subschema: subschemaEntry(ver.Schema(), s.opt.Now())}
+	f, shown := s.fixed.Load(), ver.Schema()
+	if s.opt.Schema != nil {
+		shown = s.opt.Schema()
+	}
+	if f == nil || f.schema != shown || f.context != context {
+		f = &fixedEntries{schema: shown, context: context,
+			dse: s.rootDSE(context), subschema: subschemaEntry(shown, s.opt.Now())}
 		s.fixed.Store(f)
 	}
 	return f

@@ -42,6 +42,7 @@ import (
 
 	"shaft/pkg/access"
 	"shaft/pkg/dit"
+	"shaft/pkg/schema"
 	"shaft/pkg/tree"
 )
 
@@ -99,6 +100,8 @@ type Options struct {
 	// where none does. It is asked by anyone at any time, and must not wait; nil:
 	// no entry has the attributes of standing.go.
 	Standing func(norm string) (Standing, bool)
+	// Schema is what cn=Subschema shows; nil: the schema of the tree.
+	Schema func() *schema.Schema
 	// Followed tells how the sources are doing, for cn=Monitor; nil: it has no such entries.
 	Followed func(context.Context) ([]Followed, error)
 

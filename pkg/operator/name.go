@@ -23,6 +23,9 @@ func (c *cli) status(ctx context.Context, _ []string) error {
 			{"entries", fmt.Sprint(s.Entries)}, {"subscriptions", fmt.Sprint(s.Subscriptions)}, {"alarms", cmp.Or(strings.Join(alarms, " "), "none")},
 			{"context CSN", orDash(s.ContextCSN)},
 		}
+		for _, c := range s.SchemaClashes {
+			rows = append(rows, []string{"SCHEMA CLASH", strings.TrimSpace(c.Server + " " + c.Reason)})
+		}
 		if s.Failure != "" {
 			rows = append(rows, []string{"FAILURE", s.Failure})
 		}

@@ -27,7 +27,7 @@ type builder struct {
 	classOf map[*definition]*ObjectClass
 }
 
-func build(lists ...[]*definition) (*Schema, error) {
+func newBuilder() *builder {
 	b := &builder{
 		s:       &Schema{},
 		byOID:   map[string]*definition{},
@@ -37,6 +37,11 @@ func build(lists ...[]*definition) (*Schema, error) {
 	for kind := range b.byName {
 		b.byName[kind] = map[string]*definition{}
 	}
+	return b
+}
+
+func build(lists ...[]*definition) (*Schema, error) {
+	b := newBuilder()
 	for _, defs := range lists {
 		for _, d := range defs {
 			if err := b.add(d); err != nil {

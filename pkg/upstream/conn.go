@@ -75,6 +75,9 @@ func (p *place) open(ctx context.Context, src Source, o Options, contact func())
 	if err == nil {
 		err = c.learn(ctx, o)
 	}
+	if err == nil {
+		err = c.readSubschema(ctx, o)
+	}
 	if err != nil {
 		err = p.hint(src, c.wire.cause() != nil, err)
 		c.close()

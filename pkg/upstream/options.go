@@ -36,6 +36,7 @@ type Options struct {
 	Resolve     func(ctx context.Context, host string) (addresses []string, err error)     // the system's resolver; used by Check alone
 	LookupSRV   func(ctx context.Context, service, proto, name string) ([]*net.SRV, error) // the system's resolver, unordered or ordered
 	Instance    string                                                                     // our own shaftInstance: a server that is it, or follows it, is refused (R17)
+	Subschemas  Subschemas                                                                 // takes the servers' schema; nil: it is not read
 	Pool        *Pool                                                                      // shares connections between links; nil: one for each
 	Now         func() time.Time
 	After       func(d time.Duration) <-chan time.Time // timer of pauses between tries; tests inject
