@@ -118,7 +118,7 @@ func (e *Engine) loadLingers() error {
 			return nil
 		}
 		if since, err := time.Parse(time.RFC3339Nano, string(value)); err == nil && since.Before(now) {
-			l.since = since
+			l.since = now.Add(since.Sub(now)) // the same, and safe from steps of the clock from now on
 		}
 		return nil
 	})
