@@ -168,6 +168,7 @@ func TestStartTLSWhileBusy(t *testing.T) {
 	g := newGate()
 	files := ca.server()
 	s, addr := serve(t, Options{Backend: newBackend(listers(t, 500)), Now: g.now})
+	g.arm()
 	c := dial(t, addr)
 	c.write(msg(1, tagSearch, long.body(t)))
 	<-g.reached
