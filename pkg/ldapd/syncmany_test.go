@@ -159,9 +159,9 @@ func TestSyncAccess(t *testing.T) {
 
 	noCN := access.Rule{Who: "anonymous", Attributes: []string{"description"}, Allow: access.None}
 	rules(noCN, secret, open)
-	said, cookies := c.persisted(3)
-	wantSaid(t, "other rules", said, "modify cn=b", "add cn=d", "modify cn=c")
-	if !strings.Contains(cookies[2], "Z#000003#") {
+	said, cookies := c.persisted(4)
+	wantSaid(t, "other rules", said, "delete cn=c", "modify cn=b", "add cn=d", "add cn=c")
+	if !strings.Contains(cookies[3], "Z#000004#") {
 		t.Errorf("cookies of other rules: %q", cookies)
 	}
 	rules(noCN, secret, open)
