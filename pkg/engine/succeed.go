@@ -35,7 +35,6 @@ type succession struct {
 type keptEntry struct {
 	at   tree.ID
 	hash uint64
-	csn  dit.CSN
 	oper dit.Run // to be stored with it; nil: what is
 }
 

@@ -209,15 +209,6 @@ func (g *guard) at(ver *tree.Version) {
 	}
 }
 
-// stale tells that the rules have been replaced since the guard was made.
-func (c *conn) stale(g *guard) bool {
-	p := c.srv.policy.Load()
-	if g == nil {
-		return !p.Open()
-	}
-	return g.grants.of != p
-}
-
 // find gives an entry's zone: that of the nearest top among its ancestors and
 // itself. Siblings follow each other in searches, so that the last is kept.
 func (g *guard) find(id tree.ID) *access.Zone {

@@ -75,13 +75,6 @@ func (b *backend) wake() {
 	b.changed = make(chan struct{})
 }
 
-// forgot tells whether the log begins behind a cookie.
-func (b *backend) forgot(cookie []byte) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return readCookie(cookie, 1, b.Version().CSN()).csn < b.logFrom
-}
-
 // forget has the log begin later, at some change that it holds.
 func (b *backend) forget(r *rand.Rand) {
 	b.mu.Lock()

@@ -162,7 +162,6 @@ type mirror struct {
 	persist bool
 	lenient bool              // a refresh from between two states: as slapd, makes glue where need be
 	named   map[dit.UUID]bool // in the refresh
-	last    dit.CSN           // of the latest cookie, with its count
 	seen    []syncrepl.Message
 }
 
