@@ -201,7 +201,7 @@ func New(o Options) (*Server, error) {
 	if err := s.SetTLS(o.TLS); err != nil {
 		return nil, err
 	}
-	s.mux, s.began = routes(), o.Now()
+	s.mux, s.began = routes(), time.Now()
 	return s, nil
 }
 

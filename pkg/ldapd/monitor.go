@@ -98,7 +98,7 @@ func (m *monitoring) info(rdns, text string) {
 
 // monitor makes all of cn=Monitor.
 func (s *Server) monitor(ctx context.Context, ver *tree.Version) []monitored {
-	now := s.opt.Now()
+	now := time.Now()
 	m := &monitoring{ver: ver, began: s.began, now: now}
 	s.mu.Lock()
 	conns := make([]*conn, 0, len(s.conns))
