@@ -3,6 +3,7 @@ package ldaptest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -254,22 +255,47 @@ func (s *Slapd) Apply(changes string) {
 	s.run(changes, "ldapmodify", "-a", "-x", "-H", s.URL(), "-D", s.RootDN(), "-w", SlapdPassword)
 }
 
-// Dump gives the whole content with operational attributes, lines not folded.
+// exitNoSuchObject is ldapsearch's exit status where the base is not there, as in a mirror
+// to which nothing has come yet.
+const exitNoSuchObject = 32
+
+// Dump gives the whole content with operational attributes, lines not folded; nothing where
+// there is none.
 func (s *Slapd) Dump() string {
 	s.t.Helper()
-	return s.Search("-LLL", "-o", "ldif-wrap=no", "-b", s.o.Suffix, "(objectClass=*)", "*", "+")
+	out, err := s.attempt("", "ldapsearch", s.asRoot("-LLL", "-o", "ldif-wrap=no", "-b", s.o.Suffix, "(objectClass=*)", "*", "+")...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == exitNoSuchObject {
+		return ""
+	}
+	if err != nil {
+		s.t.Fatalf("%v", err)
+	}
+	return out
 }
 
 // Search runs ldapsearch with these arguments, as the rootdn.
 func (s *Slapd) Search(args ...string) string {
 	s.t.Helper()
-	return s.run("", "ldapsearch", append([]string{"-x", "-H", s.URL(), "-D", s.RootDN(), "-w", SlapdPassword}, args...)...)
+	return s.run("", "ldapsearch", s.asRoot(args...)...)
+}
+
+func (s *Slapd) asRoot(args ...string) []string {
+	return append([]string{"-x", "-H", s.URL(), "-D", s.RootDN(), "-w", SlapdPassword}, args...)
 }
 
 // run runs a program to its end and gives what it printed; the test fails with it, and
 // where it takes longer than toolPatience.
 func (s *Slapd) run(stdin, name string, args ...string) string {
 	s.t.Helper()
+	out, err := s.attempt(stdin, name, args...)
+	if err != nil {
+		s.t.Fatalf("%v", err)
+	}
+	return out
+}
+
+func (s *Slapd) attempt(stdin, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), toolPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -282,9 +308,9 @@ func (s *Slapd) run(stdin, name string, args ...string) string {
 		err = fmt.Errorf("no end within %v, and slapd's log ends with\n%s", toolPatience, s.Log())
 	}
 	if err != nil {
-		s.t.Fatalf("%s: %v\n%s%s", filepath.Base(name), err, out.String(), errs.String())
+		err = fmt.Errorf("%s: %w\n%s%s", filepath.Base(name), err, out.String(), errs.String())
 	}
-	return out.String()
+	return out.String(), err
 }
 
 // freePort gives a loopback port that nothing listens on at the moment.
