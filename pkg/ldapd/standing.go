@@ -69,6 +69,9 @@ func (s *Standing) append(dst dit.Run) dit.Run {
 // until the next call. A name's content has another claim than the entry above
 // it, which spares most entries the look.
 func (c *conn) dressed(x *scratch, g *guard, ver *tree.Version, e tree.Entry, oper bool) view {
+	if g == nil && !oper { // as most searches are
+		return view{dn: e.DN(), user: e.User()}
+	}
 	v := g.show(x, e, oper)
 	s := c.srv
 	if !oper || s.opt.Standing == nil || ver.Row(e.ID()).Claim == ver.Row(ver.Parent(e.ID())).Claim {
