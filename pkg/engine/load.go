@@ -53,7 +53,9 @@ func (e *Engine) load() error {
 		return err
 	}
 	err := e.store.Published(func(claim uint32, up, served dit.UUID) error {
-		e.pub.set(claim, up, served)
+		if e.byNum[claim] != nil {
+			e.pub.set(claim, up, served)
+		}
 		return nil
 	})
 	if err != nil {
@@ -88,7 +90,7 @@ func (e *Engine) loadState() error {
 // renorm brings the stored normal forms up to the schema of today, in which two
 // spellings may have become one name.
 func (e *Engine) renorm() error {
-	names := len(e.state.Names)
+	names, lingers := len(e.state.Names), e.state.Lingers
 	err := queue.Renorm(e.state, func(text string) (string, error) {
 		dn, err := dit.ParseDN(e.schema, text)
 		return dn.Norm(), err
@@ -106,7 +108,21 @@ func (e *Engine) renorm() error {
 	if len(b.Records) == 0 {
 		return nil
 	}
-	return e.commit(&b)
+	var gone []uint32
+	kept := map[uint32]bool{}
+	for _, l := range e.state.Lingers {
+		kept[l.Number] = true
+	}
+	for _, l := range lingers {
+		if !kept[l.Number] {
+			gone = append(gone, l.Number)
+			e.log.Warn("content of a removed head goes: under the schema of today it has another name than the next claim", "name", l.Name, "claim", l.Claim)
+		}
+	}
+	if len(gone) == 0 {
+		return e.commit(&b)
+	}
+	return e.outcome(e.store.DropClaims(gone, &b))
 }
 
 // loadBase holds the configured base DN against the stored one (R1).

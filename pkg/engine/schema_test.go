@@ -64,6 +64,30 @@ func TestNameAfterSchemaFileWasAdded(t *testing.T) {
 	}
 }
 
+// R30, R33: where the schema of today parts a name from what lingers there of a removed
+// head, that goes, and the start goes on.
+func TestLingerAfterSchemaFileWasAdded(t *testing.T) {
+	a, b := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF}), serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
+	w := newWorld(t)
+	w.add("a", "color=Red", w.source(a, suffix))
+	w.awaitLive("color=Red")
+	b.Down()
+	w.add("b", "color=RED", w.source(b, suffix))
+	w.remove("a")
+	if n := w.name("color=RED"); n.Lingering == nil || n.Entries != 3 {
+		t.Fatalf("%+v", n)
+	}
+	w.extend(colour)
+	if n := w.name("color=RED"); n.Lingering != nil || n.Entries != 0 || w.e.Version().Len() != 1 {
+		t.Errorf("%+v", n)
+	}
+	w.checkStored()
+	w.restart()
+	must(t, b.Up())
+	w.awaitEqual(b, suffix, "color=RED,"+baseDN)
+	w.checkStored()
+}
+
 // R7: whether one name lies inside another follows the schema of today too.
 func TestOverlapAfterSchemaFileWasAdded(t *testing.T) {
 	outer := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})

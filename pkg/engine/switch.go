@@ -142,6 +142,10 @@ func (e *Engine) enactSwitch(name dit.DN, was uint64, failed error, force bool, 
 	if err != nil {
 		return err
 	}
+	if cl.gen > 0 && !e.isShown(cl) { // the log says why
+		out.Warnings = append(out.Warnings, fmt.Sprintf(
+			"%s is decided, but the content of %s is not shown yet: see the log and `shaft status`; the next start tries again", out.Claim, out.Claim))
+	}
 	e.log.Info("switch", "name", out.DN, "from", out.From, "to", out.Claim, "forced", force)
 	out.Queue = slices.Clone(e.state.Names[name.Norm()].Claims)
 	out.Revision = e.state.Revision(name.Norm())
