@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"shaft/internal/ldaptest"
+	"shaft/pkg/dit"
 	"shaft/pkg/queue"
 	"shaft/pkg/syncrepl"
 	"shaft/pkg/upstream"
@@ -323,4 +324,27 @@ func TestSwitchToHeld(t *testing.T) {
 	w.check()
 	w.checkStored()
 	w.checkAside()
+}
+
+// R28, R56: a switch that is decided and cannot be shown says so, and the next start shows it.
+func TestSwitchThatDoesNotShow(t *testing.T) {
+	w, _, b := rivals(t, sourceLDIF, mirror(sourceLDIF+"\n"+subtree("ou=x,o=Source", "x", 3)))
+	_, err := w.e.QueueDiff(inTime(t), name, "b")
+	must(t, err)
+	before := w.content()
+	var out *Switched
+	must(t, w.e.do(t.Context(), func() {
+		dn, err := dit.ParseDN(w.schema, name)
+		must(t, err)
+		w.e.claims["b"].taken.Base = "no DN"
+		out = &Switched{DN: name, Claim: "b", From: "a"}
+		must(t, w.e.enactSwitch(dn, w.e.state.Revision(dn.Norm()), nil, false, out, nil))
+	}))
+	if len(out.Warnings) != 1 || !strings.Contains(out.Warnings[0], "not shown yet") || !maps.Equal(w.content(), before) {
+		t.Errorf("%+v: %s", out, differences(before, w.content()))
+	}
+	w.close()
+	w.open()
+	w.awaitSame(b, otherSuffix)
+	w.checkStored()
 }
