@@ -524,6 +524,21 @@ func TestGuardDamaged(t *testing.T) {
 	w.check()
 }
 
+// R36, R33: what is held is not taken over content that turned out to be damaged: all of that
+// is to be fetched, and the cookie of what is held would leave it out.
+func TestGuardApproveOverDamage(t *testing.T) {
+	w, _ := shrunk(t)
+	w.settled("s")
+	before := w.content()
+	must(t, w.e.do(t.Context(), func() { w.e.claims["s"].damaged = true }))
+	if _, err := w.e.ApproveHeld(t.Context(), "s", 0, false); err == nil || !strings.Contains(err.Error(), "asked again") {
+		t.Errorf("approved: %v", err)
+	}
+	if now := w.content(); !maps.Equal(now, before) {
+		t.Error(differences(before, now))
+	}
+}
+
 // Frames of any bytes are read to their end or refused; what is written comes back.
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte{})

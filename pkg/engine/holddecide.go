@@ -277,11 +277,12 @@ func (e *Engine) replay(ctx context.Context, h *hold, t *task) (err error) {
 	return err
 }
 
-// replayFeed puts a feed in the place of the claim's session; nil where that cannot be.
+// replayFeed puts a feed in the place of the claim's session; nil where that cannot be:
+// what is damaged has to be fetched in full, and a cookie would have it left out.
 func (e *Engine) replayFeed(ctx context.Context, h *hold) (cl *claim, f *feed) {
 	doErr := e.do(ctx, func() {
 		cl = e.byNum[h.Number]
-		if e.holdOf(h.Of) != h || cl == nil || cl.origin().Sum != h.Origin || e.closing {
+		if e.holdOf(h.Of) != h || cl == nil || cl.origin().Sum != h.Origin || cl.damaged || e.closing {
 			return
 		}
 		conv, err := newConverter(e.schema, cl)
