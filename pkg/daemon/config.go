@@ -32,6 +32,7 @@ type Config struct {
 	Limits        Limits
 	ControlSocket string
 	Accounts      []ldapd.Account
+	Operators     []Operator // R47
 	Access        []access.Rule
 	WriteReferral bool     // writes are referred to the entry's source, not refused (R43)
 	Index         []string // nil: engine.DefaultIndex
@@ -117,6 +118,11 @@ const subschemaNorm = "cn=subschema"
 // monitorNorm is that of cn=Monitor.
 const monitorNorm = "cn=monitor"
 
+// under tells by normal forms whether a DN is another or lies below it.
+func under(norm, above string) bool {
+	return norm == above || strings.HasSuffix(norm, ","+above)
+}
+
 // err joins the mistakes in the file's order.
 func (r *reader) err() error {
 	slices.SortStableFunc(r.errs, func(a, b *ConfigError) int {
@@ -131,13 +137,14 @@ func (r *reader) err() error {
 
 // top reads the top level. DNs are parsed last, since they need the schema.
 func (r *reader) top(cfg *Config, root *yaml.Node) {
-	var baseDN, baseEntry, schemaFiles, accounts, rules, index, dataDir, socket, listen *yaml.Node
+	var baseDN, baseEntry, schemaFiles, accounts, operators, rules, index, dataDir, socket, listen *yaml.Node
 	later := func(at **yaml.Node) func(*yaml.Node) { return func(n *yaml.Node) { *at = n } }
 	r.mapping(root, "the configuration", map[string]func(*yaml.Node){
 		"base_dn":         later(&baseDN),
 		"base_entry":      later(&baseEntry),
 		"schema":          later(&schemaFiles),
 		"accounts":        later(&accounts),
+		"operators":       later(&operators),
 		"access":          later(&rules),
 		"writes":          func(n *yaml.Node) { r.writes(cfg, n) },
 		"data_dir":        later(&dataDir),
@@ -166,8 +173,10 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 		switch norm := cfg.BaseDN.Norm(); {
 		case norm == subschemaNorm:
 			r.fail(baseDN, "%q is where the schema is served; another base DN is needed", cfg.BaseDN)
-		case norm == monitorNorm, strings.HasSuffix(norm, ","+monitorNorm):
+		case under(norm, monitorNorm):
 			r.fail(baseDN, "%q is where Shaft tells of itself; another base DN is needed", cfg.BaseDN)
+		case under(norm, operatorsNorm):
+			r.fail(baseDN, "%q is where operators have their DNs; another base DN is needed", cfg.BaseDN)
 		}
 	}
 	switch {
@@ -179,6 +188,9 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 	}
 	if accounts != nil {
 		r.accounts(cfg, accounts)
+	}
+	if operators != nil {
+		r.operators(cfg, operators)
 	}
 	if rules != nil {
 		r.access(cfg, rules)
@@ -302,16 +314,18 @@ func (r *reader) accounts(cfg *Config, n *yaml.Node) {
 		})
 		if dn == nil {
 			r.fail(c, "an account needs a dn")
-		} else if r.dn(cfg, dn, &parsed) && seen[parsed.Norm()] {
-			r.fail(dn, "the account %q stands here twice", parsed)
+		} else if r.dn(cfg, dn, &parsed) {
+			switch {
+			case seen[parsed.Norm()]:
+				r.fail(dn, "the account %q stands here twice", parsed)
+			case under(parsed.Norm(), operatorsNorm):
+				r.fail(dn, "%q is below %s, where operators have their DNs", parsed, operatorsDN)
+			}
 		}
 		if hash == nil {
 			r.fail(c, "an account needs a password_hash, as `shaft passwd` prints it")
-		} else if text, ok := r.text(hash); ok {
-			if err := ldapd.CheckHash(text); err != nil {
-				r.fail(hash, "%v", err)
-			}
-			a.PasswordHash = text
+		} else {
+			a.PasswordHash = r.passwordHash(hash)
 		}
 		seen[parsed.Norm()] = true
 		a.DN = parsed.String()

@@ -12,7 +12,7 @@ import (
 )
 
 // Reload reads the file again and takes over what can change under way: log,
-// accounts, access rules and certificates. What else differs is named in the log, and counts after a restart.
+// accounts, operators, access rules and certificates. What else differs is named in the log, and counts after a restart.
 // A file that is wrong changes nothing; each mistake is logged with its place.
 // What subscriptions name, passwords and certificates, is read at each connect
 // anyway.
@@ -45,7 +45,7 @@ func (d *Daemon) reload(path string) error {
 	if err := d.ldapd.SetTLS(cfg.TLS); err != nil {
 		return err
 	}
-	if err := d.ldapd.SetAccounts(cfg.Accounts); err != nil {
+	if err := d.ldapd.SetAccounts(cfg.identities()); err != nil {
 		return err
 	}
 	if err := d.ldapd.SetAccess(cfg.Access); err != nil {
@@ -55,7 +55,7 @@ func (d *Daemon) reload(path string) error {
 	if h, ok := d.log.Handler().(*logHandler); ok {
 		h.mode.set(cfg)
 	}
-	d.log.Info("configuration reloaded", "file", path, "accounts", len(cfg.Accounts), "access", len(cfg.Access), "level", cfg.LogLevel)
+	d.log.Info("configuration reloaded", "file", path, "accounts", len(cfg.Accounts), "operators", len(cfg.Operators), "access", len(cfg.Access), "level", cfg.LogLevel)
 	if keys := fixed(d.cfg, cfg); len(keys) > 0 {
 		d.log.Warn("a change of the configuration needs a restart", "keys", strings.Join(keys, ", "))
 	}

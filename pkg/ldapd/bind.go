@@ -26,6 +26,8 @@ type identity struct {
 	norm string
 	// proxy: it may act for others (RFC 4370).
 	proxy bool
+	// operator: all of cn=Monitor is shown to it.
+	operator bool
 }
 
 type account struct {
@@ -61,7 +63,7 @@ func newAccounts(s *schema.Schema, list []Account) (*accounts, error) {
 		if err != nil {
 			return nil, fmt.Errorf("account %q: %w", in.DN, err)
 		}
-		a.byDN[dn.Norm()] = &account{identity{dn.String(), dn.Norm(), in.Proxy}, hash}
+		a.byDN[dn.Norm()] = &account{identity{dn.String(), dn.Norm(), in.Proxy, in.Operator}, hash}
 		if i == 0 {
 			a.dummy = hash
 		}

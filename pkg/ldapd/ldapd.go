@@ -65,6 +65,7 @@ type Account struct {
 	DN           string // RFC 4514
 	PasswordHash string // as HashPassword makes it
 	Proxy        bool   // it may act for others, by proxied authorization (RFC 4370)
+	Operator     bool   // all of cn=Monitor is shown to it, whatever the access rules say
 }
 
 // Defaults of Options.

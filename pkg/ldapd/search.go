@@ -135,7 +135,7 @@ func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 	case t.fixed != nil:
 		return c.searchFixed(req, &s, ver, t, sel, matcher, ctl)
 	case t.monitor != "":
-		return c.searchMonitor(req, &s, ver, t.monitor, g, sel, matcher, ctl)
+		return c.searchMonitor(req, &s, ver, t.monitor, c.watching(g), sel, matcher, ctl)
 	case ctl.sync != nil:
 		return c.handleSync(req, &s, ctl, ver, t.id, sel, matcher, g)
 	case !g.sees(ver.Entry(t.id)): // it may know of it, and no more
