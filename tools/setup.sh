@@ -2,7 +2,8 @@
 # Installs what the tests and the demo need beside Go: real LDAP servers and
 # clients to speak with, and a C compiler for the race detector. As root it
 # installs what is missing, otherwise it says what to install and fails. Nothing
-# that it installs needs to run as a service: tests start servers of their own.
+# that it installs is started: tests start servers of their own. Nor is anything of the
+# machine's own configuration changed.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,6 +14,12 @@ missing() {
 	has slapd && has slapdn || echo slapd
 	has ldapsearch && has ldapmodify || echo ldap-utils
 	/usr/bin/python3 -c 'import ldap' 2>/dev/null || echo python3-ldap
+	has nslcd || echo nslcd
+	set -- /lib/*/libnss_ldap.so.2 /usr/lib/*/libnss_ldap.so.2
+	[ -e "$1" ] || [ -e "$2" ] || echo libnss-ldapd
+	has ldapvi || echo ldapvi
+	has shelldap || echo shelldap
+	[ -e /usr/include/ldap.h ] || echo libldap-dev
 	has gcc || echo gcc
 	[ -e /usr/include/stdlib.h ] || echo libc6-dev
 	[ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
@@ -36,16 +43,27 @@ if ! has apt-get; then
 fi
 
 export DEBIAN_FRONTEND=noninteractive
-case " $packages " in
-*" slapd "*) # the package shall make no database and so start no server
-	if has debconf-set-selections; then
-		echo 'slapd slapd/no_configuration boolean true' | debconf-set-selections
-	fi ;;
-esac
+if has debconf-set-selections; then
+	# slapd shall make no database, and libnss-ldapd leave nsswitch.conf as it is
+	debconf-set-selections <<-END
+		slapd slapd/no_configuration boolean true
+		libnss-ldapd libnss-ldapd/nsswitch multiselect
+	END
+fi
+# Debian starts what it installs unless a program of this name forbids it.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	trap 'rm -f $policy' EXIT
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+fi
 echo "setup: installing $packages"
 apt-get update -q
 # shellcheck disable=SC2086 # one word for each package
 apt-get install -q -y --no-install-recommends $packages
+case " $packages " in
+*" nslcd "*) update-rc.d nslcd disable 2>/dev/null ;; # nor at the next boot
+esac
 
 packages=$(missing | paste -s -d ' ' -)
 if [ -n "$packages" ]; then
