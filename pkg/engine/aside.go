@@ -103,6 +103,10 @@ func (e *Engine) fetchAside(ctx context.Context, id queue.ClaimID, t *task) erro
 			done <- e.failed
 			return
 		}
+		if h := e.holdOf(string(id)); h != nil && h.busy {
+			done <- refusal(queue.KindStale, "what is held of %s is being approved just now: look again when that is done", id)
+			return
+		}
 		if cl.feed != nil && cl.current().State == upstream.Live && cl.gen > 0 && !cl.damaged {
 			t.step(e.o.Now(), "fetch", true, "its content is kept warm and up to date")
 			done <- nil

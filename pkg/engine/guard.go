@@ -230,27 +230,38 @@ func (h *hold) text(what string, few []string, of int) string {
 	return text
 }
 
-// tooMany tells whether a delete of the persist stage is one too many within the last minute;
-// else it counts.
-func (e *Engine) tooMany(ed *edit, c *change) bool {
-	cl := c.claim
-	g := e.guardOf(cl.sub)
-	n, base := ed.removes(cl, c.id)
-	if g.Off || n == 0 {
+// tooMany tells whether a delete of the persist stage is one too many within the last minute,
+// those counted that its group has not committed yet; else it is noted, to count when it is.
+func (g *group) tooMany(c *change) bool {
+	e, cl := g.e, c.claim
+	bounds := e.guardOf(cl.sub)
+	n, base := g.ed.removes(cl, c.id)
+	if bounds.Off || n == 0 {
 		return false
 	}
-	now := e.o.Now()
-	gone, were := cl.window.since(now)
+	gone, were := cl.window.since(e.o.Now())
 	if were == 0 {
 		were = cl.all()
 	}
-	if base || g.exceeded(gone+n, were) {
+	for _, other := range g.changes {
+		if other.claim == cl {
+			gone += other.gone
+		}
+	}
+	if base || bounds.exceeded(gone+n, were) {
 		e.log.Warn("the server deletes more than the guard lets go: the session begins again with a refresh",
 			"claim", cl.id, "within_a_minute", gone, "this", n, "of", were)
 		return true
 	}
-	cl.window.add(now, n, were)
+	c.gone, c.of = n, were
 	return false
+}
+
+// went counts what a committed change took away.
+func (e *Engine) went(c *change) {
+	if c.gone > 0 {
+		c.claim.window.add(e.o.Now(), c.gone, c.of)
+	}
 }
 
 // removes counts what a delete takes along, as remove does it, and tells whether that is

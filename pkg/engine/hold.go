@@ -283,10 +283,12 @@ func (e *Engine) held(h *hold) error {
 	if old == nil || old.Print != h.Print {
 		e.end(&b, e.newTask(Actor{Who: ownActor}, "refresh held", h.Of), TaskDone, h.Cause)
 	}
+	keepsLoad := func() {}
 	if cl := e.byNum[h.Number]; cl != nil {
-		e.loadHeld(&b, cl, h)
+		keepsLoad = e.loadHeld(&b, cl, h)
 	}
 	if err := e.commit(&b); err != nil {
+		keepsLoad()
 		e.restate()
 		return err
 	}
@@ -307,12 +309,14 @@ func (e *Engine) tellHeld(h *hold) {
 	}
 }
 
-// loadHeld ends the load that a held refresh was.
-func (e *Engine) loadHeld(b *store.Batch, cl *claim, h *hold) {
+// loadHeld ends the load that a held refresh was. revert takes that back where b's commit
+// failed.
+func (e *Engine) loadHeld(b *store.Batch, cl *claim, h *hold) (revert func()) {
 	l := cl.load
 	if l == nil {
-		return
+		return func() {}
 	}
+	was := l.task.Task
 	delete(l.pending, cl)
 	cl.load = nil
 	l.task.step(e.o.Now(), "load", false, fmt.Sprintf("%s: %s", cl.id, h.Cause))
@@ -321,6 +325,10 @@ func (e *Engine) loadHeld(b *store.Batch, cl *claim, h *hold) {
 		e.end(b, l.task, TaskDone, "the refresh is held: nothing has changed until somebody approves it")
 	} else if len(l.pending) == 0 {
 		e.endLoad(b, l)
+	}
+	return func() {
+		l.task.Task = was
+		l.join(cl)
 	}
 }
 

@@ -459,16 +459,19 @@ func TestGuardBadBounds(t *testing.T) {
 // R36: what is held may be large: it is stored in pieces, listed up to its bound, and
 // played back whole.
 func TestGuardLarge(t *testing.T) {
-	n := MaxGoes + 200
-	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF + throng("p", n, "ou=a,"+suffix) + throng("q", 300, "ou=b,"+suffix)})
+	const n, below = MaxGoes + 200, "ou=y,ou=z," + suffix
+	parents := "\ndn: ou=z," + suffix + "\nobjectClass: organizationalUnit\nou: z\n\ndn: " + below + "\nobjectClass: organizationalUnit\nou: y\n"
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF + parents + throng("p", n-2, below) + throng("q", 300, "ou=b,"+suffix)})
 	w := guarded(t)
 	w.add("s", "cn=Here", w.source(s, suffix))
 	w.awaitEqual(s, suffix, name)
 	before := w.content()
 	w.away(func() {
-		for i := range n {
-			must(t, s.Delete(fmt.Sprintf("cn=p%02d,ou=a,%s", i, suffix)))
+		for i := range n - 2 {
+			must(t, s.Delete(fmt.Sprintf("cn=p%02d,%s", i, below)))
 		}
+		must(t, s.Delete(below))
+		must(t, s.Delete("ou=z,"+suffix))
 		for i := range 300 {
 			must(t, s.Modify(fmt.Sprintf("cn=q%02d,ou=b,%s", i, suffix), "description", strings.Repeat("x", 4000)))
 		}
@@ -477,6 +480,9 @@ func TestGuardLarge(t *testing.T) {
 	h := w.awaitHeld("s")
 	if h.Removed != n || len(h.Goes) != MaxGoes || h.More != n-MaxGoes || h.Changed != 300 || h.Added != 0 || !maps.Equal(w.content(), before) {
 		t.Errorf("%d removed, %d named, %d more, %d changed", h.Removed, len(h.Goes), h.More, h.Changed)
+	}
+	if !slices.Equal(h.Goes[:2], []string{"ou=z," + name, "ou=y,ou=z," + name}) || len(slices.Compact(slices.Sorted(slices.Values(h.Goes)))) != MaxGoes {
+		t.Errorf("the first ones named are not parents, or one is named twice: %q", h.Goes[:3])
 	}
 	pieces := w.stored(recordHoldSet)
 	for piece, value := range pieces {
@@ -531,7 +537,7 @@ func TestGuardApproveOverDamage(t *testing.T) {
 	w.settled("s")
 	before := w.content()
 	must(t, w.e.do(t.Context(), func() { w.e.claims["s"].damaged = true }))
-	if _, err := w.e.ApproveHeld(t.Context(), "s", 0, false); err == nil || !strings.Contains(err.Error(), "asked again") {
+	if _, err := w.e.ApproveHeld(t.Context(), "s", 0, false); err == nil || !strings.Contains(err.Error(), "found damaged and is fetched anew") {
 		t.Errorf("approved: %v", err)
 	}
 	if now := w.content(); !maps.Equal(now, before) {

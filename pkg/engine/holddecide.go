@@ -103,31 +103,40 @@ func (e *Engine) heldRefresh(h *hold) HeldRefresh {
 
 var errEnough = errors.New("enough was read")
 
-// goes fills in what would go. Entries are stored deepest first and shown parents first.
+// goes fills in what would go: all are counted, and of those only so many kept as are shown.
+// Entries are stored deepest first and shown parents first.
 func (e *Engine) goes(h *hold, out *HeldRefresh) error {
-	var all []string
+	n := 0
+	add := func(text string) {
+		if n++; len(out.Goes) < MaxGoes {
+			out.Goes = append(out.Goes, text)
+		} else if !out.List {
+			out.Goes[(n-1)%MaxGoes] = text
+		}
+	}
 	err := e.readHold(h, func(kind byte, data []byte) error {
 		switch kind {
 		case frameGoes:
-			all = append(all, string(data))
+			add(string(data))
 		case frameGone:
 			g, err := decodeGone(data)
 			if err != nil {
 				return err
 			}
 			if !g.again {
-				all = append(all, dnBelow(g.rel, out.Name))
+				add(dnBelow(g.rel, out.Name))
 			}
 		default:
 			return errEnough
 		}
 		return nil
 	})
+	out.More = n - len(out.Goes)
 	if !out.List {
-		slices.Reverse(all)
+		latest := n % max(len(out.Goes), 1) // where the ring of the last ones begins
+		out.Goes = slices.Concat(out.Goes[latest:], out.Goes[:latest])
+		slices.Reverse(out.Goes)
 	}
-	out.Goes = append(out.Goes, all[:min(len(all), MaxGoes)]...)
-	out.More = len(all) - len(out.Goes)
 	if errors.Is(err, errEnough) {
 		return nil
 	}
@@ -254,9 +263,9 @@ const replayTries = 3
 // its end. The session that is there meanwhile is ended, and another begins behind it, by
 // the new cookie.
 func (e *Engine) replay(ctx context.Context, h *hold, t *task) (err error) {
-	cl, f := e.replayFeed(ctx, h)
-	if f == nil {
-		return cmp.Or(ctx.Err(), error(refusal(queue.KindNotHeld, "what was held of %s is void: the source is asked again", h.Of)))
+	cl, f, err := e.replayFeed(ctx, h)
+	if err != nil {
+		return err
 	}
 	defer func() {
 		doErr := e.do(context.WithoutCancel(ctx), func() {
@@ -277,26 +286,30 @@ func (e *Engine) replay(ctx context.Context, h *hold, t *task) (err error) {
 	return err
 }
 
-// replayFeed puts a feed in the place of the claim's session; nil where that cannot be:
+// replayFeed puts a feed in the place of the claim's session, or says why that cannot be:
 // what is damaged has to be fetched in full, and a cookie would have it left out.
-func (e *Engine) replayFeed(ctx context.Context, h *hold) (cl *claim, f *feed) {
+func (e *Engine) replayFeed(ctx context.Context, h *hold) (cl *claim, f *feed, err error) {
 	doErr := e.do(ctx, func() {
 		cl = e.byNum[h.Number]
-		if e.holdOf(h.Of) != h || cl == nil || cl.origin().Sum != h.Origin || cl.damaged || e.closing {
-			return
+		switch {
+		case e.closing:
+			err = ErrClosed
+		case cl == nil || e.holdOf(h.Of) != h:
+			err = refusal(queue.KindNotHeld, "what was held of %s has been taken away meanwhile", h.Of)
+		case cl.origin().Sum != h.Origin:
+			err = refusal(queue.KindNotHeld, "what was held of %s was asked of its source in other words, which were changed since: the source is asked again", h.Of)
+		case cl.damaged:
+			err = refusal(queue.KindNotHeld, "content of %s was found damaged and is fetched anew in full: what was held is void", h.Of)
+		default:
+			var conv *converter
+			if conv, err = newConverter(e.schema, cl); err == nil {
+				e.unfollow(cl)
+				f = &feed{e: e, claim: cl, conv: conv, ctx: ctx, server: h.Server}
+				cl.feed = f
+			}
 		}
-		conv, err := newConverter(e.schema, cl)
-		if err != nil {
-			return
-		}
-		e.unfollow(cl)
-		f = &feed{e: e, claim: cl, conv: conv, ctx: ctx, server: h.Server}
-		cl.feed = f
 	})
-	if doErr != nil {
-		return nil, nil
-	}
-	return cl, f
+	return cl, f, cmp.Or(doErr, err)
 }
 
 func (f *feed) replayOnce(ctx context.Context, h *hold, t *task) error {

@@ -36,6 +36,7 @@ type change struct {
 	user, oper dit.Run
 	cookie     []byte
 	server     string // that gave the cookie
+	gone, of   int    // of a delete that counts for the guard: what it takes away, and how much there was
 }
 
 type changeOp uint8

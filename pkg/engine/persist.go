@@ -29,7 +29,7 @@ func (e *Engine) commitGroup(group []change) error {
 		if c.stale() {
 			continue
 		}
-		if c.op == opDelete && e.tooMany(g.ed, c) {
+		if c.op == opDelete && g.tooMany(c) {
 			if err := g.commit(); err != nil {
 				return err
 			}
@@ -104,6 +104,9 @@ func (g *group) commit() error {
 	for cl, c := range g.cookies {
 		cl.cookie, cl.server = c.cookie, c.server
 	}
+	for _, c := range g.changes {
+		e.went(c)
+	}
 	if b.CSN > e.newest.CSN() || len(ed.hides) > 0 {
 		e.publish(ed)
 	}
@@ -148,7 +151,11 @@ func (e *Engine) commitBig(c *change) error {
 		ed.apply(c)
 		err = e.commitStage(ed, c.claim, c.claim.server, c.claim.cookie, nil)
 	}
-	if err = e.outcome(err); err == nil || e.failed != nil {
+	if err = e.outcome(err); err == nil {
+		e.went(c)
+		return nil
+	}
+	if e.failed != nil {
 		return err
 	}
 	ed.abandon()

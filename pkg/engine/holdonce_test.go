@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"shaft/internal/ldaptest"
+	"shaft/pkg/queue"
+)
+
+// R36: a delete counts once it is committed, and once: not with a group that another change of
+// the same source spoils, since its session brings all of it again.
+func TestGuardCountsOnce(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF + throng("p", 30, "ou=a,"+suffix)})
+	w := guarded(t)
+	w.add("s", "cn=Here", w.source(s, suffix))
+	w.awaitEqual(s, suffix, name)
+	w.awaitLive(name)
+	must(t, w.e.do(t.Context(), func() {
+		e := w.e
+		cl := e.claims["s"]
+		ed := e.edit(nil)
+		var group []change
+		for i := range 3 {
+			row, _ := ed.b.Find(fmt.Sprintf("cn=p%02d,ou=a,%s", i, cl.name.Norm()))
+			group = append(group, change{claim: cl, feed: cl.feed, op: opDelete, id: e.pub.upstream(cl.number, ed.b.Row(row).UUID)})
+		}
+		ed.abandon()
+		bad := change{claim: cl, feed: cl.feed, op: opPut, id: testUUID(99), norm: []byte("cn=x,ou=nowhere," + cl.name.Norm()), text: []byte("cn=x")}
+		must(t, e.commitGroup(append(slices.Clone(group), bad)))
+		if gone, _ := cl.window.since(e.o.Now()); gone != 0 || cl.feed != nil && cl.feed == bad.feed {
+			t.Errorf("%d count of a group that was not committed", gone)
+		}
+		for i := range group {
+			group[i].feed = cl.feed
+		}
+		must(t, e.commitGroup(group))
+		if gone, of := cl.window.since(e.o.Now()); gone != 3 || of != 33 {
+			t.Errorf("%d of %d count", gone, of)
+		}
+	}))
+	if w.content()["cn=p02,ou=a,"+name] != "" {
+		t.Error("the deletes are not in the tree")
+	}
+}
+
+// R36, R29: while what is held is being approved, a comparison does not end that.
+func TestGuardApprovalIsLeftAlone(t *testing.T) {
+	w, _ := shrunk(t)
+	other := serve(t, ldaptest.Options{Suffix: "o=Other", LDIF: otherLDIF})
+	w.add("next", "cn=Here", w.source(other, "o=Other"))
+	_, err := w.e.Switch(t.Context(), name, "next", false, 0, false)
+	must(t, err)
+	busy := func(is bool) {
+		must(t, w.e.do(t.Context(), func() { w.e.holds["s"].busy = is }))
+	}
+	busy(true)
+	_, err = w.e.QueueDiff(t.Context(), name, "s")
+	w.refusedHold(queue.KindStale, err)
+	busy(false)
+	w.approve("s", 0)
+}
