@@ -72,7 +72,13 @@ type Alarm struct {
 	Cause        string    `json:"cause"`        // in words
 	Fingerprint  string    `json:"fingerprint"`  // of what an acknowledgement covers
 	// Generation counts the causes since the alarm was raised, from 1.
-	Generation     int        `json:"generation"`
+	Generation int `json:"generation"`
+	// Serial is the cause's number, of one count for all alarms: another at each change of the
+	// cause, also where that is what it once was.
+	Serial uint32 `json:"serial"`
+	// Text is "#", the serial, ": " and the cause as it was told when that was given; it changes
+	// with the serial alone, so that a monitor that compares texts notices each change.
+	Text           string     `json:"text"`
 	Acknowledged   bool       `json:"acknowledged"`
 	Note           string     `json:"note"`                      // of the acknowledgement
 	AcknowledgedBy string     `json:"acknowledged_by,omitempty"` // who

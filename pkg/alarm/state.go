@@ -2,6 +2,7 @@ package alarm
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 type State struct {
 	Alarms  map[string]*Alarm
 	Acks    map[string]*Ack
+	Serial  uint32               // the one that was given last
 	pending map[string]time.Time // when candidates came that are not raised yet
 }
 
@@ -58,7 +60,18 @@ func (s *State) Next(computed []Candidate, now time.Time) (ch Changes, wake time
 	for _, list := range [][]*Alarm{ch.Raised, ch.Changed, ch.Reworded, ch.Cleared} {
 		slices.SortFunc(list, order)
 	}
+	for _, list := range [][]*Alarm{ch.Raised, ch.Changed} {
+		for _, a := range list {
+			s.number(a)
+		}
+	}
 	return ch, wake
+}
+
+// number gives a new cause the next serial.
+func (s *State) number(a *Alarm) {
+	s.Serial++
+	a.Serial, a.Text = s.Serial, fmt.Sprintf("#%d: %s", s.Serial, a.Cause)
 }
 
 // arise raises a candidate that has lasted long enough; else it says when that is.

@@ -251,3 +251,38 @@ func TestRandomAcks(t *testing.T) {
 		}
 	}
 }
+
+// R50, R51: each change of a cause has a serial and a text of its own, other words for the same cause do not.
+func TestSerials(t *testing.T) {
+	sc := newScene(t, nothing)
+	var last Alarm
+	for i, step := range []struct {
+		change func(*Name)
+		serial uint32
+		text   string
+	}{
+		{claims("suse", "dpkg/1"), 1, "#1: suse is shown, 1 claim waits: dpkg/1"},
+		{nothing, 1, "#1: suse is shown, 1 claim waits: dpkg/1"},
+		{claims("dpkg/1", "suse"), 1, "#1: suse is shown, 1 claim waits: dpkg/1"}, // a switch: the same rivals
+		{claims("dpkg/1", "suse", "rpm"), 2, "#2: dpkg/1 is shown, 2 claims wait: suse, rpm"},
+		{claims("dpkg/1", "suse"), 3, "#3: dpkg/1 is shown, 1 claim waits: suse"}, // what it once was
+	} {
+		sc.see(time.Duration(i)*time.Second, step.change)
+		last = sc.s.View()[0]
+		if last.Serial != step.serial || last.Text != step.text || sc.s.Serial != step.serial {
+			t.Errorf("step %d: serial %d of %d, text %q", i, last.Serial, sc.s.Serial, last.Text)
+		}
+	}
+	sc.see(time.Minute, claims("suse"))
+	if sc.see(2*time.Minute, claims("suse", "dpkg/1")); sc.s.View()[0].Serial != 4 {
+		t.Errorf("raised again as %+v", sc.s.View()[0])
+	}
+	two := []Candidate{{ID: "down-b", Kind: Down, Name: "b"}, {ID: "down-a", Kind: Down, Name: "a"}, {ID: "no-lkg-b", Kind: NoLKG, Name: "b"}}
+	s := NewState()
+	ch, _ := s.Next(two, noon)
+	for i, a := range ch.Raised {
+		if a.Serial != uint32(i+1) {
+			t.Errorf("%s is number %d, at place %d of what was raised", a.ID, a.Serial, i)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,8 @@ type AlarmChanged struct {
 const (
 	recordAlarm = "alarm/" // and its id
 	recordAck   = "ack/"   // and the alarm's id
+	// recordSerial is the serial that was given to an alarm last, in decimal.
+	recordSerial = "alarmserial"
 )
 
 // alarmLog is what is known of alarms; the engine goroutine's, but for view.
@@ -270,6 +273,9 @@ func (e *Engine) storeAlarms(ch *alarm.Changes) {
 		return
 	}
 	var records []store.Record
+	if len(ch.Raised)+len(ch.Changed) > 0 { // ahead of those that bear it: none is ever given twice
+		records = append(records, serialRecord(e.alarms.state.Serial))
+	}
 	for _, a := range slices.Concat(ch.Raised, ch.Changed, ch.Reworded) {
 		records = append(records, jsonRecord(recordAlarm+a.ID, a))
 	}
@@ -282,6 +288,10 @@ func (e *Engine) storeAlarms(ch *alarm.Changes) {
 	if err := e.writeRecords(records); err != nil {
 		e.log.Error("alarms not stored", "error", err)
 	}
+}
+
+func serialRecord(serial uint32) store.Record {
+	return store.Record{Name: recordSerial, Value: strconv.AppendUint(nil, uint64(serial), 10)}
 }
 
 // jsonRecord encodes what always can be: texts, numbers, times.
@@ -331,8 +341,27 @@ func (e *Engine) loadAlarms() error {
 	if err != nil {
 		return err
 	}
+	if err := e.loadSerial(); err != nil {
+		return err
+	}
 	l.show()
 	return e.writeRecords(bad)
+}
+
+// loadSerial reads the serial that was given last. It is no less than any that is borne.
+func (e *Engine) loadSerial() error {
+	s := e.alarms.state
+	for _, a := range s.Alarms {
+		s.Serial = max(s.Serial, a.Serial)
+	}
+	return e.store.Records(recordSerial, func(name string, value []byte) error {
+		n, err := strconv.ParseUint(string(value), 10, 32)
+		if err != nil {
+			e.log.Error("the stored serial of alarms is malformed; the highest that is borne counts", "error", err)
+		}
+		s.Serial = max(s.Serial, uint32(n))
+		return nil
+	})
 }
 
 const (

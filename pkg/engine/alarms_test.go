@@ -67,7 +67,7 @@ func TestAlarmOfClash(t *testing.T) {
 	w.add("two", "cn=Here", w.source(s, suffix))
 	clash := w.alarmed("clash cn=Here")[0]
 	if clash.Name != name || clash.Subscription != "one" || clash.Severity != alarm.Warning || clash.Cause != "one is shown, 1 claim waits: two" ||
-		clash.Acknowledged || clash.Generation != 1 || time.Since(clash.Since) > time.Minute {
+		clash.Acknowledged || clash.Generation != 1 || clash.Serial != 1 || clash.Text != "#1: "+clash.Cause || time.Since(clash.Since) > time.Minute {
 		t.Errorf("%+v", clash)
 	}
 	out := w.ack(clash.ID, "we know", time.Time{})
@@ -80,13 +80,13 @@ func TestAlarmOfClash(t *testing.T) {
 		t.Errorf("%+v", task)
 	}
 	w.restart()
-	if a := w.alarmed("clash cn=Here")[0]; !a.Acknowledged || a.Note != "we know" || !a.Since.Equal(clash.Since) || a.ID != clash.ID || a.Generation != 1 {
+	if a := w.alarmed("clash cn=Here")[0]; !a.Acknowledged || a.Note != "we know" || !a.Since.Equal(clash.Since) || a.ID != clash.ID || a.Generation != 1 || a.Serial != 1 {
 		t.Errorf("after a restart %+v, before it %+v", a, clash)
 	}
 	w.add("three", "cn=Here", w.source(s, suffix))
 	await(t, "it has another cause", func() bool { return w.alarms()[0].Generation == 2 })
 	w.restart()
-	if a := w.alarms()[0]; a.Acknowledged || a.Generation != 2 || !a.Since.Equal(clash.Since) || a.Fingerprint == clash.Fingerprint {
+	if a := w.alarms()[0]; a.Acknowledged || a.Generation != 2 || a.Serial != 2 || !a.Since.Equal(clash.Since) || a.Fingerprint == clash.Fingerprint {
 		t.Errorf("%+v", a)
 	}
 	if n := w.name(name); !slices.Equal(n.Alarms, []string{"clash"}) {
@@ -106,6 +106,10 @@ func TestAlarmOfClash(t *testing.T) {
 	w.alarmed()
 	if left := w.recordNames(recordAlarm, recordAck); len(left) > 0 {
 		t.Errorf("left in the store: %q", left)
+	}
+	w.add("two", "cn=Here", w.source(s, suffix))
+	if a := w.alarmed("clash cn=Here")[0]; a.Serial != 3 { // R51: none is given twice, over a restart without an alarm too
+		t.Errorf("%+v", a)
 	}
 }
 
