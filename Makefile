@@ -19,10 +19,12 @@ build: ## bin/shaft
 setup: ## install what tests and demo need (as root), or say what
 	@tools/setup.sh
 
+# Mirrors of 100,000 entries take minutes under the race detector, which has seen smaller ones.
 test: setup ## all tests, the race detector on where there are goroutines
 	go vet ./...
 	go test -timeout $(TIMEOUT) $(PURE)
 	go test -race -timeout $(TIMEOUT) $(RACE)
+	go test -timeout $(TIMEOUT) -run '^TestMirrors$$' ./test -mirrored 100000
 
 test-long: ## long random histories under the race detector (minutes)
 	go test -race -timeout 60m -run '^TestRandomHistories$$' ./pkg/queue -steps 1000000

@@ -18,39 +18,46 @@ import (
 func mirror(t *testing.T, provider, suffix string, lines ...string) *ldaptest.Slapd {
 	t.Helper()
 	directive := append([]string{
-		"syncrepl rid=007", "provider=" + provider, `retry="1 +"`, fmt.Sprintf("searchbase=%q", suffix), `attrs="*,+"`, "bindmethod=simple",
+		"syncrepl rid=007", "provider=" + provider, `retry="1 +"`, fmt.Sprintf("searchbase=%q", suffix), "bindmethod=simple",
 	}, lines...)
+	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "attrs=") }) {
+		directive = append(directive, `attrs="*,+"`)
+	}
 	return ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: suffix, Database: strings.Join(directive, "\n  ")})
 }
 
-// copied are the entries of a dump by DN, without what each server makes up for
-// itself: a slapd says that a rootdn made what nobody is known to have made.
+// copied are the entries of a dump by DN, without what each server makes up for itself.
 func copied(ldif string) map[string]string {
 	all := map[string]string{}
 	for _, block := range strings.Split(ldif, "\n\n") {
-		var lines []string
-		dn := ""
-		for _, l := range strings.Split(strings.TrimSpace(block), "\n") {
-			name, value, _ := strings.Cut(l, ":")
-			switch name {
-			case "dn":
-				dn = strings.TrimSpace(value)
-			case "contextCSN", "entryDN", "subschemaSubentry", "hasSubordinates", "numSubordinates":
-			default:
-				if strings.HasPrefix(name, "shaft") { // never in a sync search
-					continue
-				}
-				if !strings.Contains(name, "sName") || !strings.HasSuffix(value, base) && !strings.HasSuffix(value, "o=Second") {
-					lines = append(lines, l)
-				}
-			}
-		}
-		if dn != "" {
-			slices.Sort(lines)
-			all[dn] = strings.Join(lines, "\n")
+		if dn, text := copiedEntry(block); dn != "" {
+			all[dn] = text
 		}
 	}
 	return all
+}
+
+// copiedEntry gives the DN of an entry, and its lines in order, without those that each
+// server makes up for itself: a slapd says that a rootdn made what nobody is known to have made.
+func copiedEntry(block string) (dn, text string) {
+	var lines []string
+	for _, l := range strings.Split(strings.TrimSpace(block), "\n") {
+		name, value, _ := strings.Cut(l, ":")
+		switch name {
+		case "dn":
+			dn = strings.TrimSpace(value)
+		case "contextCSN", "entryDN", "subschemaSubentry", "hasSubordinates", "numSubordinates":
+		default:
+			if strings.HasPrefix(name, "shaft") { // never in a sync search
+				continue
+			}
+			if !strings.Contains(name, "sName") || !strings.HasSuffix(value, base) && !strings.HasSuffix(value, "o=Second") {
+				lines = append(lines, l)
+			}
+		}
+	}
+	slices.Sort(lines)
+	return dn, strings.Join(lines, "\n")
 }
 
 // dump is what it serves at a base, in full.

@@ -143,9 +143,9 @@ func TestPulleyFollows(t *testing.T) {
 	s.run("name", "rename", "cn=Both", "cn=Renamed,cn=Glue")
 	both("a rename")
 	s.run("subscription", "remove", "a")
-	eventually(t, soon, "the promotion", func() bool { return strings.Contains(s.dump(base), "pkgName: second") })
+	eventually(t, 30*time.Second, "the promotion", func() bool { return strings.Contains(s.dump(base), "pkgName: second") })
 	both("a promotion")
 	s.run("subscription", "remove", "b")
-	eventually(t, soon, "the name goes", func() bool { return !strings.Contains(s.dump(base), "cn=Glue") })
+	eventually(t, 30*time.Second, "the name goes", func() bool { return !strings.Contains(s.dump(base), "cn=Glue") })
 	both("a name that goes")
 }

@@ -17,6 +17,7 @@ missing() {
 	has nslcd || echo nslcd
 	set -- /lib/*/libnss_ldap.so.2 /usr/lib/*/libnss_ldap.so.2
 	[ -e "$1" ] || [ -e "$2" ] || echo libnss-ldapd
+	has mount || echo mount
 	has ldapvi || echo ldapvi
 	has shelldap || echo shelldap
 	[ -e /usr/include/ldap.h ] || echo libldap-dev

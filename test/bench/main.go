@@ -5,6 +5,7 @@
 //	go run ./test/bench                      # what docs/benchmarks.md shows: eleven minutes
 //	go run ./test/bench -quick               # a look: half a minute
 //	go run ./test/bench -only refresh -cpuprofile /tmp/profiles
+//	go run ./test/bench -entries 1000 -ldif  # the content alone
 //
 // A slapd provider is loaded with made-up people (generate.go). Shaft and a
 // slapd consumer copy it by SyncRepl (refresh.go); then a load generator sends
@@ -33,6 +34,7 @@ type options struct {
 	only     *regexp.Regexp
 	markdown bool
 	profiles string // directory for profiles of Shaft; "": none
+	ldif     bool   // the content is printed, and nothing measured
 }
 
 const (
@@ -76,6 +78,7 @@ func parseOptions(args []string) (options, error) {
 	fs.Uint64Var(&o.seed, "seed", 1, "of content and requests")
 	fs.BoolVar(&o.markdown, "markdown", false, "print tables as in docs/benchmarks.md")
 	fs.StringVar(&o.profiles, "cpuprofile", "", "`directory` for CPU and allocation profiles of Shaft, which cost it some speed")
+	fs.BoolVar(&o.ldif, "ldif", false, "print the provider's content and measure nothing")
 	only := fs.String("only", "", "measure the rows that match this `regexp`: "+rowNames())
 	quick := fs.Bool("quick", false, fmt.Sprintf("one round, %d entries, windows of %v", quickEntries, quickWindow))
 	if err := fs.Parse(args); err != nil {
@@ -99,6 +102,9 @@ func parseOptions(args []string) (options, error) {
 
 // run measures the wanted rows and prints them.
 func run(ctx context.Context, o options) error {
+	if o.ldif {
+		return content{seed: o.seed, people: o.entries}.writeLDIF(os.Stdout)
+	}
 	rows := wanted(o)
 	if len(rows) == 0 {
 		return fmt.Errorf("-only: no row matches; there are %s", rowNames())

@@ -1,0 +1,91 @@
+package test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"shaft/internal/ldaptest"
+)
+
+// R40: slapds that follow with a filter, by both modes and with and without schema
+// checking, have what matches it and nothing else, and slapds that follow some attributes
+// have these, while entries come to match and cease to, are renamed, come and go.
+func TestSlapdsFollowWithFilter(t *testing.T) {
+	const filter = "(|(objectClass=organization)(objectClass=organizationalUnit)(description=in))"
+	some := []string{"objectClass", "structuralObjectClass", "cn", "ou", "o", "description", "entryUUID", "entryCSN"}
+	src := source(t, "src", 9)
+	s := newShaft(t, "base_dn: "+base)
+	s.run("subscription", "add", "src", "--url", src.slapd.URL()+"/"+src.suffix, "--name", "o=Src", "--wait")
+	r := rand.New(rand.NewPCG(9, 1))
+	there := map[string]bool{}
+	stir := func(n int) {
+		for range n {
+			name := fmt.Sprintf("cn=e%d", r.IntN(12))
+			description := []string{"in", "out"}[r.IntN(2)]
+			switch op := r.IntN(5); {
+			case !there[name]:
+				src.slapd.Apply(fmt.Sprintf("dn: %s,%s\nchangetype: add\nobjectClass: device\ncn: x\ndescription: %s\nserialNumber: 0\n", name, src.suffix, description))
+				there[name] = true
+			case op == 0:
+				src.slapd.Apply(fmt.Sprintf("dn: %s,%s\nchangetype: delete\n", name, src.suffix))
+				delete(there, name)
+			case op == 1:
+				to := fmt.Sprintf("cn=e%d", r.IntN(12))
+				if !there[to] {
+					src.slapd.Apply(fmt.Sprintf("dn: %s,%s\nchangetype: modrdn\nnewrdn: %s\ndeleteoldrdn: 1\n", name, src.suffix, to))
+					delete(there, name)
+					there[to] = true
+				}
+			default:
+				src.slapd.Apply(fmt.Sprintf("dn: %s,%s\nchangetype: modify\nreplace: description\ndescription: %s\n-\nreplace: serialNumber\nserialNumber: %d\n",
+					name, src.suffix, description, r.IntN(1000)))
+			}
+		}
+	}
+	stir(15)
+	var filtered, narrow []*ldaptest.Slapd
+	for _, lines := range [][]string{
+		{"type=refreshAndPersist", "schemachecking=on"},
+		{"type=refreshAndPersist", "schemachecking=off"},
+		{"type=refreshOnly", "interval=00:00:00:01", "schemachecking=on"},
+		{"type=refreshOnly", "interval=00:00:00:01", "schemachecking=off"},
+	} {
+		filtered = append(filtered, mirror(t, "ldap://"+s.address, base, append(lines, fmt.Sprintf("filter=%q", filter))...))
+		narrow = append(narrow, mirror(t, "ldap://"+s.address, base, append(lines, fmt.Sprintf("attrs=%q", strings.Join(some, ",")))...))
+	}
+	check := func() {
+		t.Helper()
+		for _, m := range filtered {
+			s.mirrors(t, m, base, filter)
+		}
+		for i, m := range narrow {
+			var want, got map[string]string
+			eventually(t, 30*time.Second, "the mirror has the attributes that it asks for", func() bool {
+				served, _ := s.trySearch(append([]string{"-b", base}, some...)...)
+				want, got = copied(served), copied(m.Search(append([]string{"-LLL", "-o", "ldif-wrap=no", "-b", base}, some...)...))
+				return len(want) > 0 && maps.Equal(want, got)
+			})
+			if out := m.Search("-LLL", "-b", base, "(serialNumber=*)"); out != "" {
+				t.Errorf("mirror %d has what it did not ask for:\n%s", i, out)
+			}
+		}
+	}
+	check()
+	for range 3 {
+		stir(15)
+		check()
+	}
+	filtered[0].Stop()
+	narrow[0].Stop()
+	stir(15)
+	s.kill()
+	stir(5)
+	s.start()
+	filtered[0].Start()
+	narrow[0].Start()
+	check()
+}
