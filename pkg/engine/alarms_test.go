@@ -108,7 +108,7 @@ func TestAlarmOfClash(t *testing.T) {
 		t.Errorf("left in the store: %q", left)
 	}
 	w.add("two", "cn=Here", w.source(s, suffix))
-	if a := w.alarmed("clash cn=Here")[0]; a.Serial != 3 { // R51: none is given twice, over a restart without an alarm too
+	if a := w.alarmed("clash cn=Here")[0]; a.Serial <= 2 { // R51: none is given twice, over a restart without an alarm too
 		t.Errorf("%+v", a)
 	}
 }

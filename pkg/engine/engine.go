@@ -124,6 +124,7 @@ type Engine struct {
 	holds   map[string]*hold // by what they are of
 	alarms  alarmLog
 	points  pointLog
+	numbers numberLog
 	inbox   inbox
 	cmds    chan func()
 	done    chan struct{}

@@ -46,6 +46,9 @@ func (e *Engine) load() error {
 	if err := e.loadPoints(); err != nil {
 		return err
 	}
+	if err := e.loadNumbers(); err != nil {
+		return err
+	}
 	if err := e.loadTasks(); err != nil {
 		return err
 	}

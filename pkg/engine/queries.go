@@ -69,24 +69,27 @@ type Lingering struct {
 
 // Status tells how things stand.
 func (e *Engine) Status(ctx context.Context) (out *Status, err error) {
-	err = e.do(ctx, func() {
-		v := e.Version()
-		out = &Status{
-			BaseDN: e.o.BaseDN.String(), Names: len(e.state.Names), Entries: v.Len(),
-			SchemaClashes: e.schemaClashes(), Subscriptions: len(e.subs), Alarms: map[string]int{}, Ready: true,
-		}
-		if v.CSN() != 0 {
-			out.ContextCSN = string(v.CSN().Append(nil, e.o.ServerID))
-		}
-		e.lookAtAlarms()
-		for _, a := range e.alarms.state.Alarms {
-			out.Alarms[string(a.Kind)]++
-		}
-		if e.failed != nil {
-			out.Failure = e.failed.Error()
-		}
-	})
+	err = e.do(ctx, func() { out = e.status() })
 	return out, err
+}
+
+func (e *Engine) status() *Status {
+	v := e.Version()
+	out := &Status{
+		BaseDN: e.o.BaseDN.String(), Names: len(e.state.Names), Entries: v.Len(),
+		SchemaClashes: e.schemaClashes(), Subscriptions: len(e.subs), Alarms: map[string]int{}, Ready: true,
+	}
+	if v.CSN() != 0 {
+		out.ContextCSN = string(v.CSN().Append(nil, e.o.ServerID))
+	}
+	e.lookAtAlarms()
+	for _, a := range e.alarms.state.Alarms {
+		out.Alarms[string(a.Kind)]++
+	}
+	if e.failed != nil {
+		out.Failure = e.failed.Error()
+	}
+	return out
 }
 
 // Subscriptions lists all, by id.

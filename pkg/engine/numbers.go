@@ -1,0 +1,177 @@
+package engine
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"shaft/pkg/dit"
+	"shaft/pkg/store"
+)
+
+// Numbered tells a name or a subscription from all others, over restarts.
+type Numbered struct {
+	// Number is drawn from one count for both, and never given to another; what went and
+	// returns has the one that it had.
+	Number uint32 `json:"number"`
+	// Label is made of its first spelling: of a name the DN below the base DN. It is ASCII
+	// without quotes, backslashes, braces and dollar signs, at most maxLabel bytes, and
+	// as lasting as the number.
+	Label string `json:"label"`
+}
+
+const (
+	recordNumber     = "number/"    // and numberedName or numberedSource, and what is numbered: a Numbered
+	recordNumberLast = "numberlast" // the number that was given last, in decimal
+
+	numberedName   = "name/"   // and its normal form
+	numberedSource = "source/" // and the subscription's id
+)
+
+const (
+	// maxNumbers bounds how many are remembered, those of what is gone too: a list whose
+	// names come and go shall not fill the memory. Of more, those that are gone and
+	// have the lowest numbers would get others, should they return.
+	maxNumbers = 1 << 17
+	// maxLabel is what fits into a key of a monitoring system beside its own words.
+	maxLabel = 128
+)
+
+// numberLog has those that were given; the engine goroutine's.
+type numberLog struct {
+	last  uint32
+	of    map[string]Numbered
+	limit int // see maxNumbers
+}
+
+// loadNumbers reads those of earlier runs.
+func (e *Engine) loadNumbers() error {
+	e.numbers = numberLog{of: map[string]Numbered{}, limit: maxNumbers}
+	err := e.store.Records(recordNumber, func(name string, value []byte) error {
+		var n Numbered
+		if err := json.Unmarshal(value, &n); err != nil || n.Number == 0 {
+			e.log.Error("a stored number is malformed; a new one is given", "record", name, "error", err)
+			return nil
+		}
+		e.numbers.of[strings.Clone(strings.TrimPrefix(name, recordNumber))] = n
+		e.numbers.last = max(e.numbers.last, n.Number)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return e.store.Records(recordNumberLast, func(_ string, value []byte) error {
+		n, err := strconv.ParseUint(string(value), 10, 32)
+		if err != nil {
+			e.log.Error("the stored count of numbers is malformed; the highest that is known counts", "error", err)
+		}
+		e.numbers.last = max(e.numbers.last, uint32(n))
+		return nil
+	})
+}
+
+// numberAll gives numbers to names and subscriptions that have none, in order.
+func (e *Engine) numberAll() {
+	var names, sources []string
+	for norm := range e.state.Names {
+		if _, known := e.numbers.of[numberedName+norm]; !known {
+			names = append(names, norm)
+		}
+	}
+	for id := range e.subs {
+		if _, known := e.numbers.of[numberedSource+id]; !known {
+			sources = append(sources, id)
+		}
+	}
+	if e.failed != nil || len(names)+len(sources) == 0 {
+		return
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(strings.Compare(e.state.Names[a].Text, e.state.Names[b].Text), strings.Compare(a, b))
+	})
+	slices.Sort(sources)
+	last, given := e.numbers.last, map[string]Numbered{}
+	records := []store.Record{{}} // the count goes ahead of the numbers: none is ever given twice
+	give := func(key, label string) {
+		last++
+		given[key] = Numbered{last, label}
+		records = append(records, jsonRecord(recordNumber+key, given[key]))
+	}
+	for _, id := range sources {
+		give(numberedSource+id, labelOf(id))
+	}
+	for _, norm := range names {
+		give(numberedName+norm, e.nameLabel(e.state.Names[norm].Text))
+	}
+	records[0] = store.Record{Name: recordNumberLast, Value: strconv.AppendUint(nil, uint64(last), 10)}
+	if err := e.writeRecords(append(records, e.forgetNumbers(len(given))...)); err != nil {
+		e.log.Error("numbers of names not stored; a monitor does not see these names", "names", len(names), "error", err)
+		return
+	}
+	e.numbers.last = last
+	maps.Copy(e.numbers.of, given)
+}
+
+// forgetNumbers makes room for further ones.
+func (e *Engine) forgetNumbers(more int) (records []store.Record) {
+	excess := len(e.numbers.of) + more - e.numbers.limit
+	if excess <= 0 {
+		return nil
+	}
+	var gone []string
+	for key := range e.numbers.of {
+		norm, isName := strings.CutPrefix(key, numberedName)
+		if isName && e.state.Names[norm] == nil || !isName && e.subs[strings.TrimPrefix(key, numberedSource)] == nil {
+			gone = append(gone, key)
+		}
+	}
+	slices.SortFunc(gone, func(a, b string) int { return cmp.Compare(e.numbers.of[a].Number, e.numbers.of[b].Number) })
+	excess += e.numbers.limit / 8 // so that it is rare
+	for _, key := range gone[:min(excess, len(gone))] {
+		delete(e.numbers.of, key)
+		records = append(records, store.Record{Name: recordNumber + key})
+	}
+	return records
+}
+
+// nameLabel is a name's label.
+func (e *Engine) nameLabel(text string) string {
+	if dn, err := dit.ParseDN(e.schema, text); err == nil {
+		if rel, under := dn.Rel(e.o.BaseDN); under && !rel.IsEmpty() {
+			text = rel.String()
+		}
+	}
+	return labelOf(text)
+}
+
+// labelOf makes a label: what is no letter, digit, space or one of -._=,+:@ becomes % and two
+// hexadecimal digits. A long one is cut, and ends with ~ and a digest of the whole.
+func labelOf(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte(" -._=,+:@", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	if b.Len() <= maxLabel {
+		return b.String()
+	}
+	sum := sha256.Sum256([]byte(text))
+	tail := "~" + hex.EncodeToString(sum[:8])
+	cut := maxLabel - len(tail)
+	for i := max(0, cut-2); i < cut; i++ { // no part of an escape
+		if b.String()[i] == '%' {
+			cut = i
+		}
+	}
+	return b.String()[:cut] + tail
+}
