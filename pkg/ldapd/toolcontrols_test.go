@@ -2,10 +2,17 @@ package ldapd
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
 	"shaft/pkg/access"
+)
+
+var (
+	usedExtension = regexp.MustCompile(`(?:^|\|)-[eE]\|!?([A-Za-z]+)`)
+	// itsExtension finds one in what ldapsearch says of its options -e and -E.
+	itsExtension = regexp.MustCompile(`(?m)^ {13}(?:\[!\]|!)?([A-Za-z]+)(?: *\(|=|\[|$)`)
 )
 
 // R38: ldapsearch, ldapcompare and ldapwhoami with every control that they have, -E and
@@ -24,6 +31,7 @@ func TestR38ToolControls(t *testing.T) {
 		Access:   []access.Rule{{Who: "dn:cn=nobody", Allow: access.None}, {Who: "anonymous", Allow: access.Sync}, {Who: "users", Allow: access.Sync}}})
 	url := "ldap://" + addr
 	const people = "(sn=n*)"
+	used := map[string]bool{}
 	for _, tt := range []struct {
 		line string // fields split at |; of ldapsearch -x -LLL unless it names a tool
 		code int
@@ -45,14 +53,50 @@ func TestR38ToolControls(t *testing.T) {
 		{"-E|!deref=member:cn|" + people, 12, "none"},
 		{"-E|deref=member:cn|" + people, 0, ""},
 		{"-E|sss=sn|-E|!vlv=0/2/1/0|" + people, 12, "none"},
+		{"-E|!ps=15/1/1|" + people, 12, "none"},
+		{"-E|ps=15/1/1|" + people, 0, ""},
+		{"-E|!accountUsability|" + people, 12, "none"},
+		{"-E|accountUsability|" + people, 0, ""},
+		{"-E|!dirSync=0/0|" + people, 12, "none"},
+		{"-E|!extendedDn=0|" + people, 12, "none"},
+		{"-E|extendedDn=0|" + people, 0, ""},
+		{"-E|!showDeleted|" + people, 12, "none"},
+		{"-E|showDeleted|" + people, 0, ""},
+		{"-E|!serverNotif|" + people, 12, "none"},
+		{"-E|serverNotif|" + people, 0, ""},
+		{"-E|!1.2.3.4=:x|" + people, 12, "none"},
+		{"-E|1.2.3.4=::eA==|" + people, 0, ""},
+		{"-E|!sync=ro|" + people, 0, ""},
+		{"-E|sync=ro|" + people, 0, ""},
+		{"-E|!sync=ro/rid=001,csn=garbage|" + people, 0, "none"}, // 4096, of which an exit status keeps 8 bits
+		{"-E|!sync=ro|-E|pr=2/noprompt|" + people, 2, "none"},
+		{"-E|!sync=ro|-E|!sss=sn|" + people, 53, "none"},
 		{"-e|!assert=(ou=a)|" + people, 0, ""},
 		{"-e|!assert=(ou=b)|" + people, 122, "none"},
+		{"-e|assert=(ou=b)|" + people, 122, "none"},
 		{"-e|!manageDSAit|(ref=*)", 0, "ou=r"},
 		{"-M|(ref=*)", 0, "ou=r"},
 		{"-MM|(ref=*)", 0, "ou=r"},
 		{"-e|!noop|" + people, 12, "none"},
+		{"-e|noop|" + people, 0, ""},
 		{"-e|!relax|" + people, 12, "none"},
+		{"-e|relax|" + people, 0, ""},
+		{"-e|!preread=cn|" + people, 12, "none"},
+		{"-e|preread=cn|" + people, 0, ""},
+		{"-e|!postread=cn|" + people, 12, "none"},
+		{"-e|postread=cn|" + people, 0, ""},
+		{"-e|!chaining=chainingRequired|" + people, 12, "none"},
+		{"-e|chaining|" + people, 0, ""},
+		{"-e|!bauthzid|" + people, 12, "none"}, // of the bind
+		{"-e|bauthzid|" + people, 0, ""},
+		{"-e|sessiontracking=somebody|" + people, 0, ""},
+		{"-e|!1.2.3.4|" + people, 12, "none"},
+		{"-e|1.2.3.4|" + people, 0, ""},
+		{"-e|abandon|" + people, 0, ""},
+		{"-e|cancel|" + people, 0, ""},
+		{"-e|ignore|" + people, 0, ""},
 		{"-e|ppolicy|" + people, 0, ""},
+		{"-e|!authzid=u:somebody|" + people, 123, "none"},
 		{"-e|!authzid=dn:cn=somebody|" + people, 123, "none"},
 		{"-D|cn=proxy|-w|p|-e|!authzid=dn:cn=somebody|" + people, 0, ""},
 		{"-D|cn=proxy|-w|p|-e|!authzid=dn:cn=nobody|" + people, 32, "none"},
@@ -65,6 +109,9 @@ func TestR38ToolControls(t *testing.T) {
 		{"(cn=u1)|@person", 0, "cn=u1 description: two"},
 		{"(cn=u1)|@alias|1.1", 0, "cn=u1"},
 	} {
+		for _, m := range usedExtension.FindAllStringSubmatch(tt.line, -1) {
+			used[m[1]] = true
+		}
 		args := append([]string{"-H", url, "-x", "-LLL", "-o", "ldif-wrap=no", "-b", "ou=a,dc=x"}, strings.Split(tt.line, "|")...)
 		if strings.Contains(tt.line, "|-b|") || strings.HasPrefix(tt.line, "-b|") {
 			args = append(args[:6], args[8:]...)
@@ -93,6 +140,17 @@ func TestR38ToolControls(t *testing.T) {
 		}
 		if code != tt.code || got != want {
 			t.Errorf("ldapsearch %s: exit %d, %.300q; want %d, %q\n%.500s", tt.line, code, got, tt.code, want, out)
+		}
+	}
+	usage, _ := tool(t, "ldap-utils", "ldapsearch", "-?")
+	usage, _, _ = strings.Cut(usage, "\n  -o ")
+	has := itsExtension.FindAllStringSubmatch(usage, -1)
+	if len(has) < 20 {
+		t.Errorf("ldapsearch tells of %d controls:\n%s", len(has), usage)
+	}
+	for _, m := range has {
+		if !used[m[1]] {
+			t.Errorf("the control %s of ldapsearch is not tried", m[1])
 		}
 	}
 	for _, tt := range []struct {
