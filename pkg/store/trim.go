@@ -62,7 +62,8 @@ func (s *Store) trimStep() (more bool, err error) {
 func (w *work) trimChanges(limit uint64) (n int, err error) {
 	it := newIterator(w.s.view.txn, []byte{kindChanges})
 	defer it.Close()
-	for it.Rewind(); it.Valid() && n < trimKeys && w.meta.logCount > limit; it.Next() {
+	// What was trimmed before is still there as deletions; they are not to be met again.
+	for it.Seek(changesKey(w.meta.logFrom + 1)); it.Valid() && n < trimKeys && w.meta.logCount > limit; it.Next() {
 		key := it.Item().KeyCopy(nil)
 		var count uint64
 		err := it.Item().Value(func(stored []byte) error {

@@ -102,20 +102,36 @@ const maxReply = 1 << 20
 
 // ask runs one search on a connection of its own and calls fn for each entry.
 func ask(address string, q query, fn func(ber.Reader) error) error {
-	conn, err := net.DialTimeout("tcp", address, patience)
+	nc, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	defer nc.Close()
+	return newSearcher(nc).ask(q, fn)
+}
+
+// searcher runs searches on a connection, one after the other.
+type searcher struct {
+	nc   net.Conn
+	in   *bufio.Reader
+	last int64 // message ID
+}
+
+func newSearcher(nc net.Conn) *searcher {
+	return &searcher{nc: nc, in: bufio.NewReaderSize(nc, maxReply)}
+}
+
+// ask runs a search and calls fn for each entry.
+func (s *searcher) ask(q query, fn func(ber.Reader) error) error {
+	if err := s.nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	if _, err := conn.Write(q.appendMessage(nil, 1)); err != nil {
+	s.last++
+	if _, err := s.nc.Write(q.appendMessage(nil, s.last)); err != nil {
 		return err
 	}
-	in := bufio.NewReaderSize(conn, maxReply)
 	for {
-		frame, err := nextFrame(in)
+		frame, err := nextFrame(s.in)
 		if err != nil {
 			return err
 		}
@@ -123,18 +139,19 @@ func ask(address string, q query, fn func(ber.Reader) error) error {
 		if err != nil {
 			return err
 		}
+		if r.tag == searchEntry {
+			if err := fn(r.op); err != nil {
+				return err
+			}
+		}
+		if _, err := s.in.Discard(len(frame)); err != nil {
+			return err
+		}
 		switch {
 		case r.tag == searchDone && r.code != 0:
 			return fmt.Errorf("search at %q: result %d", q.base, r.code)
 		case r.tag == searchDone:
 			return nil
-		case r.tag == searchEntry:
-			if err := fn(r.op); err != nil {
-				return err
-			}
-		}
-		if _, err := in.Discard(len(frame)); err != nil {
-			return err
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// suffix is the provider's.
+// suffix is that of the provider that most rows use.
 const suffix = "dc=bench,dc=example"
 
 // perUnit is how many people an ou has: a listing of one returns them all.
@@ -23,6 +23,14 @@ const perUnit = 10_000
 type content struct {
 	seed   uint64
 	people int
+	top    string // above the people, a dc; "": suffix
+}
+
+func (c content) suffix() string {
+	if c.top == "" {
+		return suffix
+	}
+	return c.top
 }
 
 // units is how many ous there are, total how many entries.
@@ -96,7 +104,7 @@ func (c content) attributes(i int) []attribute {
 		{"street", fmt.Sprintf("%s %d", pick(r, streets), 1+r.IntN(99))},
 		{"l", town},
 		{"postalCode", fmt.Sprintf("%05d", r.IntN(100_000))},
-		{"manager", c.rdns(manager) + "," + suffix},
+		{"manager", c.rdns(manager) + "," + c.suffix()},
 		{"description", strings.Join(words, " ")},
 	}
 }
@@ -105,12 +113,13 @@ func (c content) attributes(i int) []attribute {
 // it is: slapadd takes UTF-8.
 func (c content) writeLDIF(out io.Writer) error {
 	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "dn: %s\nobjectClass: dcObject\nobjectClass: organization\ndc: bench\no: Bench\n\n", suffix)
+	rdn, _, _ := strings.Cut(c.suffix(), ",")
+	fmt.Fprintf(w, "dn: %s\nobjectClass: dcObject\nobjectClass: organization\ndc: %s\no: Bench\n\n", c.suffix(), strings.TrimPrefix(rdn, "dc="))
 	for u := range c.units() {
-		fmt.Fprintf(w, "dn: %s,%s\nobjectClass: organizationalUnit\nou: %s\n\n", c.unit(u), suffix, strings.TrimPrefix(c.unit(u), "ou="))
+		fmt.Fprintf(w, "dn: %s,%s\nobjectClass: organizationalUnit\nou: %s\n\n", c.unit(u), c.suffix(), strings.TrimPrefix(c.unit(u), "ou="))
 	}
 	for i := range c.people {
-		fmt.Fprintf(w, "dn: %s,%s\n", c.rdns(i), suffix)
+		fmt.Fprintf(w, "dn: %s,%s\n", c.rdns(i), c.suffix())
 		for _, a := range c.attributes(i) {
 			fmt.Fprintf(w, "%s: %s\n", a.name, a.value)
 		}

@@ -88,20 +88,23 @@ func (b *bench) startReplica(ctx context.Context, s side) (replica, error) {
 	if s == ours {
 		return b.startCopy(ctx, b.profileName())
 	}
-	c, err := newConsumer(b.dir, b.provider.address)
+	return b.startConsumer("", b.provider)
+}
+
+// startConsumer starts an empty slapd and returns when it has everything.
+func (b *bench) startConsumer(more string, providers ...*slapd) (*slapd, error) {
+	c, err := newConsumer(b.dir, more, providers...)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.start(); err != nil {
 		return nil, err
 	}
-	want, err := contextCSN(b.provider.address, suffix)
-	if err == nil {
-		err = c.awaitCopy(want)
-	}
-	if err != nil {
-		c.stop()
-		return nil, err
+	for _, p := range providers {
+		if err := c.awaitCopy(p); err != nil {
+			c.stop()
+			return nil, err
+		}
 	}
 	return c, nil
 }
@@ -109,13 +112,24 @@ func (b *bench) startReplica(ctx context.Context, s side) (replica, error) {
 // startCopy starts a Shaft and returns when it has everything; what it did is
 // profiled under the name.
 func (b *bench) startCopy(ctx context.Context, profile string) (*shaft, error) {
-	s, err := b.startShaft()
+	return b.startShaftOn(ctx, profile, fmt.Sprintf("change_log: %d\n", shortLog), b.provider)
+}
+
+// startShaftOn does so for any providers, with more lines of configuration.
+func (b *bench) startShaftOn(ctx context.Context, profile, more string, providers ...*slapd) (*shaft, error) {
+	s, err := b.startShaft(more)
 	if err != nil {
 		return nil, err
 	}
-	err = s.subscribe(ctx, b.provider.address)
+	entries := 0
+	for _, p := range providers {
+		entries += p.content.total()
+		if err == nil {
+			err = s.subscribe(ctx, p)
+		}
+	}
 	if err == nil {
-		err = s.awaitCopy(ctx, b.content.total())
+		err = s.awaitCopy(ctx, len(providers), entries)
 	}
 	if err == nil {
 		err = s.profiles.mark(s.process, profile)

@@ -14,27 +14,46 @@ import (
 // result is a measured row.
 type result struct {
 	title   string
+	sides   [2]string
 	figures []figure
+	floors  map[string]float64
 	samples [2][][]float64 // by side, round, figure
 }
 
 // cells gives the table, its head first.
 func (r *result) cells() [][4]string {
-	out := [][4]string{{"", "Shaft", "slapd", "Shaft is better by"}}
+	out := [][4]string{{"", r.sides[ours], r.sides[theirs], r.sides[ours] + " is better by"}}
 	for i, f := range r.figures {
-		var sides [2]spread
-		for s, rounds := range r.samples {
-			values := make([]float64, len(rounds))
-			for j, round := range rounds {
-				values[j] = round[i]
-			}
-			sides[s] = spreadOf(values)
-		}
+		sides, times := r.compare(i)
 		ratio := ""
-		if times := better(f.kind, sides[ours].median, sides[theirs].median); times > 0 {
+		if times > 0 {
 			ratio = number(times) + " times"
 		}
 		out = append(out, [4]string{f.name, sides[ours].String(), sides[theirs].String(), ratio})
+	}
+	return out
+}
+
+// compare gives both sides of figure i, and how many times better ours is by the
+// medians; 0 where that cannot be said.
+func (r *result) compare(i int) (sides [2]spread, times float64) {
+	for s, rounds := range r.samples {
+		values := make([]float64, len(rounds))
+		for j, round := range rounds {
+			values[j] = round[i]
+		}
+		sides[s] = spreadOf(values)
+	}
+	return sides, better(r.figures[i].kind, sides[ours].median, sides[theirs].median)
+}
+
+// tooLow names the figures whose ratio is under its floor.
+func (r *result) tooLow() (out []string) {
+	for i, f := range r.figures {
+		floor := r.floors[f.name]
+		if _, times := r.compare(i); times < floor {
+			out = append(out, fmt.Sprintf("%s, %s: %s times, at least %s is wanted", r.title, f.name, number(times), number(floor)))
+		}
 	}
 	return out
 }

@@ -19,7 +19,9 @@ const (
 type row struct {
 	name    string
 	title   func(o options) string
+	sides   [2]string // their names; "": Shaft and slapd
 	figures []figure
+	floors  map[string]float64 // by figure: the least that ours may be better by (-check)
 	// sample measures one side once; the values are in the order of figures.
 	sample func(ctx context.Context, b *bench, s side) ([]float64, error)
 }
@@ -43,6 +45,10 @@ var rows = []row{refreshRow,
 	searchRow("base-16", "base search of one entry, 8 connections, 16 requests under way on each", baseLoad(16)),
 	searchRow("equality", "(uid=…) below the suffix, one hit, 8 connections, one request at a time on each", equalityLoad),
 	listRow, fanOutRow, presentRow,
+	delayRow("change", "from a change at slapd to a persist follower of its copy", 1, watchFollow),
+	delayRow("change-8", "the same, 8 sources changing at once, a follower for each", manySources, watchFollow),
+	delayRow("change-search", "from a change at slapd to a search of its copy that shows it (Shaft fsyncs, slapd has dbnosync)", 1, watchSearch),
+	delayRow("change-search-8", "the same, 8 sources changing at once, searches for each", manySources, watchSearch),
 }
 
 func rowNames() string {
@@ -71,7 +77,8 @@ type bench struct {
 	content  content
 	shaft    string // the program
 	provider *slapd
-	copy     *shaft // serves searches; started by the first row that needs it
+	copy     *shaft   // serves searches; started by the first row that needs it
+	sources  []*slapd // whose changes are watched; started by the first rows that need them
 	round    int
 	row      string
 }
@@ -107,28 +114,37 @@ func (b *bench) close() {
 	if b.copy != nil {
 		b.copy.stop()
 	}
-	if b.provider != nil {
-		b.provider.stop()
+	for _, p := range append(b.sources, b.provider) {
+		if p != nil {
+			p.stop()
+		}
 	}
 	os.RemoveAll(b.dir) //nolint:errcheck // in the directory for temporary files
 }
 
 // measure takes the sides in turns; who begins changes with the round.
 func (b *bench) measure(ctx context.Context, r row) (*result, error) {
-	res := &result{title: r.title(b.o), figures: r.figures}
+	res := &result{title: r.title(b.o), sides: r.names(), figures: r.figures, floors: r.floors}
 	b.row = r.name
 	for b.round = 1; b.round <= b.o.rounds; b.round++ {
 		for i := range 2 {
 			s := side((b.round + 1 + i) % 2)
-			fmt.Fprintf(os.Stderr, "%s: round %d of %d, %s\n", r.name, b.round, b.o.rounds, s)
+			fmt.Fprintf(os.Stderr, "%s: round %d of %d, %s\n", r.name, b.round, b.o.rounds, res.sides[s])
 			values, err := r.sample(ctx, b, s)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s, err)
+				return nil, fmt.Errorf("%s: %w", res.sides[s], err)
 			}
 			res.samples[s] = append(res.samples[s], values)
 		}
 	}
 	return res, nil
+}
+
+func (r *row) names() [2]string {
+	if r.sides == [2]string{} {
+		return [2]string{"Shaft", "slapd"}
+	}
+	return r.sides
 }
 
 func (s side) String() string {

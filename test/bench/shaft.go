@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"shaft/pkg/operator"
 )
@@ -15,6 +16,12 @@ const (
 	baseDN = "o=shaft"
 	copyDN = "dc=bench," + baseDN
 )
+
+// copyOf is where a provider's content is served by Shaft.
+func copyOf(p *slapd) string {
+	rdn, _, _ := strings.Cut(p.content.suffix(), ",")
+	return rdn + "," + baseDN
+}
 
 // buildShaft gives the program to measure. Where profiles are wanted that is this
 // one, which then runs the daemon inside (profile.go).
@@ -38,8 +45,9 @@ type shaft struct {
 	profiles *profiles // nil: none
 }
 
-// startShaft starts a daemon; it may not answer yet.
-func (b *bench) startShaft() (*shaft, error) {
+// startShaft starts a daemon with more lines in its configuration; it may not
+// answer yet.
+func (b *bench) startShaft(more string) (*shaft, error) {
 	dir, err := b.tempDir("shaft")
 	if err != nil {
 		return nil, err
@@ -49,7 +57,7 @@ func (b *bench) startShaft() (*shaft, error) {
 		return nil, err
 	}
 	config := filepath.Join(dir, "shaft.yaml")
-	text := fmt.Sprintf("base_dn: %q\ndata_dir: data\nlisten: [ %q ]\nchange_log: %d\n", baseDN, "ldap://"+s.address, shortLog)
+	text := fmt.Sprintf("base_dn: %q\ndata_dir: data\nlisten: [ %q ]\n%s", baseDN, "ldap://"+s.address, more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -65,9 +73,9 @@ func (b *bench) startShaft() (*shaft, error) {
 
 func (s *shaft) data() string { return filepath.Join(s.dir, "data") }
 
-// subscribe adds the subscription to the provider, as soon as the control socket
+// subscribe adds the subscription to a provider, as soon as the control socket
 // answers.
-func (s *shaft) subscribe(ctx context.Context, provider string) error {
+func (s *shaft) subscribe(ctx context.Context, p *slapd) error {
 	err := s.await("its control socket answers", patience, func() (bool, error) {
 		_, _, err := s.client.Status(ctx)
 		return err == nil, err
@@ -75,19 +83,27 @@ func (s *shaft) subscribe(ctx context.Context, provider string) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = s.client.Add(ctx, operator.Request{ID: "bench", Name: copyDN, URL: "ldap://" + provider + "/" + suffix}, false)
+	rdn, _, _ := strings.Cut(copyOf(p), ",")
+	_, _, err = s.client.Add(ctx, operator.Request{ID: strings.TrimPrefix(rdn, "dc="), Name: copyOf(p), URL: "ldap://" + p.address + "/" + p.content.suffix()}, false)
 	return err
 }
 
-// awaitCopy waits until the name is live with all entries: then they are on disk.
-func (s *shaft) awaitCopy(ctx context.Context, entries int) error {
-	return s.await("the name is live", refreshLimit, func() (bool, error) {
+// awaitCopy waits until all names are live, with all entries: then they are on disk.
+func (s *shaft) awaitCopy(ctx context.Context, copies, entries int) error {
+	return s.await("the names are live", refreshLimit, func() (bool, error) {
 		names, _, err := s.client.Names(ctx)
-		if err != nil || len(names) != 1 || names[0].Head.State != "live" {
+		if err != nil || len(names) != copies {
 			return false, err
 		}
-		if names[0].Entries != entries {
-			return false, fmt.Errorf("%d entries, want %d", names[0].Entries, entries)
+		have := 0
+		for _, n := range names {
+			if n.Head.State != "live" {
+				return false, nil
+			}
+			have += n.Entries
+		}
+		if have != entries {
+			return false, fmt.Errorf("%d entries, want %d", have, entries)
 		}
 		return true, nil
 	})

@@ -30,48 +30,65 @@ type slapd struct {
 	*process
 	dir     string
 	address string
+	content content // of a provider
 }
 
-// slapdConfig is slapd.conf of provider and consumer; database has the lines that
-// differ. Nothing is logged, since Shaft logs no operations either.
-func slapdConfig(dir, database string) string {
-	return strings.NewReplacer("DIR", dir, "SUFFIX", suffix, "PASSWORD", rootPassword).Replace(`
+// database is one of a slapd's.
+type database struct {
+	suffix string
+	lines  string // of slapd.conf, beside those that all have
+}
+
+// slapdConfig is slapd.conf of provider and consumer. Nothing is logged, since
+// Shaft logs no operations either.
+func slapdConfig(dir string, databases []database) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 moduleload syncprov
-pidfile DIR/slapd.pid
-argsfile DIR/slapd.args
+pidfile %[1]s/slapd.pid
+argsfile %[1]s/slapd.args
 loglevel 0
 sizelimit unlimited
 timelimit unlimited
+`, dir)
+	for i, d := range databases {
+		b.WriteString(strings.NewReplacer("DIR", databaseDir(dir, i), "SUFFIX", d.suffix, "PASSWORD", rootPassword).Replace(`
 database mdb
 suffix "SUFFIX"
 rootdn "cn=admin,SUFFIX"
 rootpw PASSWORD
-directory DIR/db
+directory DIR
 maxsize 17179869184
 index objectClass,entryUUID,entryCSN,uid eq
-`) + database
+`) + d.lines)
+	}
+	return b.String()
 }
 
+func databaseDir(dir string, i int) string { return filepath.Join(dir, "db", fmt.Sprint(i)) }
+
+// providerLines make a database one that can be followed.
 const providerLines = "overlay syncprov\n"
 
 // consumerLines have the database not fsync, which is what a replica that is to
 // be filled soon is advised to do; Shaft has no such mode and fsyncs.
 const consumerLines = `dbnosync
-syncrepl rid=001 provider=ldap://%s type=refreshAndPersist retry="1 +"
+syncrepl rid=%03d provider=ldap://%s type=refreshAndPersist retry="1 +"
   searchbase="%s" bindmethod=simple schemachecking=off
 `
 
 // newProvider makes a slapd with the content, which slapadd loads offline.
 func newProvider(ctx context.Context, parent string, c content) (*slapd, error) {
-	s, err := newSlapd(parent, "provider", providerLines)
+	s, err := newSlapd(parent, "provider", database{c.suffix(), providerLines})
 	if err != nil {
 		return nil, err
 	}
+	s.content = c
 	path := filepath.Join(s.dir, "content.ldif")
 	file, err := os.Create(path)
 	if err != nil {
@@ -88,17 +105,22 @@ func newProvider(ctx context.Context, parent string, c content) (*slapd, error) 
 		return nil, err
 	}
 	return s, s.await("it answers", patience, func() (bool, error) {
-		csn, err := contextCSN(s.address, suffix)
+		csn, err := contextCSN(s.address, c.suffix())
 		return csn != "", err
 	})
 }
 
-// newConsumer makes an empty slapd that will copy the provider when started.
-func newConsumer(parent, provider string) (*slapd, error) {
-	return newSlapd(parent, "consumer", fmt.Sprintf(consumerLines, provider, suffix))
+// newConsumer makes an empty slapd that will copy the providers when started; more
+// are lines for each database.
+func newConsumer(parent, more string, providers ...*slapd) (*slapd, error) {
+	var databases []database
+	for i, p := range providers {
+		databases = append(databases, database{p.content.suffix(), fmt.Sprintf(consumerLines, i+1, p.address, p.content.suffix()) + more})
+	}
+	return newSlapd(parent, "consumer", databases...)
 }
 
-func newSlapd(parent, name, database string) (*slapd, error) {
+func newSlapd(parent, name string, databases ...database) (*slapd, error) {
 	dir, err := os.MkdirTemp(parent, name)
 	if err != nil {
 		return nil, err
@@ -107,10 +129,12 @@ func newSlapd(parent, name, database string) (*slapd, error) {
 	if s.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(s.data(), 0o700); err != nil {
-		return nil, err
+	for i := range databases {
+		if err := os.MkdirAll(databaseDir(dir, i), 0o700); err != nil {
+			return nil, err
+		}
 	}
-	return s, os.WriteFile(s.config(), []byte(slapdConfig(dir, database)), 0o600)
+	return s, os.WriteFile(s.config(), []byte(slapdConfig(dir, databases)), 0o600)
 }
 
 func (s *slapd) config() string { return filepath.Join(s.dir, "slapd.conf") }
@@ -126,9 +150,13 @@ const refreshLimit = time.Hour
 
 // awaitCopy waits until the consumer has the provider's contextCSN, which is
 // written after the last entry.
-func (s *slapd) awaitCopy(want string) error {
+func (s *slapd) awaitCopy(provider *slapd) error {
+	want, err := contextCSN(provider.address, provider.content.suffix())
+	if err != nil {
+		return err
+	}
 	return s.await("it has the provider's contextCSN", refreshLimit, func() (bool, error) {
-		csn, err := contextCSN(s.address, suffix)
+		csn, err := contextCSN(s.address, provider.content.suffix())
 		return csn == want, err
 	})
 }

@@ -18,6 +18,12 @@ func spreadOf(values []float64) spread {
 	return spread{median: (v[(n-1)/2] + v[n/2]) / 2, min: v[0], max: v[n-1]}
 }
 
+// quantile is the smallest value that at least the share q of all is not above.
+func quantile(values []float64, q float64) float64 {
+	v := slices.Sorted(slices.Values(values))
+	return v[max(0, int(math.Ceil(q*float64(len(v))))-1)]
+}
+
 func (s spread) String() string {
 	if number(s.min) == number(s.max) {
 		return number(s.median)

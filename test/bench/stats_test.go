@@ -62,7 +62,7 @@ func TestBetter(t *testing.T) {
 }
 
 func TestPrint(t *testing.T) {
-	r := result{title: "first things", figures: []figure{{"things/s", rate}, {"CPU s", cost}, {"size", neutral}}}
+	r := result{title: "first things", sides: [2]string{"Shaft", "slapd"}, figures: []figure{{"things/s", rate}, {"CPU s", cost}, {"size", neutral}}}
 	r.samples[ours] = [][]float64{{30, 1, 7}, {10, 3, 7}, {20, 2, 7}}
 	r.samples[theirs] = [][]float64{{5, 4, 8}, {5, 4, 8}, {5, 4, 8}}
 	var text, markdown strings.Builder
