@@ -38,7 +38,7 @@ func delayRow(name, title string, sources int, watch watching) row {
 		sides: [2]string{"slapd, Shaft", "slapd, slapd"},
 		figures: []figure{{"median ms", cost}, {"99th percentile ms", cost}, {"CPU µs a change", cost},
 			{"median ms until the provider answers", neutral}},
-		floors: map[string]float64{"median ms": 1, "CPU µs a change": 1},
+		floors: map[string]float64{"median ms": 0.5, "CPU µs a change": 0.3},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			return b.sampleDelay(ctx, s, sources, watch)
 		},

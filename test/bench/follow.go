@@ -35,6 +35,7 @@ var fanOutRow = row{
 	figures: []figure{
 		{"CPU µs a change and follower", cost}, {"CPU s", cost}, {"wall s", cost}, {"messages sent", neutral},
 	},
+	floors: map[string]float64{"CPU µs a change and follower": 5},
 	sample: sampleFanOut,
 }
 
@@ -45,6 +46,7 @@ var presentRow = row{
 		return fmt.Sprintf("present phase over %s entries of which %d changed", number(float64(content{people: o.entries}.total())), staleChanges)
 	},
 	figures: []figure{{"wall ms", cost}, {"CPU ms", cost}, {"messages", neutral}},
+	floors:  map[string]float64{"wall ms": 1.5, "CPU ms": 1.5},
 	sample:  samplePresent,
 }
 
@@ -120,10 +122,11 @@ func crowd(address, dn string) (clients []*syncClient, err error) {
 }
 
 func sampleFanOut(ctx context.Context, b *bench, s side) ([]float64, error) {
-	p, address, dn, err := b.sideOf(ctx, s)
+	t, err := beside.get(ctx, b, s)
 	if err != nil {
 		return nil, err
 	}
+	p, address, dn := t.p, t.address, t.dn
 	if err := p.idle(); err != nil {
 		return nil, err
 	}
@@ -136,10 +139,8 @@ func sampleFanOut(ctx context.Context, b *bench, s side) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s == ours {
-		if err := b.copy.profiles.mark(p, "warm-up"); err != nil {
-			return nil, err
-		}
+	if err := t.profiles.mark(p, "warm-up"); err != nil {
+		return nil, err
 	}
 	before, err := p.cpu()
 	if err != nil {
@@ -150,10 +151,8 @@ func sampleFanOut(ctx context.Context, b *bench, s side) ([]float64, error) {
 		return nil, err
 	}
 	wall := time.Since(begin).Seconds()
-	if s == ours {
-		if err := b.copy.profiles.mark(p, b.profileName()); err != nil {
-			return nil, err
-		}
+	if err := t.profiles.mark(p, b.profileName()); err != nil {
+		return nil, err
 	}
 	after, err := p.cpu()
 	if err != nil {
@@ -221,10 +220,11 @@ func (b *bench) deliver(p *process, address string, s side, clients []*syncClien
 }
 
 func samplePresent(ctx context.Context, b *bench, s side) ([]float64, error) {
-	p, address, dn, err := b.sideOf(ctx, s)
+	t, err := beside.get(ctx, b, s)
 	if err != nil {
 		return nil, err
 	}
+	p, address, dn := t.p, t.address, t.dn
 	csn, err := contextCSN(address, dnTop(s))
 	if err != nil {
 		return nil, err
@@ -258,19 +258,6 @@ func samplePresent(ctx context.Context, b *bench, s side) ([]float64, error) {
 		err = fmt.Errorf("%d entries were named, want %d", named, want)
 	}
 	return []float64{wall * 1e3, (after - before) * 1e3, float64(c.n)}, err
-}
-
-// sideOf gives the server of a side, and where it has the content.
-func (b *bench) sideOf(ctx context.Context, s side) (p *process, address, dn string, err error) {
-	if s == theirs {
-		return b.provider.process, b.provider.address, suffix, nil
-	}
-	if b.copy == nil {
-		if b.copy, err = b.startCopy(ctx, "follow"); err != nil {
-			return nil, "", "", err
-		}
-	}
-	return b.copy.process, b.copy.address, copyDN, nil
 }
 
 // dnTop is where a side has its contextCSN.

@@ -44,6 +44,14 @@ func sum(all []counters) (c counted) {
 // run sends the load to address for the warm-up, then calls window, and stops
 // when that returns. window is given the function that tells the counters.
 func (l load) run(ctx context.Context, address string, window func(now func() counted) error) error {
+	return l.drive(ctx, func(ctx context.Context, i int, n *counters) error {
+		return l.connection(ctx, address, l.connections[i], n)
+	}, window)
+}
+
+// drive runs fn in a goroutine for each connection, as run says. fn ends when ctx
+// is done.
+func (l load) drive(ctx context.Context, fn func(ctx context.Context, i int, n *counters) error, window func(now func() counted) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	all := make([]counters, len(l.connections))
@@ -51,7 +59,7 @@ func (l load) run(ctx context.Context, address string, window func(now func() co
 	var wg sync.WaitGroup
 	for i := range l.connections {
 		wg.Go(func() {
-			if errs[i] = l.connection(ctx, address, l.connections[i], &all[i]); errs[i] != nil {
+			if errs[i] = fn(ctx, i, &all[i]); errs[i] != nil {
 				cancel()
 			}
 		})

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -35,6 +36,7 @@ type options struct {
 	markdown bool
 	profiles string // directory for profiles of Shaft; "": none
 	ldif     bool   // the content is printed, and nothing measured
+	check    bool   // the ratios against their floors
 }
 
 const (
@@ -42,12 +44,16 @@ const (
 	defaultEntries = 100_000
 	defaultWindow  = 4 * time.Second
 	quickEntries   = 20_000 // two full ous
+	checkRounds    = 3
 	quickWindow    = time.Second
 )
 
 func main() {
 	if config := os.Getenv(daemonConfig); config != "" {
 		exit(profiledDaemon(config, os.Getenv(daemonProfiles)))
+	}
+	if address := os.Getenv(acceptLoop); address != "" {
+		exit(acceptTLS(address, os.Getenv(acceptDir)))
 	}
 	o, err := parseOptions(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
@@ -80,12 +86,16 @@ func parseOptions(args []string) (options, error) {
 	fs.StringVar(&o.profiles, "cpuprofile", "", "`directory` for CPU and allocation profiles of Shaft, which cost it some speed")
 	fs.BoolVar(&o.ldif, "ldif", false, "print the provider's content and measure nothing")
 	only := fs.String("only", "", "measure the rows that match this `regexp`: "+rowNames())
+	fs.BoolVar(&o.check, "check", false, fmt.Sprintf("the rows that take little time, %d rounds of -quick; fail when a ratio is under its floor", checkRounds))
 	quick := fs.Bool("quick", false, fmt.Sprintf("one round, %d entries, windows of %v", quickEntries, quickWindow))
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
-	if *quick {
+	if *quick || o.check {
 		o.rounds, o.entries, o.window = 1, quickEntries, quickWindow
+		if o.check {
+			o.rounds = checkRounds
+		}
 		if err := fs.Parse(args); err != nil { // what is given beside -quick counts
 			return o, err
 		}
@@ -115,6 +125,7 @@ func run(ctx context.Context, o options) error {
 	}
 	defer b.close()
 	printMachine(os.Stdout, b.machine, o)
+	var low []string
 	for _, r := range rows {
 		res, err := b.measure(ctx, r)
 		if err != nil {
@@ -123,6 +134,10 @@ func run(ctx context.Context, o options) error {
 		if err := res.print(os.Stdout, o.markdown); err != nil {
 			return err
 		}
+		low = append(low, res.tooLow()...)
+	}
+	if o.check && len(low) > 0 {
+		return fmt.Errorf("under their floors:\n  %s", strings.Join(low, "\n  "))
 	}
 	return nil
 }

@@ -41,15 +41,30 @@ const (
 )
 
 var rows = []row{refreshRow,
-	searchRow("base-1", "base search of one entry, 8 connections, one request at a time on each", baseLoad(1)),
-	searchRow("base-16", "base search of one entry, 8 connections, 16 requests under way on each", baseLoad(16)),
-	searchRow("equality", "(uid=…) below the suffix, one hit, 8 connections, one request at a time on each", equalityLoad),
-	listRow, fanOutRow, presentRow,
+	searchRow("base-1", base1Title, beside, 1.5, baseLoad(1)),
+	searchRow("base-16", base16Title, beside, 3.5, baseLoad(16)),
+	searchRow("equality", equalityTitle, beside, 1.5, equalityLoad),
+	listRow("list", beside, 10),
+	searchRow("rules-base-1", base1Title, ruled, rulesFloor, baseLoad(1)),
+	searchRow("rules-base-16", base16Title, ruled, rulesFloor, baseLoad(16)),
+	searchRow("rules-equality", equalityTitle, ruled, rulesFloor, equalityLoad),
+	listRow("rules-list", ruled, rulesFloor),
+	fanOutRow, presentRow,
 	delayRow("change", "from a change at slapd to a persist follower of its copy", 1, watchFollow),
 	delayRow("change-8", "the same, 8 sources changing at once, a follower for each", manySources, watchFollow),
 	delayRow("change-search", "from a change at slapd to a search of its copy that shows it (Shaft fsyncs, slapd has dbnosync)", 1, watchSearch),
 	delayRow("change-search-8", "the same, 8 sources changing at once, searches for each", manySources, watchSearch),
+	tlsRow("tls", "new connections with TLS, 8 at the same time, no session resumed", false),
+	tlsRow("tls-resumed", "new connections with TLS, 8 at the same time, sessions resumed", true),
 }
+
+const (
+	base1Title    = "base search of one entry, 8 connections, one request at a time on each"
+	base16Title   = "base search of one entry, 8 connections, 16 requests under way on each"
+	equalityTitle = "(uid=…) below the suffix, one hit, 8 connections, one request at a time on each"
+	// rulesFloor leaves ten access rules a tenth, and what a short measurement is off by.
+	rulesFloor = 0.85
+)
 
 func rowNames() string {
 	names := make([]string, len(rows))
@@ -78,6 +93,7 @@ type bench struct {
 	shaft    string // the program
 	provider *slapd
 	copy     *shaft   // serves searches; started by the first row that needs it
+	guarded  *shaft   // the same under access rules
 	sources  []*slapd // whose changes are watched; started by the first rows that need them
 	round    int
 	row      string
@@ -111,8 +127,10 @@ func newBench(ctx context.Context, o options) (b *bench, err error) {
 
 // close stops what still runs and removes the files.
 func (b *bench) close() {
-	if b.copy != nil {
-		b.copy.stop()
+	for _, s := range []*shaft{b.copy, b.guarded} {
+		if s != nil {
+			s.stop()
+		}
 	}
 	for _, p := range append(b.sources, b.provider) {
 		if p != nil {

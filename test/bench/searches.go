@@ -16,18 +16,51 @@ const (
 	idleLimit = 30 * time.Second
 )
 
+// target is a server that is asked, and where it has the content.
+type target struct {
+	p           *process
+	address, dn string
+	profiles    *profiles // nil: none
+}
+
+// pair gives the two that a row compares.
+type pair struct {
+	names [2]string
+	more  string // for the row's title
+	get   func(ctx context.Context, b *bench, s side) (target, error)
+}
+
+// beside is Shaft's copy beside the provider; ruled is a copy under ten access
+// rules beside the one without.
+var (
+	beside = pair{names: [2]string{"Shaft", "slapd"}, get: func(ctx context.Context, b *bench, s side) (target, error) {
+		if s == ours {
+			return b.copied(ctx)
+		}
+		return target{p: b.provider.process, address: b.provider.address, dn: suffix}, nil
+	}}
+	ruled = pair{names: [2]string{"Shaft with rules", "without"}, more: ", with ten access rules", get: func(ctx context.Context, b *bench, s side) (target, error) {
+		if s == ours {
+			return b.copiedUnderRules(ctx)
+		}
+		return b.copied(ctx)
+	}}
+)
+
 // searchRow measures a load that build gives for a server whose copy of the
-// content is at dn. Each request is one entry's, or returns inUnit entries and the ou.
-func searchRow(name, title string, build func(c content, dn string) load) row {
+// content is at dn. Each request is one entry's.
+func searchRow(name, title string, on pair, floor float64, build func(c content, dn string) load) row {
 	return row{
 		name:  name,
-		title: func(options) string { return title },
+		title: func(options) string { return title + on.more },
+		sides: on.names,
 		figures: []figure{
 			{"searches/s", rate}, {"CPU µs a search", cost}, {"CPU cores used", neutral},
 			{"CPU cores used by the generator", neutral}, {"bytes a search", neutral},
 		},
+		floors: map[string]float64{"searches/s": floor, "CPU µs a search": floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
-			m, err := b.measureLoad(ctx, s, build)
+			m, err := b.measureLoad(ctx, s, on, build)
 			if err != nil {
 				return nil, err
 			}
@@ -37,26 +70,31 @@ func searchRow(name, title string, build func(c content, dn string) load) row {
 	}
 }
 
-// listRow counts entries, since a window holds few whole searches.
-var listRow = row{
-	name: "list",
-	title: func(o options) string {
-		return fmt.Sprintf("search that returns an ou with its %s people, one connection", number(float64(content{people: o.entries}.inUnit())))
-	},
-	figures: []figure{
-		{"searches/s", rate}, {"entries/s", rate}, {"CPU ms a search", cost}, {"CPU µs an entry", cost},
-		{"CPU cores used", neutral}, {"CPU cores used by the generator", neutral}, {"bytes an entry", neutral},
-	},
-	sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
-		m, err := b.measureLoad(ctx, s, listLoad)
-		if err != nil {
-			return nil, err
-		}
-		n := float64(m.counted.entries)
-		each := float64(b.content.inUnit() + 1)
-		return []float64{n / each / m.wall, n / m.wall, m.cpu / n * each * 1e3, m.cpu / n * 1e6,
-			m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n}, nil
-	},
+// listRow measures searches that return inUnit entries and their ou. It counts
+// entries, since a window holds few whole searches.
+func listRow(name string, on pair, floor float64) row {
+	return row{
+		name: name,
+		title: func(o options) string {
+			return fmt.Sprintf("search that returns an ou with its %s people, one connection%s", number(float64(content{people: o.entries}.inUnit())), on.more)
+		},
+		sides: on.names,
+		figures: []figure{
+			{"searches/s", rate}, {"entries/s", rate}, {"CPU ms a search", cost}, {"CPU µs an entry", cost},
+			{"CPU cores used", neutral}, {"CPU cores used by the generator", neutral}, {"bytes an entry", neutral},
+		},
+		floors: map[string]float64{"entries/s": floor, "CPU µs an entry": floor},
+		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
+			m, err := b.measureLoad(ctx, s, on, listLoad)
+			if err != nil {
+				return nil, err
+			}
+			n := float64(m.counted.entries)
+			each := float64(b.content.inUnit() + 1)
+			return []float64{n / each / m.wall, n / m.wall, m.cpu / n * each * 1e3, m.cpu / n * 1e6,
+				m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n}, nil
+		},
+	}
 }
 
 func baseLoad(depth int) func(c content, dn string) load {
@@ -98,34 +136,66 @@ type measured struct {
 	wall, cpu, generator float64
 }
 
-// measureLoad sends the load to Shaft's copy, or to the provider.
-func (b *bench) measureLoad(ctx context.Context, s side, build func(c content, dn string) load) (m measured, err error) {
-	if b.copy == nil {
-		if b.copy, err = b.startCopy(ctx, "load"); err != nil {
-			return m, err
-		}
-		if err := b.copy.idle(); err != nil {
-			return m, err
-		}
+// measureLoad sends the load to one of a pair.
+func (b *bench) measureLoad(ctx context.Context, s side, on pair, build func(c content, dn string) load) (m measured, err error) {
+	t, err := on.get(ctx, b, s)
+	if err != nil {
+		return m, err
 	}
-	p, address, dn := b.copy.process, b.copy.address, copyDN
-	if s == theirs {
-		p, address, dn = b.provider.process, b.provider.address, suffix
-	}
-	err = build(b.content, dn).run(ctx, address, func(now func() counted) error {
-		if s == ours {
-			if err := b.copy.profiles.mark(p, "warm-up"); err != nil {
-				return err
-			}
+	err = build(b.content, t.dn).run(ctx, t.address, func(now func() counted) error {
+		if err := t.profiles.mark(t.p, "warm-up"); err != nil {
+			return err
 		}
-		m, err = measureWindow(ctx, p, b.o.window, now)
-		if err == nil && s == ours {
-			err = b.copy.profiles.mark(p, b.profileName())
+		if m, err = measureWindow(ctx, t.p, b.o.window, now); err != nil {
+			return err
 		}
-		return err
+		return t.profiles.mark(t.p, b.profileName())
 	})
 	return m, err
 }
+
+// copied gives the Shaft that serves most rows, started and idle.
+func (b *bench) copied(ctx context.Context) (t target, err error) {
+	if b.copy == nil {
+		if b.copy, err = b.startCopy(ctx, "load"); err == nil {
+			err = b.copy.idle()
+		}
+	}
+	if err != nil {
+		return t, err
+	}
+	return b.copy.target(), nil
+}
+
+// copiedUnderRules gives another that has access rules.
+func (b *bench) copiedUnderRules(ctx context.Context) (t target, err error) {
+	if b.guarded == nil {
+		if b.guarded, err = b.startShaftOn(ctx, "load under rules", accessRules, b.provider); err == nil {
+			err = b.guarded.idle()
+		}
+	}
+	if err != nil {
+		return t, err
+	}
+	return b.guarded.target(), nil
+}
+
+func (s *shaft) target() target { return target{s.process, s.address, copyDN, s.profiles} }
+
+// accessRules are what a site may have: most for others or elsewhere, some
+// attributes hidden, and everything else to be read by everybody.
+const accessRules = `access:
+  - { who: "subject:cn=pulley,o=acme", subtree: "` + copyDN + `", allow: sync }
+  - { who: "dn:cn=mirror,` + baseDN + `", allow: sync }
+  - { who: "peer:192.0.2.0/24", subtree: "ou=internal,` + baseDN + `", allow: read }
+  - { who: anonymous, subtree: "ou=internal,` + baseDN + `", allow: none }
+  - { who: anonymous, subtree: "ou=board,` + copyDN + `", allow: none }
+  - { who: users, attributes: [ userPassword, authPassword ], allow: compare }
+  - { who: anonymous, attributes: [ userPassword, authPassword, homePostalAddress ], allow: none }
+  - { who: users, allow: read }
+  - { who: anonymous, subtree: "` + baseDN + `", allow: read }
+  - { who: "peer:0.0.0.0/0", allow: none }
+`
 
 // measureWindow takes all counters, waits, and takes them again.
 func measureWindow(ctx context.Context, p *process, d time.Duration, now func() counted) (m measured, err error) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"shaft/pkg/operator"
@@ -45,9 +46,9 @@ type shaft struct {
 	profiles *profiles // nil: none
 }
 
-// startShaft starts a daemon with more lines in its configuration; it may not
-// answer yet.
-func (b *bench) startShaft(more string) (*shaft, error) {
+// startShaft starts a daemon with more lines in its configuration and more
+// listeners; it may not answer yet.
+func (b *bench) startShaft(more string, listeners ...string) (*shaft, error) {
 	dir, err := b.tempDir("shaft")
 	if err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ func (b *bench) startShaft(more string) (*shaft, error) {
 		return nil, err
 	}
 	config := filepath.Join(dir, "shaft.yaml")
-	text := fmt.Sprintf("base_dn: %q\ndata_dir: data\nlisten: [ %q ]\n%s", baseDN, "ldap://"+s.address, more)
+	text := fmt.Sprintf("base_dn: %q\ndata_dir: data\nlisten: [ %s ]\n%s", baseDN, quoted(append(listeners, "ldap://"+s.address)), more)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -69,6 +70,15 @@ func (b *bench) startShaft(more string) (*shaft, error) {
 	s.profiles = &profiles{from: dir, to: b.o.profiles}
 	s.process, err = startProcess(dir, []string{daemonConfig + "=" + config, daemonProfiles + "=" + dir}, b.shaft)
 	return s, err
+}
+
+// quoted makes a list for YAML.
+func quoted(list []string) string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = strconv.Quote(s)
+	}
+	return strings.Join(out, ", ")
 }
 
 func (s *shaft) data() string { return filepath.Join(s.dir, "data") }
