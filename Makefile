@@ -8,7 +8,7 @@ RACE  = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 FUZZTIME ?= 30s
 TIMEOUT  ?= 10m
 
-.PHONY: help build setup test test-long race fuzz bench lint requirements demo clean
+.PHONY: help build setup test test-long race fuzz bench bench-check lint requirements demo clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -37,7 +37,10 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 	tools/fuzz.sh $(FUZZTIME)
 
 bench: setup ## the figures of docs/benchmarks.md, beside slapd's
-	go run ./test/bench
+	go run ./test/bench -rounds 3
+
+bench-check: setup ## the short rows; fails when a ratio is under its floor
+	go run ./test/bench -check
 
 lint: ## gofmt, go vet, staticcheck
 	tools/lint.sh

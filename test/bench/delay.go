@@ -171,7 +171,7 @@ func (b *bench) sampleDelay(ctx context.Context, s side, n int, watch watching) 
 	if err != nil {
 		return nil, err
 	}
-	seen, answered, err := changeAtOnce(ctx, all, fmt.Sprintf("delay in round %d of %s by %s, change", b.round, b.row, s))
+	seen, answered, err := changeAtOnce(ctx, all, delayChanges, fmt.Sprintf("delay in round %d of %s by %s, change", b.round, b.row, s))
 	if err != nil {
 		return nil, err
 	}
@@ -202,10 +202,10 @@ func (b *bench) delayServer(ctx context.Context, s side, providers []*slapd) (p 
 }
 
 // changeAtOnce changes an entry of each source at the same moment, waits until all
-// of it was seen and answered, and does so again until there are delayChanges.
+// of it was seen and answered, and does so again until there are n.
 // Times are in milliseconds from the request.
-func changeAtOnce(ctx context.Context, all []*delayed, mark string) (seen, answered []float64, err error) {
-	for round := 0; len(seen) < delayChanges; round++ {
+func changeAtOnce(ctx context.Context, all []*delayed, n int, mark string) (seen, answered []float64, err error) {
+	for round := 0; len(seen) < n; round++ {
 		times := make([][2]float64, len(all))
 		errs := make([]error, len(all))
 		var wg sync.WaitGroup
@@ -237,13 +237,16 @@ func (d *delayed) change(round int, value string) (times [2]float64, err error) 
 		times[1] = since()
 		answered <- err
 	}()
-	if err = d.watch.await(rdns+d.dn, value); err == nil {
+	seen := make(chan error, 1)
+	go func() {
+		err := d.watch.await(rdns+d.dn, value)
 		times[0] = since()
-	} else {
-		d.edit.nc.Close()
+		seen <- err
+	}()
+	if err := <-answered; err != nil {
+		d.watch.close() // it would wait in vain
+		<-seen
+		return times, err
 	}
-	if failed := <-answered; err == nil {
-		err = failed
-	}
-	return times, err
+	return times, <-seen
 }

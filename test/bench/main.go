@@ -2,8 +2,9 @@
 // same requests, one machine, in turns, some rounds; it prints medians with the
 // smallest and the largest figure.
 //
-//	go run ./test/bench                      # what docs/benchmarks.md shows: eleven minutes
-//	go run ./test/bench -quick               # a look: half a minute
+//	go run ./test/bench -rounds 3            # what docs/benchmarks.md shows
+//	go run ./test/bench -quick               # a look: two minutes
+//	go run ./test/bench -check               # fails when a ratio is under its floor
 //	go run ./test/bench -only refresh -cpuprofile /tmp/profiles
 //	go run ./test/bench -entries 1000 -ldif  # the content alone
 //
@@ -52,8 +53,10 @@ func main() {
 	if config := os.Getenv(daemonConfig); config != "" {
 		exit(profiledDaemon(config, os.Getenv(daemonProfiles)))
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	if address := os.Getenv(acceptLoop); address != "" {
-		exit(acceptTLS(address, os.Getenv(acceptDir)))
+		exit(acceptTLS(ctx, address, os.Getenv(acceptDir)))
 	}
 	o, err := parseOptions(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
@@ -62,8 +65,6 @@ func main() {
 	if err != nil {
 		exit(err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	exit(run(ctx, o))
 }
 

@@ -92,6 +92,10 @@ func TestOptions(t *testing.T) {
 	if err != nil || o.rounds != 3 || o.entries != quickEntries || o.window != time.Second || len(wanted(o)) != 2 {
 		t.Errorf("%+v, %v", o, err)
 	}
+	o, err = parseOptions([]string{"-check", "-window", "2s"})
+	if err != nil || o.rounds != checkRounds || o.entries != quickEntries || o.window != 2*time.Second || !o.check {
+		t.Errorf("%+v, %v", o, err)
+	}
 	for _, bad := range [][]string{{"-rounds", "0"}, {"-entries", "-1"}, {"-window", "0s"}, {"-only", "("}, {"more"}} {
 		if _, err := parseOptions(bad); err == nil {
 			t.Errorf("%v is taken", bad)

@@ -31,6 +31,67 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+func TestQuantile(t *testing.T) {
+	var hundred []float64
+	for i := range 100 {
+		hundred = append(hundred, float64((i*37)%100+1))
+	}
+	tests := []struct {
+		values  []float64
+		q, want float64
+	}{
+		{[]float64{7}, 0.5, 7}, {[]float64{7}, 0.99, 7}, {[]float64{3, 1, 2}, 0.5, 2}, {[]float64{4, 1, 3, 2}, 0.5, 2},
+		{hundred, 0.5, 50}, {hundred, 0.99, 99}, {hundred, 1, 100}, {hundred, 0, 1},
+	}
+	for _, test := range tests {
+		if got := quantile(test.values, test.q); got != test.want {
+			t.Errorf("%v of %v: %v, want %v", test.q, test.values, got, test.want)
+		}
+	}
+	if hundred[1] != 38 {
+		t.Error("the values were sorted in place")
+	}
+}
+
+// A floor is broken by the ratio of the medians, and by one that cannot be told.
+func TestTooLow(t *testing.T) {
+	r := result{title: "row", figures: []figure{{"things/s", rate}, {"CPU s", cost}, {"wall s", cost}, {"size", neutral}},
+		floors: map[string]float64{"things/s": 2, "CPU s": 2, "wall s": 1}}
+	r.samples[ours] = [][]float64{{20, 2, 0, 1}}
+	r.samples[theirs] = [][]float64{{10, 3.9, 1, 1}}
+	got := r.tooLow()
+	if len(got) != 2 || got[0] != "row, CPU s: 1.95 times, at least 2.00 is wanted" || !strings.Contains(got[1], "wall s: 0 times") {
+		t.Errorf("%q", got)
+	}
+	r.floors = nil
+	if got := r.tooLow(); len(got) > 0 {
+		t.Errorf("without floors: %q", got)
+	}
+}
+
+// Every floor is one of a figure that has a ratio: else it would never hold, or say nothing.
+func TestFloors(t *testing.T) {
+	names := map[string]bool{}
+	for _, r := range rows {
+		if names[r.name] {
+			t.Errorf("two rows are called %s", r.name)
+		}
+		names[r.name] = true
+		kinds := map[string]figureKind{}
+		for _, f := range r.figures {
+			kinds[f.name] = f.kind
+		}
+		for name, floor := range r.floors {
+			if kind, ok := kinds[name]; !ok || kind == neutral || floor <= 0 {
+				t.Errorf("%s: the floor %v of %q", r.name, floor, name)
+			}
+		}
+		if len(r.floors) == 0 {
+			t.Errorf("%s has no floor", r.name)
+		}
+	}
+}
+
 func TestNumber(t *testing.T) {
 	tests := map[float64]string{
 		0: "0", 0.5: "0.50", 9.994: "9.99", 12.34: "12.3", 123.4: "123", 1234: "1,234",

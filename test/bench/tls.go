@@ -15,10 +15,8 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -195,8 +193,8 @@ func writePair(dir string) (*x509.CertPool, error) {
 }
 
 // acceptTLS is the least that a server with TLS can do: accept, shake hands, read,
-// close. It runs until SIGTERM.
-func acceptTLS(address, dir string) error {
+// close. It runs until ctx is done.
+func acceptTLS(ctx context.Context, address, dir string) error {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, certFile), filepath.Join(dir, keyFile))
 	if err != nil {
 		return err
@@ -205,8 +203,6 @@ func acceptTLS(address, dir string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
 	context.AfterFunc(ctx, func() { l.Close() })
 	for {
 		nc, err := l.Accept()
