@@ -16,6 +16,8 @@ package alarm
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -56,6 +58,11 @@ var kinds = map[Kind]struct {
 	Clash:       {4, Warning},
 	Overlap:     {5, Warning},
 	NameError:   {6, Warning},
+}
+
+// Kinds lists all of them, in their order.
+func Kinds() []Kind {
+	return slices.SortedFunc(maps.Keys(kinds), func(a, b Kind) int { return kinds[a].rank - kinds[b].rank })
 }
 
 // Severity of the alarms of a kind.

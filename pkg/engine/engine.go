@@ -58,8 +58,11 @@ type Options struct {
 	Guard *Guard
 	// AlarmDelays are how long something lasts before it is an alarm.
 	AlarmDelays alarm.Delays
-	Log         *slog.Logger
-	Now         func() time.Time
+	// Refreshed is told how each refresh of a claim's content or of a list's search ended, and how
+	// long after its session had begun; nil: nobody is. It is called on the session's goroutine.
+	Refreshed func(outcome RefreshOutcome, took time.Duration)
+	Log       *slog.Logger
+	Now       func() time.Time
 }
 
 // DefaultIndex is the equality index when the configuration names none.
@@ -158,6 +161,9 @@ func Open(o Options) (*Engine, error) {
 	}
 	if o.Guard == nil {
 		o.Guard = &DefaultGuard
+	}
+	if o.Refreshed == nil {
+		o.Refreshed = func(RefreshOutcome, time.Duration) {}
 	}
 	if o.PromotionLimit == 0 {
 		o.PromotionLimit = DefaultPromotionLimit

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
@@ -24,6 +25,7 @@ type feed struct {
 	conv    *converter
 	gone    bool     // the session ends since the found entry is not in its place
 	refresh *refresh // while refreshing
+	began   time.Time
 	pending []change
 	bytes   int
 }
@@ -41,7 +43,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 	if err != nil {
 		return nil, nil, err
 	}
-	f.ctx, f.server, f.conv = ctx, server, conv
+	f.ctx, f.server, f.conv, f.began = ctx, server, conv, time.Now()
 	f.pending, f.bytes, f.gone = nil, 0, false
 	var cookie []byte
 	doErr := f.e.do(ctx, func() {
@@ -78,8 +80,9 @@ func (f *feed) Forget(ctx context.Context) error {
 }
 
 // End implements upstream.Feed.
-func (f *feed) End(error) {
+func (f *feed) End(err error) {
 	if f.refresh != nil {
+		f.e.o.Refreshed(outcomeOf(err), time.Since(f.began))
 		f.refresh.discard()
 		f.refresh = nil
 	}
@@ -146,6 +149,7 @@ func (f *feed) RefreshDone(end syncrepl.End) error {
 		return err
 	}
 	f.refresh = nil
+	f.e.o.Refreshed(RefreshDone, time.Since(f.began))
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
@@ -35,7 +36,8 @@ type listFeed struct {
 
 	ctx     context.Context
 	server  string
-	refresh *gathering    // while refreshing
+	refresh *gathering // while refreshing
+	began   time.Time
 	pending []queue.Event // of the persist stage
 	bytes   int
 	cookie  []byte // that covers what is pending; nil: none came
@@ -57,7 +59,7 @@ func newGathering() *gathering {
 // Begin implements upstream.Feed. A cookie belongs to the server that gave it,
 // unless it is of OpenLDAP's form (R13), and to the search as it was.
 func (f *listFeed) Begin(ctx context.Context, server string) (cookie []byte, sink syncrepl.Sink, err error) {
-	f.ctx, f.server = ctx, server
+	f.ctx, f.server, f.began = ctx, server, time.Now()
 	f.pending, f.bytes, f.cookie = nil, 0, nil
 	f.refresh = newGathering()
 	doErr := f.e.do(ctx, func() {
@@ -93,7 +95,12 @@ func (f *listFeed) Forget(ctx context.Context) error {
 }
 
 // End implements upstream.Feed.
-func (f *listFeed) End(error) { f.refresh = nil }
+func (f *listFeed) End(err error) {
+	if f.refresh != nil {
+		f.e.o.Refreshed(outcomeOf(err), time.Since(f.began))
+		f.refresh = nil
+	}
+}
 
 // Report implements upstream.Feed.
 func (f *listFeed) Report(s upstream.Status) {
@@ -200,6 +207,7 @@ func (f *listFeed) RefreshDone(end syncrepl.End) error {
 	}
 	if err == nil {
 		f.refresh = nil
+		f.e.o.Refreshed(RefreshDone, time.Since(f.began))
 	}
 	return err
 }

@@ -38,6 +38,7 @@ type world struct {
 	look   time.Duration // how often a held source is read again
 	// promotion is the next engine's limit; 0: the default.
 	promotion time.Duration
+	refreshed func(RefreshOutcome, time.Duration) // the next engine's
 }
 
 func newWorld(t *testing.T) *world {
@@ -70,7 +71,7 @@ func (w *world) open() {
 	}
 	w.e, err = Open(Options{
 		Store: w.store, Schema: w.schema, BaseDN: base, Log: slog.New(slog.DiscardHandler), ProbeEvery: 50 * time.Millisecond,
-		AlarmDelays: w.delays, PromotionLimit: w.promotion, Now: w.now, Guard: guard,
+		AlarmDelays: w.delays, PromotionLimit: w.promotion, Now: w.now, Guard: guard, Refreshed: w.refreshed,
 		Upstream: upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond, HeldPause: w.look},
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/vjeantet/ldapserver"
@@ -61,6 +62,10 @@ type follower struct {
 	policy    *policy
 	left      bool
 	advanced  time.Time // when the latest difference was taken up
+	// behind is since when, at the earliest, the client has not had all that there is, UnixNano; 0: it
+	// has. persists tells that its refresh is over. Anyone may read them.
+	behind   atomic.Int64
+	persists atomic.Bool
 
 	eye     *eye
 	out     []byte // to be sent
@@ -140,7 +145,9 @@ func fleeting(f dit.Filter) string {
 // run is the follower's goroutine.
 func (f *follower) run(op *operation) {
 	f.op = op
+	f.behind.Store(time.Now().UnixNano())
 	f.ct = f.c.srv.follows.join(f.ct)
+	f.c.srv.follows.enter(f)
 	defer f.leave()
 	f.eye = f.ct.eye()
 	v := f.c.srv.opt.Backend.Version()
@@ -149,6 +156,7 @@ func (f *follower) run(op *operation) {
 		return
 	}
 	f.seen = v
+	f.persists.Store(true)
 	f.persist()
 }
 
@@ -156,6 +164,7 @@ func (f *follower) run(op *operation) {
 func (f *follower) leave() {
 	if !f.left {
 		f.left = true
+		f.c.srv.follows.exit(f)
 		f.c.srv.follows.leave(f.ct)
 	}
 }
@@ -189,9 +198,24 @@ func (f *follower) persist() {
 			}
 			told, owed = time.Now(), false
 		}
-		if f.flush() != nil || !f.wait(changed, rules, owed, told) {
+		if f.flush() != nil {
 			return
 		}
+		f.caughtUp()
+		if !f.wait(changed, rules, owed, told) {
+			return
+		}
+	}
+}
+
+// caughtUp notes that the client was sent everything up to the version seen. What is newer
+// than that came after the difference was taken up.
+func (f *follower) caughtUp() {
+	switch {
+	case f.c.srv.opt.Backend.Version().CSN() == f.seen.CSN():
+		f.behind.Store(0)
+	case !f.advanced.IsZero():
+		f.behind.Store(f.advanced.UnixNano())
 	}
 }
 
@@ -267,6 +291,7 @@ func (f *follower) obey() error {
 // advance brings the follower to a newer version; sent tells whether it was told its cookie.
 func (f *follower) advance(v *tree.Version) (sent bool, err error) {
 	f.advanced = time.Now()
+	f.behind.CompareAndSwap(0, f.advanced.UnixNano())
 	d := f.ct.diff(f.seen, v)
 	if err := f.send(d); err != nil {
 		return false, err

@@ -1,6 +1,7 @@
 package ldapd
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"shaft/pkg/ber"
@@ -43,6 +44,37 @@ var replyKinds = func() (all [256]kind) {
 type traffic struct {
 	bytes, pdus, entries, referrals uint64
 	completed                       [kinds]uint64 // by their replies
+	failed                          []failure     // how many of those had another result than success
+}
+
+// failure counts replies of one kind with one result. A connection has few of them.
+type failure struct {
+	kind kind
+	code int
+	n    uint64
+}
+
+// fail counts n more replies of a kind with a result that is not success.
+func (t *traffic) fail(k kind, code int, n uint64) {
+	for i := range t.failed {
+		if f := &t.failed[i]; f.kind == k && f.code == code {
+			f.n += n
+			return
+		}
+	}
+	t.failed = append(t.failed, failure{k, code, n})
+}
+
+// resultOf reads the result code of a reply's content, an LDAPResult (RFC 4511 section 4.1.9).
+func resultOf(body []byte) (code int) {
+	_, header, n, err := element(body)
+	if err != nil {
+		return 0
+	}
+	for _, o := range body[header : header+n] {
+		code = code<<8 | int(o)
+	}
+	return code
 }
 
 func (t *traffic) add(o *traffic) {
@@ -52,6 +84,9 @@ func (t *traffic) add(o *traffic) {
 	t.referrals += o.referrals
 	for k, n := range o.completed {
 		t.completed[k] += n
+	}
+	for _, f := range o.failed {
+		t.fail(f.kind, f.code, f.n)
 	}
 }
 
@@ -100,6 +135,9 @@ func (t *traffic) count(p []byte) {
 		default:
 			if k := replyKinds[m.tag]; k > 0 && m.id != 0 { // a notice answers nothing
 				t.completed[k-1]++
+				if code := resultOf(m.body); code != 0 {
+					t.fail(k-1, code, 1)
+				}
 			}
 		}
 	}
@@ -140,6 +178,7 @@ func (c *conn) totals() *totals {
 	t := &totals{}
 	c.w.mu.Lock()
 	t.sent = c.w.total
+	t.sent.failed = slices.Clone(t.sent.failed)
 	c.w.mu.Unlock()
 	t.completed = t.sent.completed
 	t.completed[kindSearch] += c.meter.unanswered.Load()

@@ -100,16 +100,7 @@ func (m *monitoring) info(rdns, text string) {
 func (s *Server) monitor(ctx context.Context, ver *tree.Version) []monitored {
 	now := time.Now()
 	m := &monitoring{ver: ver, began: s.began, now: now}
-	s.mu.Lock()
-	conns := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	total := s.past
-	for _, c := range conns {
-		total.add(c.totals())
-	}
-	s.mu.Unlock()
+	conns, total := s.tally()
 	slices.SortFunc(conns, func(a, b *conn) int { return int(a.number) - int(b.number) })
 
 	m.add("", "monitorServer", dit.AppendAttr(nil, "monitoredInfo", strings.TrimSpace("Shaft "+s.opt.VendorVersion)),
@@ -139,9 +130,23 @@ func opCounts(initiated, completed uint64) dit.Run {
 	return dit.AppendAttr(run, "monitorOpCompleted", fmt.Sprint(completed))
 }
 
-// waiters are connections that wait for their client to say something, or to read.
-func (m *monitoring) waiters(conns []*conn) {
-	var read, write uint64
+// tally gives the connections, and what they and those before them have done.
+func (s *Server) tally() (conns []*conn, total totals) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns = make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	total.add(&s.past)
+	for _, c := range conns {
+		total.add(c.totals())
+	}
+	return conns, total
+}
+
+// waiting counts connections that wait for their client to say something, or to read.
+func waiting(conns []*conn) (read, write uint64) {
 	for _, c := range conns {
 		if c.meter.reading.Load() {
 			read++
@@ -152,6 +157,11 @@ func (m *monitoring) waiters(conns []*conn) {
 		}
 		c.w.mu.Unlock()
 	}
+	return read, write
+}
+
+func (m *monitoring) waiters(conns []*conn) {
+	read, write := waiting(conns)
 	m.add("Waiters", "monitorContainer", nil, "Connections that wait for their clients.")
 	m.counter("Read,Waiters", read)
 	m.counter("Write,Waiters", write)

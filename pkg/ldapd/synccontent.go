@@ -59,7 +59,8 @@ type diff struct {
 type contents struct {
 	mu    sync.Mutex
 	byKey map[contentKey]*content
-	total atomic.Int64  // followers
+	total atomic.Int64 // followers
+	all   map[*follower]bool
 	rules chan struct{} // closed when other access rules are in force; nil: nobody asked
 
 	sinceMu sync.Mutex
@@ -95,6 +96,21 @@ func (cs *contents) leave(c *content) {
 	if c.followers--; c.followers == 0 {
 		delete(cs.byKey, c.key)
 	}
+}
+
+func (cs *contents) enter(f *follower) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.all == nil {
+		cs.all = map[*follower]bool{}
+	}
+	cs.all[f] = true
+}
+
+func (cs *contents) exit(f *follower) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.all, f)
 }
 
 // otherRules gives a channel that is closed when the access rules are replaced.

@@ -3,6 +3,7 @@ package ldapd
 import (
 	"context"
 	"log/slog"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
@@ -137,7 +138,7 @@ func TestMeter(t *testing.T) {
 		c.ended()
 	}
 	again := counted(s)
-	if again.sent != got.sent || again.initiated[kindUnbind] != 1 || sum(&again.initiated) != 5 || sum(&again.completed) != 5 {
+	if !reflect.DeepEqual(again.sent, got.sent) || again.initiated[kindUnbind] != 1 || sum(&again.initiated) != 5 || sum(&again.completed) != 5 {
 		t.Errorf("after it was closed: %+v", again)
 	}
 }

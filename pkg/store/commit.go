@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -246,6 +247,7 @@ func (s *Store) adopt(w *work) {
 // commit is what Commit, CommitStage and DropClaim have in common; special does
 // what is theirs. Nothing is written ahead before all else was found good.
 func (s *Store) commit(b *Batch, special func(w *work) error) error {
+	began := time.Now()
 	size, err := b.size()
 	if err != nil {
 		return err
@@ -274,7 +276,11 @@ func (s *Store) commit(b *Batch, special func(w *work) error) error {
 		return err
 	}
 	w.countChanges(b.Changes)
-	return w.finish()
+	if err := w.finish(); err != nil {
+		return err
+	}
+	s.opts.Committed(time.Since(began))
+	return nil
 }
 
 // Commit makes b durable (fsynced) as a whole before it returns. A batch that

@@ -64,6 +64,8 @@ type Options struct {
 	ChangeLog int              // changes kept (and up to a sixteenth more); 0: 1,000,000
 	Journal   int              // journal lines kept (and up to a sixteenth more); 0: 100,000
 	Now       func() time.Time // when a store is created, before which its change log knows nothing; nil: time.Now
+	// Committed is told how long each commit took until it was durable, if it did not fail; nil: nobody is.
+	Committed func(took time.Duration)
 }
 
 func (o *Options) setDefaults() {
@@ -78,6 +80,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Committed == nil {
+		o.Committed = func(time.Duration) {}
 	}
 }
 
