@@ -25,6 +25,7 @@ var table = []row{
 	{path: "pkg/engine", mustNot: []string{"pkg/access"}},
 	{path: "pkg/ldapd", mustNot: []string{"pkg/rewrite", "pkg/queue", "pkg/upstream", "pkg/store", "pkg/engine"}},
 	{path: "pkg/operator", mustNot: []string{"pkg/ber", "pkg/rewrite", "pkg/syncrepl", "pkg/store", "pkg/tree", "pkg/ldapd"}},
+	{path: "pkg/metrics", mustNot: []string{"pkg/ber", "pkg/ldif", "pkg/schema", "pkg/dit", "pkg/access", "pkg/rewrite", "pkg/queue", "pkg/syncrepl", "pkg/upstream", "pkg/tree", "pkg/operator"}},
 	{path: "internal/ldaptest", mustNot: []string{"pkg/rewrite", "pkg/queue", "pkg/store", "pkg/tree", "pkg/engine", "pkg/ldapd", "pkg/operator"}},
 	{path: "pkg/daemon"},
 	{path: "internal/demo", mustNot: []string{"pkg/rewrite", "pkg/queue", "pkg/upstream", "pkg/store", "pkg/tree", "pkg/ldapd"}},
@@ -40,6 +41,7 @@ var outside = []string{"internal/arch", "test"}
 var libraries = map[string][]string{
 	"github.com/dgraph-io/badger":    {"pkg/store"},
 	"github.com/go-ldap/ldap":        {"pkg/upstream"},
+	"github.com/prometheus":          {"pkg/metrics"},
 	"github.com/vjeantet/goldap":     {"pkg/ldapd"},
 	"github.com/vjeantet/ldapserver": {"pkg/ldapd"},
 	"github.com/cespare/xxhash":      {"pkg/store", "pkg/engine"},

@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"net"
 	"slices"
+	"strconv"
 
 	"gopkg.in/yaml.v3"
 
@@ -58,5 +60,29 @@ func (r *reader) limits(out *Limits) func(*yaml.Node) {
 			"idle":        r.span(&out.Idle),
 			"request":     r.span(&out.Request),
 		})
+	}
+}
+
+// metrics reads where metrics are told; a door without a place would be none.
+func (r *reader) metrics(out *string) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		found := len(r.errs)
+		r.mapping(n, "metrics", map[string]func(*yaml.Node){"listen": func(v *yaml.Node) {
+			text, ok := r.text(v)
+			if !ok {
+				return
+			}
+			_, port, err := net.SplitHostPort(text)
+			if err == nil {
+				_, err = strconv.ParseUint(port, 10, 16)
+			}
+			if err != nil {
+				r.fail(v, "%q is not of the form host:port, such as 127.0.0.1:9389", text)
+			}
+			*out = text
+		}})
+		if *out == "" && len(r.errs) == found {
+			r.fail(n, "metrics needs a place: { listen: 127.0.0.1:9389 }")
+		}
 	}
 }

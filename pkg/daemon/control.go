@@ -26,8 +26,11 @@ func (d *Daemon) control(cfg *Config, o Options) error {
 		return fmt.Errorf("control socket %s: %w", cfg.ControlSocket, err)
 	}
 	requests, cancel := context.WithCancel(context.Background())
+	doors := http.NewServeMux()
+	doors.Handle("/", operator.Handler(operated{d.engine, d}, o.Version, o.Log))
+	doors.Handle("/metrics", d.metrics)
 	srv := &http.Server{
-		Handler: operator.Handler(operated{d.engine, d}, o.Version, o.Log), ReadHeaderTimeout: 10 * time.Second,
+		Handler: doors, ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return requests }, ConnContext: withPeer,
 		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 	}

@@ -21,6 +21,7 @@ import (
 
 	"shaft/pkg/engine"
 	"shaft/pkg/ldapd"
+	"shaft/pkg/metrics"
 	"shaft/pkg/store"
 	"shaft/pkg/upstream"
 )
@@ -40,6 +41,7 @@ type Daemon struct {
 	notify    *Notify
 	cfg       *Config // of the start
 	engine    *engine.Engine
+	metrics   *metrics.Metrics
 	ldapd     *ldapd.Server
 	door      atomic.Pointer[ldapd.Server] // the same, for the control socket, which is there before it
 	closers   []func()                     // last in, first out
@@ -65,7 +67,8 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 		}
 	}()
 	d.tell(status("reading the store in " + cfg.DataDir))
-	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog})
+	d.metrics = metrics.New(metrics.Options{Version: o.Version, Log: o.Log})
+	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog, Committed: d.metrics.Committed})
 	if err != nil {
 		return d, err
 	}
@@ -77,15 +80,20 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	d.engine, err = engine.Open(engine.Options{
 		Store: st, Schema: cfg.Schema, BaseDN: cfg.BaseDN, BaseEntry: cfg.BaseEntry, Index: cfg.Index,
 		LearnSchema: true, ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, PromotionLimit: cfg.Promotion, Guard: &cfg.Guard, Log: o.Log,
+		Refreshed: d.metrics.Refreshed,
 	})
 	if err != nil {
 		return d, err
 	}
 	d.onClose(d.engine.Close)
+	d.metrics.Watch(metrics.Watched{Engine: d.engine, Store: st, LDAP: d.doorFigures})
 	if err := d.control(cfg, o); err != nil {
 		return d, err
 	}
 	if err := d.ldap(cfg, o); err != nil {
+		return d, err
+	}
+	if err := d.tellMetrics(cfg, o); err != nil {
 		return d, err
 	}
 	d.tell("READY=1", d.serving())
