@@ -24,6 +24,7 @@ type server struct {
 	config   *tls.Config // of ldaps, or of StartTLS
 	ldaps    bool
 	bindCode int
+	onBind   func(s *session, r request)
 	startTLS func(s *session, r request)
 	whoAmI   func(s *session, r request)
 	plain    func(s *session, r request) // a search of go-ldap's
@@ -175,7 +176,7 @@ func (s *session) bind(r request) {
 	s.mu.Lock()
 	s.password = string(mustRead(r.body, ber.ContextPrimitive(0)))
 	s.mu.Unlock()
-	s.send(response(r.id, 0x61, s.bindCode, ""))
+	s.do(s.onBind, r, func() { s.send(response(r.id, 0x61, s.bindCode, "")) })
 }
 
 func (s *session) upgrade(r request) {
