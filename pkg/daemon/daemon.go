@@ -143,7 +143,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 		origins = d.engine
 	}
 	d.ldapd, err = ldapd.New(ldapd.Options{
-		Origins: origins,
+		Origins: origins, Binds: d.engine,
 		Backend: d.engine, Accounts: cfg.identities(), Log: o.Log, VendorVersion: o.Version,
 		Access: cfg.Access, AccessSince: d.accessSince(cfg.DataDir, cfg.Access, d.engine.Version().CSN()),
 		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, Schema: d.engine.Schema, Followed: d.followed, TLS: cfg.TLS,

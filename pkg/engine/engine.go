@@ -123,6 +123,7 @@ type Engine struct {
 	nest    nest
 	learned learned
 	told    told
+	passes  upstream.Passwords
 	tasks   taskLog
 	holds   map[string]*hold // by what they are of
 	alarms  alarmLog

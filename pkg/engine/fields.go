@@ -100,6 +100,7 @@ var fields = map[string]field{
 	"guard-minimum": {setBound(func(s *Subscription) **int { return &s.GuardMinimum }), func(s *Subscription) any { return s.GuardMinimum }, nothing},
 	"no-guard":      {setBool(func(s *Subscription) *bool { return &s.NoGuard }), func(s *Subscription) any { return s.NoGuard }, nothing},
 	"keep-warm":     {setBool(func(s *Subscription) *bool { return &s.KeepWarm }), func(s *Subscription) any { return s.KeepWarm }, nothing},
+	"forward-bind":  {setBool(func(s *Subscription) *bool { return &s.ForwardBind }), func(s *Subscription) any { return s.ForwardBind }, nothing},
 	"uuid-from-dn": {
 		setBool(func(s *Subscription) *bool { return &s.Source.UUIDFromDN }), func(s *Subscription) any { return s.Source.UUIDFromDN }, reload,
 	},

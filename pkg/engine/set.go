@@ -147,19 +147,23 @@ func (e *Engine) altered(old, next *Subscription) (*alteration, error) {
 // reached, or searched, in another way.
 func (a *alteration) asks() bool {
 	return slices.ContainsFunc(a.fields, func(f string) bool {
-		return !slices.Contains([]string{"name", "no-dn-rewrite", "poll", "keep-warm", "content-filter", "content-attributes"}, f) &&
-			!slices.Contains(guardFields, f)
+		return fields[f].then != nothing && !slices.Contains([]string{"name", "no-dn-rewrite", "poll", "content-filter", "content-attributes"}, f)
 	})
 }
 
 // effect says in words what follows.
 func (a *alteration) effect() string {
 	var also []string
-	rest := slices.DeleteFunc(slices.Clone(a.fields), func(f string) bool { return f == "keep-warm" || slices.Contains(guardFields, f) })
+	rest := slices.DeleteFunc(slices.Clone(a.fields), func(f string) bool { return fields[f].then == nothing })
 	if slices.Contains(a.fields, "keep-warm") && a.next.KeepWarm {
 		also = append(also, "what waits is followed in full from now on")
 	} else if slices.Contains(a.fields, "keep-warm") {
 		also = append(also, "what waits is only probed from now on")
+	}
+	if slices.Contains(a.fields, "forward-bind") && a.next.ForwardBind {
+		also = append(also, "who binds as one of its entries is asked for there from now on")
+	} else if slices.Contains(a.fields, "forward-bind") {
+		also = append(also, "nobody binds as one of its entries from now on")
 	}
 	if a.guards() {
 		also = append(also, "the new bounds count from now on, also for what is held")

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"shaft/pkg/dit"
@@ -24,6 +25,7 @@ type top struct {
 	subscription string
 	url          string
 	source       upstream.Source
+	forward      bool // passwords are judged there
 	lingers      bool
 }
 
@@ -44,20 +46,35 @@ func (e *Engine) Standing(norm string) (Standing, bool) {
 }
 
 // Origins gives LDAP URLs of the entry dn at its source, where the content of one
-// begins at top; none where none does, or the source was removed. It may be called
-// by anyone at any time, and waits for nothing.
-func (e *Engine) Origins(at, dn dit.DN) []string {
-	v, there := e.tops.Load(at.Norm())
-	if !there {
-		return nil
+// begins at top; none where the source was removed. begins is false where no content
+// does. It may be called by anyone at any time, and waits for nothing.
+func (e *Engine) Origins(at, dn dit.DN) (urls []string, begins bool) {
+	t, there, err := e.there(at, dn)
+	if err != nil || t == nil {
+		return nil, t != nil
 	}
-	t := v.(*top)
+	return t.source.EntryURLs(there), true
+}
+
+// there gives the content that begins at a name, nil for none, and the DN that an entry
+// of it has at its source; an error where that is not known.
+func (e *Engine) there(at, dn dit.DN) (t *top, there dit.DN, err error) {
+	v, begins := e.tops.Load(at.Norm())
+	if !begins {
+		return nil, there, nil
+	}
+	t = v.(*top)
 	rel, under := dn.Rel(at)
 	base, err := dit.ParseDN(e.o.Schema, t.source.Base)
-	if t.lingers || !under || err != nil {
-		return nil
+	switch {
+	case err != nil:
+		return t, there, err
+	case t.lingers:
+		return t, there, fmt.Errorf("the source of %s was removed", at)
+	case !under:
+		return t, there, fmt.Errorf("%s is not below %s", dn, at)
 	}
-	return t.source.EntryURLs(rel.Join(base))
+	return t, rel.Join(base), nil
 }
 
 // setPlaced notes that a claim's content stands at a name.
@@ -78,7 +95,7 @@ func (e *Engine) retell(cl *claim) {
 		return
 	}
 	l := e.lingering[norm]
-	t := &top{claim: cl, subscription: cl.sub.ID, source: cl.source, lingers: l != nil && l.cl == cl}
+	t := &top{claim: cl, subscription: cl.sub.ID, source: cl.source, forward: cl.sub.ForwardBind, lingers: l != nil && l.cl == cl}
 	if urls := cl.source.URLs(); len(urls) > 0 { // of what lingers over a restart it is not known any more
 		t.url = urls[0]
 	}

@@ -27,6 +27,9 @@ type Subscription struct {
 	// KeepWarm follows its claims in full while they wait, so that their content is
 	// there when it is their turn (R32); else their server is only probed.
 	KeepWarm bool `json:"keep_warm,omitempty"`
+	// ForwardBind has its source judge the passwords of those who bind as entries that
+	// come from there (R10). The source is Confidential then.
+	ForwardBind bool `json:"forward_bind,omitempty"`
 	// GuardPercent and GuardMinimum are bounds of its own for what may go at once (R36), see
 	// Guard; nil: the configured ones. NoGuard: anything may.
 	GuardPercent *int `json:"guard_percent,omitempty"`
@@ -76,6 +79,9 @@ func (s *Subscription) validate() (warnings []string, err error) {
 	}
 	if err := s.validateGuard(); err != nil {
 		return warnings, err
+	}
+	if s.ForwardBind && !s.Source.Confidential() {
+		return warnings, errors.New("forward_bind: passwords are sent over TLS and unix sockets alone: take ldaps, starttls or ldapi for all servers")
 	}
 	s.URL = s.Source.URL()
 	more, err := s.validateContent()

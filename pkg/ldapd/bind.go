@@ -127,7 +127,7 @@ func decodeBind(body []byte) (b bindRequest, err error) {
 func (c *conn) handleBind(req *request) error {
 	c.abandonAll()
 	c.running.Wait()
-	c.who = nil
+	c.who, c.grants = nil, nil
 	c.pages.clear()
 	res := c.bind(req.body)
 	c.grants = nil
@@ -167,7 +167,8 @@ func (c *conn) bind(body []byte) result {
 	return c.bindSimple(string(dns.NormFrom(0)), b.password)
 }
 
-// bindSimple checks a password, when it is its turn.
+// bindSimple checks a password, when it is its turn: that of an account or operator
+// here, that of an entry where the entry comes from.
 func (c *conn) bindSimple(norm string, password []byte) result {
 	slow := &c.srv.slow
 	wait, ok := slow.reserve(c.origin, norm, c.srv.opt.Now())
@@ -180,7 +181,13 @@ func (c *conn) bindSimple(norm string, password []byte) result {
 	if !c.await(wait) {
 		return result{code: ldapserver.LDAPResultUnavailable}
 	}
-	who, busy := c.srv.accounts.Load().check(norm, password)
+	accounts := c.srv.accounts.Load()
+	if accounts.byDN[norm] == nil {
+		if top, dn, ok := c.forwarded(norm); ok {
+			return c.forward(top, dn, password)
+		}
+	}
+	who, busy := accounts.check(norm, password)
 	if busy {
 		return result{code: ldapserver.LDAPResultBusy, text: "too many binds at once"}
 	}

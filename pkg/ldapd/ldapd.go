@@ -110,6 +110,10 @@ type Options struct {
 	// are refused.
 	Origins Origins
 
+	// Binds has entries bind with the passwords that they have at their sources; nil:
+	// accounts alone bind.
+	Binds Binds
+
 	TLS TLSFiles // for ldaps and StartTLS; the zero value: neither
 
 	MaxConns      int           // open connections; beyond it a notice with busy (51)

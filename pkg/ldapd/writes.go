@@ -16,8 +16,8 @@ const readOnly = "this server is read-only: change the entry at its source"
 type Origins interface {
 	// Origins gives LDAP URLs of the entry dn at its source, which need not have it,
 	// when the content of a source begins at top, dn itself or an ancestor of it;
-	// else nil. It is called by anyone at any time, and must not wait.
-	Origins(top, dn dit.DN) []string
+	// begins is false when none does. It is called by anyone at any time, and must not wait.
+	Origins(top, dn dit.DN) (urls []string, begins bool)
 }
 
 // refuseWrite answers add, modify, delete and rename.
@@ -86,7 +86,7 @@ func (c *conn) origins(ver *tree.Version, g *guard, dn dit.DN) []string {
 		if id == 0 || !g.knows(ver.Entry(id)) {
 			continue
 		}
-		if urls := c.srv.opt.Origins.Origins(top, dn); len(urls) > 0 {
+		if urls, begins := c.srv.opt.Origins.Origins(top, dn); begins {
 			return urls
 		}
 	}

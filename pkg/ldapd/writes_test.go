@@ -13,16 +13,16 @@ import (
 // fakeOrigins knows one source: what is at its local name lies at o=there on two servers.
 type fakeOrigins map[string]string // top's normal form to the DN there
 
-func (f fakeOrigins) Origins(top, dn dit.DN) []string {
+func (f fakeOrigins) Origins(top, dn dit.DN) (urls []string, begins bool) {
 	base, ok := f[top.Norm()]
-	if !ok {
-		return nil
+	if !ok || base == "" {
+		return nil, ok
 	}
 	rel, _ := dn.Rel(top)
 	if !rel.IsEmpty() {
 		base = rel.String() + "," + base
 	}
-	return []string{"ldap://one/" + base, "ldaps://two/" + base}
+	return []string{"ldap://one/" + base, "ldaps://two/" + base}, true
 }
 
 func addBody(dn string) []byte {
@@ -52,8 +52,9 @@ func TestR43WriteReferrals(t *testing.T) {
 		"cn=n,o=a|objectClass=person|cn=n|sn=n",
 		"cn=e,cn=n,o=a|objectClass=person|cn=e|sn=e",
 		"cn=in,cn=n,o=a|objectClass=person|cn=in|sn=in",
+		"cn=was,cn=n,o=a|objectClass=person|cn=was|sn=was",
 		"ou=r,cn=n,o=a|objectClass=referral|ou=r|ref=ldap://far/ou=r")
-	_, addr := serve(t, Options{Backend: newBackend(v), Origins: fakeOrigins{"cn=n,o=a": "o=there", "cn=in,cn=n,o=a": "o=inner"}})
+	_, addr := serve(t, Options{Backend: newBackend(v), Origins: fakeOrigins{"cn=n,o=a": "o=there", "cn=in,cn=n,o=a": "o=inner", "cn=was,cn=n,o=a": ""}})
 	c := dial(t, addr)
 	both := func(dn string) string { return fmt.Sprintf("10 [ldap://one/%s ldaps://two/%[1]s]", dn) }
 	for i, tt := range []struct {
@@ -68,6 +69,7 @@ func TestR43WriteReferrals(t *testing.T) {
 		{tagAdd, addBody("cn=new,cn=in,cn=n,o=a"), both("cn=new,o=inner")},
 		{tagModifyDN, renameBody("cn=e,cn=n,o=a", "cn=f", ""), both("cn=e,o=there")},
 		{tagModifyDN, renameBody("cn=e,cn=n,o=a", "cn=f", "o=a"), "53 []"},
+		{tagAdd, addBody("cn=new,cn=was,cn=n,o=a"), "53 []"}, // its source is gone; that of what is around it has nothing to do with it
 		{tagAdd, addBody("cn=new,o=a"), "53 []"},
 		{tagModify, modifyBody("o=a"), "53 []"},
 		{tagDelete, []byte("o=elsewhere"), "53 []"},

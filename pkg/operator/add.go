@@ -48,6 +48,7 @@ func (c *cli) addFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&s.NewCookieEnds, "newcookie-ends-refresh", false, "take a newcookie as the end of a refresh (ApacheDS)")
 	fs.BoolVar(&s.UUIDFromDN, "uuid-from-dn", false, "make up a UUID from the DN of an entry without one")
 	fs.BoolVar(&r.NoDNRewrite, "no-dn-rewrite", false, "leave DN values inside the subtree as they are")
+	fs.BoolVar(&r.ForwardBind, "forward-bind", false, "let who binds as one of its entries be judged by the source (over TLS or a socket alone)")
 	fs.Func("guard-percent", "hold a refresh that would remove more than `N` % of the entries (guard in the configuration)", bound(&r.GuardPercent))
 	fs.Func("guard-minimum", "and more than `N` of them (guard in the configuration)", bound(&r.GuardMinimum))
 	fs.BoolVar(&r.NoGuard, "no-guard", false, "hold no refresh, whatever it removes")

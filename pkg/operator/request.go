@@ -21,6 +21,7 @@ type Request struct {
 	ContentAttributes []string        `json:"content_attributes,omitempty"`
 	NoDNRewrite       bool            `json:"no_dn_rewrite,omitempty"`
 	KeepWarm          bool            `json:"keep_warm,omitempty"`
+	ForwardBind       bool            `json:"forward_bind,omitempty"`
 	// Bounds of what may go at once (R36); those of the configuration where none are given.
 	GuardPercent *int `json:"guard_percent,omitempty"`
 	GuardMinimum *int `json:"guard_minimum,omitempty"`
@@ -41,7 +42,7 @@ func exported(d *engine.Document) Document {
 	for _, s := range d.Subscriptions {
 		out.Subscriptions = append(out.Subscriptions, Request{ID: s.ID, Kind: s.Kind, Name: s.Name, Source: s.Source,
 			ContentFilter: s.ContentFilter, ContentAttributes: s.ContentAttributes, NoDNRewrite: s.NoDNRewrite,
-			KeepWarm: s.KeepWarm, GuardPercent: s.GuardPercent, GuardMinimum: s.GuardMinimum, NoGuard: s.NoGuard})
+			KeepWarm: s.KeepWarm, ForwardBind: s.ForwardBind, GuardPercent: s.GuardPercent, GuardMinimum: s.GuardMinimum, NoGuard: s.NoGuard})
 	}
 	return out
 }
@@ -76,7 +77,7 @@ func (d *Document) records() (out engine.Document, warnings []string, faults eng
 // Subscription makes the record, with what was repaired on the way.
 func (r *Request) Subscription() (engine.Subscription, []string, error) {
 	s := engine.Subscription{ID: r.ID, Kind: r.Kind, Name: r.Name, Source: r.Source, ContentFilter: r.ContentFilter,
-		ContentAttributes: r.ContentAttributes, NoDNRewrite: r.NoDNRewrite, KeepWarm: r.KeepWarm,
+		ContentAttributes: r.ContentAttributes, NoDNRewrite: r.NoDNRewrite, KeepWarm: r.KeepWarm, ForwardBind: r.ForwardBind,
 		GuardPercent: r.GuardPercent, GuardMinimum: r.GuardMinimum, NoGuard: r.NoGuard}
 	if s.Kind == "" {
 		s.Kind = engine.KindTree

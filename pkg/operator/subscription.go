@@ -145,6 +145,9 @@ func (c *cli) printSubscription(s *engine.Subscription, link *engine.Link) {
 	if src.UUIDFromDN {
 		rows = append(rows, []string{"UUIDs", "of the DN where there is none"})
 	}
+	if s.ForwardBind {
+		rows = append(rows, []string{"binds", "of its entries are forwarded"})
+	}
 	c.table(append(rows, []string{"DN values moved", yesNo(!s.NoDNRewrite)}, []string{"kept warm", yesNo(s.KeepWarm)}, []string{"guard", guardWords(s)}))
 }
 
