@@ -69,6 +69,7 @@ func TestSetFields(t *testing.T) {
 		{"guard_minimum", "0", func(s *Subscription) any { return *s.GuardMinimum }, 0},
 		{"no-guard", "true", func(s *Subscription) any { return s.NoGuard }, true},
 		{"keep_warm", "true", func(s *Subscription) any { return s.KeepWarm }, true},
+		{"forward-bind", "true", func(s *Subscription) any { return s.ForwardBind }, true},
 		{"uuid-from-dn", "true", func(s *Subscription) any { return s.Source.UUIDFromDN }, true},
 		{"newcookie-ends-refresh", "true", func(s *Subscription) any { return s.Source.NewCookieEnds }, true},
 		{"url", "ldaps://one:99/o=q??one ldaps://two", func(s *Subscription) any { return strings.Join(s.Source.URLs(), " ") }, "ldaps://one:99/o=q??one ldaps://two"},
@@ -83,7 +84,7 @@ func TestSetFields(t *testing.T) {
 		if got := test.get(&s); test.field != "url" && got != test.want {
 			t.Errorf("%s=%s gives %v", test.field, test.value, got)
 		}
-		if names, then := fieldsChanged(&before, &s); len(names) == 0 || (then == nothing) != strings.Contains("keep_warm guard-percent guard_minimum no-guard", test.field) {
+		if names, then := fieldsChanged(&before, &s); len(names) == 0 || (then == nothing) != strings.Contains("keep_warm forward-bind guard-percent guard_minimum no-guard", test.field) {
 			t.Errorf("%s=%s changes %q, and %d follows", test.field, test.value, names, then)
 		}
 		if test.field == "url" {

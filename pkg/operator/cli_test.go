@@ -401,9 +401,9 @@ func TestAddFlags(t *testing.T) {
 	code, _, errs := shaft(served(t, f), "subscription", "add", "x", "--name", "cn=x", "--protocol", "ldap", "--host", "h", "--port", "3890",
 		"--base", "o=x", "--attributes", "cn, mail", "--filter", "(cn=*)", "--scope", "one", "--starttls", "--bind-dn", "cn=r", "--password-file", "pw",
 		"--ca-file", "/etc/ca.pem", "--certificate", "c.pem", "--key", "k.pem", "--sasl-external", "--poll", "5m", "--newcookie-ends-refresh",
-		"--uuid-from-dn", "--no-dn-rewrite", "--keep-warm", "--guard-percent", "20", "--guard-minimum", "0", "--no-guard", "--list", "--content-filter", "(sn=*)", "--content-attributes", "cn,sn")
+		"--uuid-from-dn", "--no-dn-rewrite", "--keep-warm", "--forward-bind", "--guard-percent", "20", "--guard-minimum", "0", "--no-guard", "--list", "--content-filter", "(sn=*)", "--content-attributes", "cn,sn")
 	twenty, none := 20, 0
-	want := engine.Subscription{ID: "x", Kind: "list", Name: "cn=x", NoDNRewrite: true, KeepWarm: true, GuardPercent: &twenty, GuardMinimum: &none, NoGuard: true, ContentFilter: "(sn=*)", ContentAttributes: []string{"cn", "sn"},
+	want := engine.Subscription{ID: "x", Kind: "list", Name: "cn=x", NoDNRewrite: true, KeepWarm: true, ForwardBind: true, GuardPercent: &twenty, GuardMinimum: &none, NoGuard: true, ContentFilter: "(sn=*)", ContentAttributes: []string{"cn", "sn"},
 		Source: upstream.Source{Protocol: "ldap", Host: "h", Port: 3890, Base: "o=x", Attributes: []string{"cn", "mail"}, Filter: "(cn=*)", Scope: "one",
 			StartTLS: true, BindDN: "cn=r", PasswordFile: filepath.Join(dir, "pw"), CAFile: "/etc/ca.pem", CertFile: filepath.Join(dir, "c.pem"),
 			KeyFile: filepath.Join(dir, "k.pem"), SASLExternal: true, Poll: upstream.Interval(5 * time.Minute), NewCookieEnds: true, UUIDFromDN: true}}

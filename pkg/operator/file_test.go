@@ -25,7 +25,7 @@ func full() Document {
 	plain := upstream.Source{Protocol: "ldap", Host: "h", Filter: "(objectClass=*)", Scope: "sub"}
 	percent, minimum := 100, 0
 	d := Document{Subscriptions: []Request{
-		{ID: "all", Kind: "list", Name: "cn=%(attr.cn)s, ou=%%", Source: src, ContentFilter: "(sn=*)", ContentAttributes: []string{"sn"}, NoDNRewrite: true, KeepWarm: true,
+		{ID: "all", Kind: "list", Name: "cn=%(attr.cn)s, ou=%%", Source: src, ContentFilter: "(sn=*)", ContentAttributes: []string{"sn"}, NoDNRewrite: true, KeepWarm: true, ForwardBind: true,
 			GuardPercent: &percent, GuardMinimum: &minimum, NoGuard: true},
 	}}
 	for i, name := range []string{"yes", "~", "null", "1", "0x1f", "1:30", "2026-01-01", "- a", "a: b", "a #b", " lead", "trail ", "", "two\nlines", "tab\t", "\x1b[2J",

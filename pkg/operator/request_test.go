@@ -23,7 +23,7 @@ func TestRequestWhole(t *testing.T) {
 	given := upstream.Source{BindDN: "cn=r", PasswordFile: "/pw", CAFile: "/ca", SASLExternal: true, CertFile: "/c", KeyFile: "/k",
 		Poll: upstream.Interval(time.Minute), NewCookieEnds: true, UUIDFromDN: true}
 	r := Request{ID: "x", Kind: "list", Name: "cn=%(attr.cn)s", URLs: []string{"ldap://a/o=x?cn?one?(cn=*)", "ldaps://b:6360"}, Source: given,
-		ContentFilter: "(sn=*)", ContentAttributes: []string{"sn"}, NoDNRewrite: true, KeepWarm: true}
+		ContentFilter: "(sn=*)", ContentAttributes: []string{"sn"}, NoDNRewrite: true, KeepWarm: true, ForwardBind: true}
 	percent, minimum := 5, 3
 	r.GuardPercent, r.GuardMinimum = &percent, &minimum // R36
 	s, _, err := r.Subscription()
@@ -41,7 +41,7 @@ func TestRequestWhole(t *testing.T) {
 	if !reflect.DeepEqual(src, given) {
 		t.Errorf("beside the URL: %+v, want %+v", src, given)
 	}
-	if s.Kind != engine.KindList || s.ContentFilter != "(sn=*)" || !slices.Equal(s.ContentAttributes, []string{"sn"}) || !s.NoDNRewrite || !s.KeepWarm || s.Source.Base != "o=x" {
+	if s.Kind != engine.KindList || s.ContentFilter != "(sn=*)" || !slices.Equal(s.ContentAttributes, []string{"sn"}) || !s.NoDNRewrite || !s.KeepWarm || !s.ForwardBind || s.Source.Base != "o=x" {
 		t.Errorf("%+v", s)
 	}
 	fields := Request{ID: "x", Name: "cn=x", Source: upstream.Source{Protocol: "ldap", Host: "a", Servers: []upstream.Server{{Protocol: "ldap", Host: "b"}}}}
