@@ -14,7 +14,7 @@ import (
 const (
 	anna      = "uid=anna," + ldaptest.SuSeSuffix
 	annaLocal = "uid=anna,cn=SuSe," + base
-	people    = ldaptest.SuSeLDIF + `
+	withAnna  = ldaptest.SuSeLDIF + `
 dn: uid=anna,o=SuSe,c=DE
 objectClass: inetOrgPerson
 uid: anna
@@ -52,9 +52,9 @@ func (s *shaft) whoami(url, dn, password string, args ...string) string {
 // not those of a claim that waits, and not while the source is away, when others do.
 func TestBindsOfEntries(t *testing.T) {
 	ca, cert, key := authority(t)
-	up := passwords(t, people, ca, cert, key)
-	rival := passwords(t, strings.NewReplacer("anna", "bert", "Anna", "Bert").Replace(people), ca, cert, key)
-	well := passwords(t, people, ca, cert, key)
+	up := passwords(t, withAnna, ca, cert, key)
+	rival := passwords(t, strings.NewReplacer("anna", "bert", "Anna", "Bert").Replace(withAnna), ca, cert, key)
+	well := passwords(t, withAnna, ca, cert, key)
 	s := newShaft(t, "base_dn: "+base+"\n")
 	door := "ldap://" + s.address
 	s.run("subscription", "add", "suse", "--url", up.TLSURL()+"/"+ldaptest.SuSeSuffix, "--ca-file", ca, "--name", "cn=SuSe")
