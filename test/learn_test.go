@@ -1,6 +1,7 @@
 package test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -48,5 +49,48 @@ func TestLearnedSchema(t *testing.T) {
 	})
 	if !has() {
 		t.Error("the first definition did not stay")
+	}
+}
+
+// R39: what servers define never changes how values compare here, over a restart neither;
+// what cn=Subschema shows, in a file of the configuration, does.
+func TestLearnedSchemaCountsOnceConfigured(t *testing.T) {
+	up := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: ldaptest.SuSeSuffix, Schema: hueSchema,
+		LDIF: ldaptest.SuSeLDIF + "\ndn: cn=wall,o=SuSe,c=DE\nobjectClass: organizationalRole\nobjectClass: hued\ncn: wall\nhue: Red\n"})
+	s := newShaft(t, "base_dn: "+base)
+	found := func(filter string) bool {
+		return strings.Contains(s.search("-b", base, filter, "1.1"), "dn: cn=wall,")
+	}
+	dump := func() string {
+		return s.search("-b", "cn=Subschema", "-s", "base", "attributeTypes", "objectClasses", "ldapSyntaxes")
+	}
+	s.run("subscription", "add", "suse", "--url", up.URL()+"/"+ldaptest.SuSeSuffix, "--name", "cn=SuSe")
+	s.live("cn=SuSe")
+	eventually(t, time.Minute, "it is learned", func() bool { return strings.Contains(dump(), "NAME 'hue' EQUALITY caseExactMatch") })
+	if !found("(hue=red)") {
+		t.Error("what was learned is used under way")
+	}
+	s.stop()
+	s.start()
+	if !found("(hue=red)") || !strings.Contains(dump(), "'hue'") {
+		t.Error("what was learned is used after a restart")
+	}
+	if err := os.WriteFile(s.path("learned.ldif"), []byte(dump()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	config, err := os.ReadFile(s.path("shaft.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path("shaft.yaml"), append(config, "schema: [ learned.ldif ]\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	if found("(hue=red)") || !found("(hue=Red)") {
+		t.Error("what is configured is not used")
+	}
+	if status := s.run("status", "-o", "json"); strings.Contains(status, "schema_clashes") {
+		t.Errorf("what is configured clashes with what was learned: %s", status)
 	}
 }
