@@ -140,6 +140,7 @@ func (c *conn) bind(body []byte) result {
 	if err != nil {
 		return result{code: ldapserver.LDAPResultProtocolError, text: err.Error()}
 	}
+	defer clear(b.password) // in the connection's buffer, where it would stay for a while
 	switch {
 	case b.version != 3:
 		return result{code: ldapserver.LDAPResultProtocolError, text: "only LDAP version 3 is spoken here"}

@@ -124,7 +124,11 @@ func (c *conn) compare(ctl *requestControls, dn, attr, value string) result {
 	}
 	s := ver.Schema()
 	present := dit.Compile(s, dit.Filter{Op: dit.FilterPresent, Attr: attr})
-	if present.Match(string(v.dn), v.user, v.oper) != dit.True {
+	there := present.Match(string(v.dn), v.user, v.oper) == dit.True
+	if present.Always() { // of objectClass, which may be hidden
+		there = len(v.user.Values(s, s.Attribute(attr))) > 0
+	}
+	if !there {
 		return result{code: ldapserver.LDAPResultNoSuchAttribute, text: "the entry has no such attribute"}
 	}
 	if s.Attribute(attr).Equality == nil {

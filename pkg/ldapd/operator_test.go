@@ -46,7 +46,7 @@ func TestR47OperatorOverLDAP(t *testing.T) {
 		if tt.monitored {
 			want = 6
 		}
-		if r := c.do(id+4, tagCompare, compareBody("cn=Operations,cn=Monitor", "structuralObjectClass", "monitorContainer")); r.code != want {
+		if r := c.do(id+4, tagCompare, compareBody("cn=Operations,cn=Monitor", "objectClass", "monitorContainer")); r.code != want {
 			t.Errorf("%s compares: %+v", tt.dn, r)
 		}
 	}
