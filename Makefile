@@ -8,7 +8,7 @@ RACE  = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 FUZZTIME ?= 30s
 TIMEOUT  ?= 10m
 
-.PHONY: help build setup test test-long race fuzz bench bench-check lint requirements demo clean
+.PHONY: help build setup test test-long race fuzz bench bench-check mib-check lint requirements demo clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: setup ## the figures of docs/benchmarks.md, beside slapd's
 
 bench-check: setup ## the short rows; fails when a ratio is under its floor
 	go run ./test/bench -check
+
+mib-check: setup ## mibs/SHAFT-MIB.txt by smilint and net-snmp
+	tools/mib-check.sh
 
 lint: ## gofmt, go vet, staticcheck
 	tools/lint.sh

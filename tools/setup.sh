@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Go: real LDAP servers and
-# clients to speak with, and a C compiler for the race detector. As root it
+# clients to speak with, an SNMP agent and its tools, npm to fetch MIBs with, and
+# a C compiler for the race detector. As root it
 # installs what is missing, otherwise it says what to install and fails. Nothing
 # that it installs is started: tests start servers of their own. Nor is anything of the
 # machine's own configuration changed.
@@ -20,6 +21,11 @@ missing() {
 	has mount || echo mount
 	has ldapvi || echo ldapvi
 	has shelldap || echo shelldap
+	has snmpd || echo snmpd
+	has snmptrapd || echo snmptrapd
+	has snmptable || echo snmp
+	has smilint || echo smitools
+	has npm || echo npm
 	[ -e /usr/include/ldap.h ] || echo libldap-dev
 	has gcc || echo gcc
 	[ -e /usr/include/stdlib.h ] || echo libc6-dev
@@ -62,9 +68,13 @@ echo "setup: installing $packages"
 apt-get update -q
 # shellcheck disable=SC2086 # one word for each package
 apt-get install -q -y --no-install-recommends $packages
-case " $packages " in
-*" nslcd "*) update-rc.d nslcd disable 2>/dev/null ;; # nor at the next boot
-esac
+for service in nslcd snmpd snmptrapd; do
+	case " $packages " in
+	*" $service "*) # nor at the next boot
+		update-rc.d $service disable 2>/dev/null
+		systemctl disable $service.socket >/dev/null 2>&1 || true ;;
+	esac
+done
 
 packages=$(missing | paste -s -d ' ' -)
 if [ -n "$packages" ]; then

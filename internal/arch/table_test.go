@@ -25,6 +25,7 @@ var table = []row{
 	{path: "pkg/engine", mustNot: []string{"pkg/access"}},
 	{path: "pkg/ldapd", mustNot: []string{"pkg/rewrite", "pkg/queue", "pkg/upstream", "pkg/store", "pkg/engine"}},
 	{path: "pkg/operator", mustNot: []string{"pkg/ber", "pkg/rewrite", "pkg/syncrepl", "pkg/store", "pkg/tree", "pkg/ldapd"}},
+	{path: "pkg/agentx", mustNot: []string{"pkg/ber", "pkg/ldif", "pkg/dit", "pkg/access", "pkg/rewrite", "pkg/queue", "pkg/syncrepl", "pkg/store", "pkg/tree", "pkg/ldapd", "pkg/operator"}},
 	{path: "pkg/metrics", mustNot: []string{"pkg/ber", "pkg/ldif", "pkg/schema", "pkg/dit", "pkg/access", "pkg/rewrite", "pkg/queue", "pkg/syncrepl", "pkg/upstream", "pkg/tree", "pkg/operator"}},
 	{path: "internal/ldaptest", mustNot: []string{"pkg/rewrite", "pkg/queue", "pkg/store", "pkg/tree", "pkg/engine", "pkg/ldapd", "pkg/operator"}},
 	{path: "pkg/daemon"},
@@ -41,6 +42,7 @@ var outside = []string{"internal/arch", "test"}
 var libraries = map[string][]string{
 	"github.com/dgraph-io/badger":    {"pkg/store"},
 	"github.com/go-ldap/ldap":        {"pkg/upstream"},
+	"github.com/posteo/go-agentx":    {"pkg/agentx"},
 	"github.com/prometheus":          {"pkg/metrics"},
 	"github.com/vjeantet/goldap":     {"pkg/ldapd"},
 	"github.com/vjeantet/ldapserver": {"pkg/ldapd"},
@@ -52,9 +54,10 @@ var libraries = map[string][]string{
 }
 
 // mustNotUse lists names of a package that an importer of it keeps away from:
-// the operator knows what a source looks like, and opens no connection to one.
+// operator and monitor know what a source looks like, and open no connection to one.
 var mustNotUse = map[string]map[string][]string{
 	"pkg/operator": {"pkg/upstream": {"Check", "Follow", "Probe"}},
+	"pkg/agentx":   {"pkg/upstream": {"Check", "Follow", "Probe"}},
 }
 
 // impureImports are what pure packages do without; a package below one of

@@ -31,6 +31,7 @@ type Config struct {
 	TLS           ldapd.TLSFiles
 	Limits        Limits
 	ControlSocket string
+	AgentX        AgentX
 	Metrics       string // host:port where metrics are told; empty: on the control socket alone
 	Accounts      []ldapd.Account
 	Operators     []Operator // R47
@@ -158,6 +159,7 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 		"promotion_limit": r.span(&cfg.Promotion),
 		"guard":           r.guard(&cfg.Guard),
 		"server_id":       r.number(&cfg.ServerID, 1, 4095),
+		"agentx":          r.agentx(&cfg.AgentX),
 		"metrics":         r.metrics(&cfg.Metrics),
 		"log":             r.log(cfg),
 	})

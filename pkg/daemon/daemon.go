@@ -93,6 +93,9 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	if err := d.ldap(cfg, o); err != nil {
 		return d, err
 	}
+	if err := d.snmp(cfg, o); err != nil {
+		return d, err
+	}
 	if err := d.tellMetrics(cfg, o); err != nil {
 		return d, err
 	}

@@ -90,6 +90,7 @@ func fixed(was, is *Config) (keys []string) {
 		{"listen", slices.Equal(was.Listen, is.Listen)},
 		{"writes", was.WriteReferral == is.WriteReferral},
 		{"limits", was.Limits == is.Limits},
+		{"agentx", was.AgentX == is.AgentX},
 		{"metrics", was.Metrics == is.Metrics},
 		{"control_socket", was.ControlSocket == is.ControlSocket},
 		{"index", slices.Equal(was.Index, is.Index) && (was.Index == nil) == (is.Index == nil)},

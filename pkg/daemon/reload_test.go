@@ -160,6 +160,7 @@ func TestFixedKeys(t *testing.T) {
 		"promotion_limit: 30s":              "",
 		"server_id: 2":                      "server_id",
 		"limits: { idle: 5m }":              "limits",
+		"agentx: { address: 'unix:/a' }":    "agentx",
 		"index: [ uid ]\nserver_id: 4":      "index server_id",
 		"accounts: []\ndata_dir: data":      "",
 		"listen: [ 'ldap://127.0.0.1:0' ]":  "",
