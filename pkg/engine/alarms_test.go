@@ -14,6 +14,7 @@ import (
 	"shaft/pkg/dit"
 	"shaft/pkg/queue"
 	"shaft/pkg/store"
+	"shaft/pkg/syncrepl"
 )
 
 // alarmed waits until what is raised is what is wanted: kinds with names or subscriptions.
@@ -277,11 +278,15 @@ func TestAlarmOfNoSync(t *testing.T) {
 	if before[0].Severity != alarm.Disaster || !strings.Contains(before[0].Cause, "content synchronization") {
 		t.Errorf("%+v", before[0])
 	}
-	s.Down() // so that nothing but what is stored tells of it
+	s.SetScript(func(q ldaptest.Search, _ *syncrepl.Provider) (bool, error) { // it is silent, so that nothing but what is stored tells of it
+		<-q.Done
+		return true, nil
+	})
 	w.restart()
 	if after := w.e.AlarmView(); len(after) != 2 || after[1].ID != before[1].ID || !after[1].Since.Equal(before[1].Since) {
 		t.Errorf("%+v, before %+v", after, before)
 	}
+	s.Down()
 	w.alarmed("no-lkg cn=Here", "down cn=Here")
 }
 
