@@ -198,11 +198,15 @@ func (c *conn) bindSimple(norm string, password []byte) result {
 	}
 	slow.passed(c.origin, norm)
 	c.who = who
+	c.traceBound(mechSimple)
 	return result{}
 }
 
 // mechExternal is the one SASL mechanism (RFC 4422 appendix A).
 const mechExternal = "EXTERNAL"
+
+// mechSimple is how slapd's log calls a simple bind.
+const mechSimple = "SIMPLE"
 
 // bindSASL takes the identity that TLS or the unix socket has established (RFC
 // 4513 section 5.2.3).
@@ -237,6 +241,7 @@ func (c *conn) bindSASL(credentials []byte) result {
 		}
 	}
 	c.who = &identity{dn: text, norm: dn.Norm()}
+	c.traceBound(mechExternal)
 	return result{}
 }
 

@@ -123,7 +123,6 @@ func (c *conn) serve() {
 	defer c.recovered("connection")
 	c.log.Debug("connection opened")
 	if err = c.open(); err == nil {
-		c.traceAccept()
 		err = c.loop()
 	}
 	var bad *disconnect

@@ -64,6 +64,7 @@ func (c *conn) forward(top, dn dit.DN, password []byte) result {
 	}
 	c.srv.slow.passed(c.origin, norm)
 	c.who = &identity{dn: dn.String(), norm: norm}
+	c.traceBound(mechSimple)
 	return result{}
 }
 

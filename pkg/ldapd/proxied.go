@@ -17,6 +17,11 @@ func (c *conn) proxied(req *request, ctl *requestControls, canonical bool) error
 	if refusal.code != 0 {
 		return c.reply(req, refusal)
 	}
+	as := ""
+	if who != nil {
+		as = who.dn
+	}
+	c.traceOp("PROXYAUTHZ dn=%s", quoted([]byte(as)))
 	own, subject := c.who, c.subject
 	c.who, c.subject, c.grants = who, "", nil
 	defer func() { c.who, c.subject, c.grants = own, subject, nil }()

@@ -201,9 +201,32 @@ func requestLines(req *request) []string {
 	}
 	if word := map[ber.Tag]string{tagAdd: "ADD", tagModify: "MOD", tagModifyDN: "MODRDN"}[req.op]; word != "" {
 		dn, _ := r.Read(ber.OctetString)
-		return []string{word + " dn=" + quoted(dn)}
+		lines := []string{word + " dn=" + quoted(dn)}
+		if req.op == tagModify {
+			lines = append(lines, "MOD attr="+traceable(strings.Join(modified(r), " ")))
+		}
+		return lines
 	}
 	return nil
+}
+
+// modified are the attributes of a modify request's changes, which r is at.
+func modified(r ber.Reader) (names []string) {
+	changes, _ := r.Enter(ber.Sequence)
+	for changes.More() {
+		change, err := changes.Enter(ber.Sequence)
+		if err != nil {
+			return names
+		}
+		_, _ = change.Int(ber.Enumerated)
+		attr, _ := change.Enter(ber.Sequence)
+		name, err := attr.Read(ber.OctetString)
+		if err != nil {
+			return names
+		}
+		names = append(names, string(name))
+	}
+	return names
 }
 
 func quoted(text []byte) string { return `"` + traceable(string(text)) + `"` }
@@ -283,6 +306,8 @@ func (c *conn) traceClosed(err error) {
 	why := ""
 	switch {
 	case err == nil:
+	case errors.Is(err, errHandshake):
+		why = " (TLS negotiation failure)"
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		why = " (connection lost)"
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -291,13 +316,4 @@ func (c *conn) traceClosed(err error) {
 		why = " (" + traceable(err.Error()) + ")"
 	}
 	c.trace.line("fd=%d closed%s", c.trace.fd, why)
-}
-
-// showWho lets onlookers see whom the connection is bound as.
-func (c *conn) showWho() {
-	if c.who == nil {
-		c.boundAs.Store(nil)
-		return
-	}
-	c.boundAs.Store(&c.who.dn)
 }

@@ -14,6 +14,8 @@ import (
 // oidStartTLS is the name of request and response (RFC 4511 section 4.14).
 const oidStartTLS = "1.3.6.1.4.1.1466.20037"
 
+var errHandshake = errors.New("TLS handshake")
+
 // open is what comes before the first message: the balancer's header, the count
 // of connections from one address, and TLS, as the listener has it. All of it
 // has to be done within OpenTimeout.
@@ -39,6 +41,7 @@ func (c *conn) open() (err error) {
 		c.log.Warn("connection refused: too many from one address", "from", from.String(), "limit", c.srv.opt.MaxPerAddress)
 		return &disconnect{ldapserver.LDAPResultBusy, "too many connections from your address"}
 	}
+	c.traceAccept()
 	if c.via.tls {
 		cfg := c.srv.tlsConfig()
 		if cfg == nil {
@@ -73,10 +76,11 @@ func (c *conn) handshake(cfg *tls.Config) error {
 	t := tls.Server(c.raw, cfg)
 	if err := t.Handshake(); err != nil {
 		c.log.Info("TLS handshake failed", "error", err)
-		return fmt.Errorf("TLS handshake: %w", err)
+		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	c.nc, c.tls, c.mute, c.grants = t, t, false, nil
 	c.w.swap(t)
+	c.traceTLS()
 	if chains := t.ConnectionState().VerifiedChains; len(chains) > 0 {
 		subject, err := subjectDN(c.srv.opt.Backend.Version().Schema(), chains[0][0].RawSubject)
 		if err != nil {
