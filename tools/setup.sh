@@ -27,6 +27,7 @@ missing() {
 	has smilint || echo smitools
 	has npm || echo npm
 	[ -e /usr/include/ldap.h ] || echo libldap-dev
+	has prometheus && has promtool || echo prometheus
 	has gcc || echo gcc
 	[ -e /usr/include/stdlib.h ] || echo libc6-dev
 	[ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
@@ -68,7 +69,7 @@ echo "setup: installing $packages"
 apt-get update -q
 # shellcheck disable=SC2086 # one word for each package
 apt-get install -q -y --no-install-recommends $packages
-for service in nslcd snmpd snmptrapd; do
+for service in nslcd snmpd snmptrapd prometheus; do
 	case " $packages " in
 	*" $service "*) # nor at the next boot
 		update-rc.d $service disable 2>/dev/null

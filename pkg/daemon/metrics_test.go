@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -54,7 +55,9 @@ func freePort(t *testing.T) string {
 func TestR52DoorOfMetrics(t *testing.T) {
 	at := freePort(t)
 	d, path, log, m := reloadable(t, plainConfig+"metrics: { listen: '"+at+"' }\n")
-	socket := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", d.cfg.ControlSocket) }}}
+	socket := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", d.cfg.ControlSocket)
+	}}}
 	defer socket.CloseIdleConnections()
 	for url, by := range map[string]*http.Client{"http://" + at + "/metrics": http.DefaultClient, "http://shaft/metrics": socket} {
 		resp, err := by.Get(url)
