@@ -42,13 +42,39 @@ type follower struct {
 	ctx      context.Context
 	delta    bool // a cookie was sent
 	persists bool // the search goes on behind the refresh
+	began    bool // the server has taken the search: it sends content
 	live     bool // the refresh is over
 
 	newcomers []newcomer // tops whose subtrees are to be fetched at the end of the refresh
 }
 
+// begins notes that content comes: until then the server may yet refuse the search, and
+// was not there in between.
+func (f *follower) begins() {
+	if f.began {
+		return
+	}
+	f.began = true
+	if f.persists && !f.live && f.link.status.Load().State != Polling {
+		f.link.set(Refreshing, "")
+	}
+}
+
+// Present implements syncrepl.Sink.
+func (f *follower) Present(ids []dit.UUID) error {
+	f.begins()
+	return f.Sink.Present(ids)
+}
+
+// Delete implements syncrepl.Sink.
+func (f *follower) Delete(ids []dit.UUID) error {
+	f.begins()
+	return f.Sink.Delete(ids)
+}
+
 // Put implements syncrepl.Sink.
 func (f *follower) Put(e syncrepl.Entry) error {
+	f.begins()
 	if !f.live {
 		f.link.entries.Add(1)
 	}

@@ -319,7 +319,21 @@ func TestR12UnsupportedIsNotDown(t *testing.T) {
 			if d := c.next(t); d != 30*time.Second {
 				t.Errorf("pause of %v", d)
 			}
-			wantReason(t, r.await(t, Unsupported).Reason, "RFC 4533")
+			if got := next(t, r.statuses); got.State != Connecting {
+				t.Errorf("state %s at first", got.State)
+			}
+			refused := next(t, r.statuses)
+			if refused.State != Unsupported {
+				t.Errorf("state %s: who refuses the search is not there in between", refused.State)
+			}
+			wantReason(t, refused.Reason, "RFC 4533")
+			c.end(t)
+			c.next(t)
+			select {
+			case got := <-r.statuses:
+				t.Errorf("state %s of another refusal", got.State)
+			default:
+			}
 		})
 	}
 }

@@ -71,9 +71,6 @@ func (l *linkImpl) consume(ctx context.Context, c *lease, mode syncrepl.Mode, co
 	if err != nil {
 		return nil, false, err
 	}
-	if mode == syncrepl.RefreshAndPersist && l.status.Load().State != Polling {
-		l.set(Refreshing, "")
-	}
 	f := &frames{ctx: ctx, search: s, patience: l.o.Patience}
 	follower := &follower{Sink: sink, link: l, conn: c, frames: f, ctx: ctx, delta: len(cookie) > 0, persists: mode == syncrepl.RefreshAndPersist}
 	l.entries.Store(0)
