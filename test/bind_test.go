@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"shaft/internal/ldaptest"
 )
@@ -149,5 +150,31 @@ func TestOperatorsOverLDAP(t *testing.T) {
 	}
 	if out := s.search("-D", dn, "-w", "sesame", "-e", "!authzid=dn:cn=somebody", "-s", "base", "-b", base, "1.1"); !strings.Contains(out, "dn: "+base) {
 		t.Errorf("the base for another: %s", out)
+	}
+}
+
+// R5, R10: through two Shafts, each of which gives the entry another name, the password
+// is judged by the server that has it.
+func TestBindsThroughShafts(t *testing.T) {
+	ca, cert, key := authority(t)
+	up := passwords(t, withAnna, ca, cert, key)
+	first := newShaft(t, "base_dn: o=First\ntls: { certificate: "+cert+", key: "+key+" }\n")
+	first.run("subscription", "add", "suse", "--url", up.TLSURL()+"/"+ldaptest.SuSeSuffix, "--ca-file", ca, "--name", "ou=SuSe", "--forward-bind")
+	second := newShaft(t, "base_dn: "+base+"\n")
+	eventually(t, time.Minute, "the first has it", func() bool {
+		out, err := first.trySearch("-b", "uid=anna,ou=SuSe,o=First", "-s", "base", "1.1")
+		return err == nil && strings.Contains(out, "dn: ")
+	})
+	second.run("subscription", "add", "first", "--url", "ldap://"+first.address+"/o=First????!StartTLS", "--ca-file", ca, "--name", "cn=All", "--forward-bind")
+	second.live("cn=All")
+	dn := "uid=anna,ou=SuSe,cn=All," + base
+	for password, want := range map[string]string{"anna-first-secret": "dn:" + dn, "wrong": "(49)"} {
+		if got := second.whoami("ldap://"+second.address, dn, password); got != want {
+			t.Errorf("%q: %s, want %s", password, got, want)
+		}
+	}
+	first.stop()
+	if got := second.whoami("ldap://"+second.address, dn, "anna-first-secret"); got != "(52)" {
+		t.Errorf("the first is away: %s", got)
 	}
 }
