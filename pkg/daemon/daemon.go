@@ -68,7 +68,8 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	}()
 	d.tell(status("reading the store in " + cfg.DataDir))
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Log: o.Log})
-	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog, Committed: d.metrics.Committed})
+	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog, Committed: d.metrics.Committed,
+		Ballast: store.DefaultBallast})
 	if err != nil {
 		return d, err
 	}

@@ -50,7 +50,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		if f.claim.feed != f {
 			err = errNotFollowed
 		} else {
-			err = cmp.Or(f.e.failed, f.claim.refused)
+			err = cmp.Or(f.e.failed, f.claim.refused, f.e.store.Full())
 			f.claim.refused = nil
 		}
 		if err != nil {

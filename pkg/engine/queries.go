@@ -22,7 +22,7 @@ type Status struct {
 	ContextCSN    string         `json:"context_csn"`
 	Followers     int            `json:"followers"`
 	Ready         bool           `json:"ready"`
-	Failure       string         `json:"failure,omitempty"` // why nothing is written any more
+	Failure       string         `json:"failure,omitempty"` // why nothing is written any more, or until there is room on the disk
 	// SchemaClashes are definitions of servers that contradict what is known; the first 100.
 	SchemaClashes []SchemaClash `json:"schema_clashes,omitempty"`
 }
@@ -88,6 +88,8 @@ func (e *Engine) status() *Status {
 	}
 	if e.failed != nil {
 		out.Failure = e.failed.Error()
+	} else {
+		out.Failure = e.store.FullWords()
 	}
 	return out
 }

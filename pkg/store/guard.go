@@ -15,6 +15,9 @@ import (
 // directory too, but only after files were looked at.
 const lockName = "shaft.lock"
 
+// ballastName is a file whose room is given back when the disk is full.
+const ballastName = "ballast"
+
 // lockDir creates dir if need be and takes its lock.
 func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {

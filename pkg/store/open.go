@@ -47,6 +47,9 @@ func (s *Store) badgerOptions() badger.Options {
 // left. Unreadable records are removed and make their claim Damaged.
 func Open(dir string, o Options) (*Store, error) {
 	o.setDefaults()
+	if o.Space == nil {
+		o.Space = func() (Space, error) { return spaceOf(dir) }
+	}
 	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}}
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
@@ -71,6 +74,9 @@ func (s *Store) open() (err error) {
 		}
 		s.lock.Close()
 	}()
+	if err := s.makeRoom(); err != nil {
+		return err
+	}
 	removed, err := removeEmptyLogs(s.dir)
 	if err != nil {
 		return err
@@ -83,6 +89,9 @@ func (s *Store) open() (err error) {
 		return openError(err)
 	}
 	s.sweeper.init()
+	if err := s.Full(); err != nil && !errors.Is(err, ErrFull) {
+		return err
+	}
 	return s.load()
 }
 

@@ -85,7 +85,11 @@ type slab struct {
 
 // Stage begins the next generation of a claim; an unfinished one is discarded.
 func (s *Store) Stage(claimID uint32) (*Stage, error) {
-	if err := s.writable(); err != nil {
+	err := s.writable()
+	if err == nil {
+		err = s.roomFor(true)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("stage claim %d: %w", claimID, err)
 	}
 	s.mu.Lock()
@@ -190,7 +194,11 @@ func (st *Stage) flush() {
 		return
 	}
 	st.fill = nil
-	if err := st.s.writable(); err != nil {
+	err := st.s.writable()
+	if err == nil {
+		err = st.s.roomFor(true)
+	}
+	if err != nil {
 		st.slabs <- nil
 		st.give(err)
 		return

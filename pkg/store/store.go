@@ -66,6 +66,10 @@ type Options struct {
 	Now       func() time.Time // when a store is created, before which its change log knows nothing; nil: time.Now
 	// Committed is told how long each commit took until it was durable, if it did not fail; nil: nobody is.
 	Committed func(took time.Duration)
+	// Ballast is the size of a file that holds room for a start on a full disk (less on a small
+	// file system); 0: none.
+	Ballast int64
+	Space   func() (Space, error) // what the file system has room for; nil: it is asked
 }
 
 func (o *Options) setDefaults() {
@@ -94,6 +98,7 @@ type Store struct {
 	opts Options
 	lock *os.File
 	db   *badger.DB
+	room room
 
 	// writeMu serialises what changes live content: badger detects no
 	// conflicts here. It is taken before mu.

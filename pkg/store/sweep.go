@@ -221,6 +221,9 @@ func (s *Store) collect() {
 	if s.sweeper.bulky.Load() < valueLogFileSize || s.sweeper.stopping() {
 		return
 	}
+	if s.Full() != nil {
+		return
+	}
 	s.sweeper.bulky.Store(0)
 	err := s.db.RunValueLogGC(0.5)
 	if err != nil && !errors.Is(err, badger.ErrNoRewrite) && !errors.Is(err, badger.ErrRejected) {
@@ -231,7 +234,10 @@ func (s *Store) collect() {
 func (s *Store) runJob(j *sweepJob) error {
 	from := contentPrefix(j.claim)
 	for !s.sweeper.stopping() {
-		var err error
+		err := s.awaitRoom()
+		if err != nil {
+			return err
+		}
 		if j.all {
 			from, err = s.sweepRange(j.claim, from)
 		} else {

@@ -25,7 +25,10 @@ func (s *Store) scheduleTrim(m meta) {
 // trimLogs cuts both logs to their limits, step by step.
 func (s *Store) trimLogs() error {
 	for more := true; more && !s.sweeper.stopping(); {
-		var err error
+		err := s.awaitRoom()
+		if err != nil {
+			return err
+		}
 		if more, err = s.trimStep(); err != nil {
 			return err
 		}

@@ -157,11 +157,12 @@ func ownCPU() (float64, error) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds(), err
 }
 
-// diskBytes is what the files below dir take of the disk; holes are nothing.
+// diskBytes is what the files below dir take of the disk; holes are nothing, and
+// neither is the ballast, of one size whatever is stored.
 func diskBytes(dir string) (sum int64, err error) {
 	const block = 512 // of st_blocks, whatever the file system's is
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+		if err != nil || !d.Type().IsRegular() || d.Name() == "ballast" {
 			return err
 		}
 		info, err := d.Info()
