@@ -98,11 +98,17 @@ type shaft struct {
 // newShaft writes a configuration and starts a daemon; extra is more YAML.
 func newShaft(t *testing.T, extra string) *shaft {
 	t.Helper()
+	return newShaftIn(t, t.TempDir(), extra)
+}
+
+// newShaftIn is newShaft with all that is the daemon's in dir.
+func newShaftIn(t *testing.T, dir, extra string) *shaft {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shaft{t: t, dir: t.TempDir(), address: l.Addr().String()}
+	s := &shaft{t: t, dir: dir, address: l.Addr().String()}
 	l.Close()
 	config := fmt.Sprintf("data_dir: data\nlisten: [ %q, %q ]\n%s\n", "ldap://"+s.address, s.ldapi(), extra)
 	if err := os.WriteFile(s.path("shaft.yaml"), []byte(config), 0o600); err != nil {

@@ -27,6 +27,10 @@ const (
 	reserveShare = 4 // of the store's size, beside minReserve
 	// smallShare is the part of a small file system that the reserve takes at most.
 	smallShare = 2
+	// flushRoom is what writing a memtable as a table takes, while its log is there still: what
+	// is decided and remembered, some kB, is written down to an eighth of the reserve, and to this.
+	flushRoom  = 10 << 20
+	factsShare = 8
 	// inodeReserve is how many files there has to be room for, some dozens being in the making.
 	inodeReserve = 64
 )
@@ -76,6 +80,10 @@ func (s *Store) reserve(total int64) int64 {
 	return min(minReserve+size/reserveShare, maxReserve, total/smallShare)
 }
 
+// brim is the room below which nothing is written at all. To open a store takes twice as
+// much: what a crash left of memtables is flushed then.
+func brim(reserve int64) int64 { return max(reserve/factsShare, flushRoom) }
+
 // makeRoom looks before the store is opened: with too little room for that the ballast goes.
 func (s *Store) makeRoom() error {
 	r := &s.room
@@ -89,7 +97,7 @@ func (s *Store) makeRoom() error {
 	if err != nil {
 		return err
 	}
-	need := s.reserve(sp.Total) / 4
+	need := 2 * brim(s.reserve(sp.Total))
 	if sp.Free < need && r.held {
 		s.dropBallast()
 		if sp, err = s.opts.Space(); err != nil {
@@ -151,7 +159,7 @@ func (s *Store) judge(sp Space) error {
 		}
 	}
 	if short {
-		if r.held && sp.Free < reserve/4 {
+		if r.held && sp.Free < brim(reserve) {
 			s.dropBallast()
 		}
 		return errContent
@@ -163,17 +171,23 @@ func (s *Store) judge(sp Space) error {
 }
 
 // roomFor tells whether a write may be made: content has to leave the reserve, what is decided
-// and remembered half of it.
+// and remembered a part of it.
 func (s *Store) roomFor(content bool) error {
 	sp, err := s.opts.Space()
 	if err != nil {
 		return err
 	}
 	full := s.judge(sp)
-	if !content && sp.Free >= s.reserve(sp.Total)/2 && !sp.short() {
+	if !content && sp.Free >= brim(s.reserve(sp.Total)) && !sp.short() {
 		return nil
 	}
 	return full
+}
+
+// roomToClose tells whether badger can write its memtable as a table, which it does as it closes.
+func (s *Store) roomToClose() bool {
+	sp, err := s.opts.Space()
+	return err != nil || sp.Free >= flushRoom
 }
 
 // awaitRoom waits until small writes may be made, for the sweeper, which must not give up.

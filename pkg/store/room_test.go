@@ -49,10 +49,10 @@ func TestR33NearlyFull(t *testing.T) {
 		{minReserve, true, true},
 		{minReserve - 1, false, true},
 		{minReserve, false, true}, // not yet
-		{minReserve / 2, false, true},
-		{minReserve/2 - 1, false, false},
+		{minReserve / 8, false, true},
+		{minReserve/8 - 1, false, false},
 		{0, false, false},
-		{minReserve/2 + 1, false, true},
+		{minReserve / 8, false, true},
 		{minReserve + minReserve/4 - 1, false, true},
 		{minReserve + minReserve/4, true, true},
 		{minReserve, true, true},
@@ -146,6 +146,7 @@ func TestSweeperWaitsForRoom(t *testing.T) {
 	if err := s.DropClaim(1, &Batch{}); err != nil {
 		t.Fatal(err)
 	}
+	s.opts.Space = newGauge(plenty).space // else badger is not closed
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ func TestBallast(t *testing.T) {
 		free int64
 		want bool
 	}{
-		{plenty, true}, {minReserve, true}, {minReserve / 4, true}, {minReserve/4 - 1, false},
+		{plenty, true}, {minReserve, true}, {minReserve / 8, true}, {minReserve/8 - 1, false},
 		{minReserve, false}, {minReserve + minReserve/4, false}, {plenty, true},
 	} {
 		g.free.Store(c.free)
@@ -325,7 +326,7 @@ func TestR33SmallDisk(t *testing.T) {
 		}
 	}
 	round("after changes")
-	for _, free := range []int64{16 << 20, 10 << 20} {
+	for _, free := range []int64{24 << 20, 21 << 20} {
 		fill(t, dir, free)
 		if err := change(1); !errors.Is(err, ErrFull) {
 			t.Fatalf("with %d bytes free: %v", free, err)

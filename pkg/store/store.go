@@ -162,7 +162,12 @@ func (s *Store) Close() error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
 	s.view.txn.Discard()
-	err := s.db.Close()
+	var err error
+	if s.roomToClose() {
+		err = s.db.Close()
+	} else { // all is in the logs, as after kill -9
+		s.log.Warn("store is left as it is: there is no room on the disk to close it", "dir", s.dir)
+	}
 	if lockErr := s.lock.Close(); err == nil {
 		err = lockErr
 	}
