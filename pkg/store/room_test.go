@@ -18,7 +18,10 @@ import (
 )
 
 // gauge is a file system that has as much room as a test says.
-type gauge struct{ free, total, files atomic.Int64 }
+type gauge struct {
+	free, total, files atomic.Int64
+	once               atomic.Bool // after the next look there is nothing free any more
+}
 
 func newGauge(free int64) *gauge {
 	g := &gauge{}
@@ -29,7 +32,11 @@ func newGauge(free int64) *gauge {
 }
 
 func (g *gauge) space() (Space, error) {
-	return Space{Free: g.free.Load(), Total: g.total.Load(), Files: g.files.Load()}, nil
+	sp := Space{Free: g.free.Load(), Total: g.total.Load(), Files: g.files.Load()}
+	if g.once.Swap(false) {
+		g.free.Store(0)
+	}
+	return sp, nil
 }
 
 const plenty = 50 << 30
@@ -138,19 +145,19 @@ func TestSweeperWaitsForRoom(t *testing.T) {
 	s := open(t, t.TempDir(), Options{Space: g.space})
 	refresh(t, s, 1, 100, "cookie", map[int]string{1: "a", 2: "b"})
 	s.sweeper.await()
-	s.opts.Space = func() (Space, error) { // for the drop, and no more
-		sp, err := g.space()
-		g.free.Store(0)
-		return sp, err
-	}
+	g.once.Store(true) // for the drop there is room, for the sweep there is none
 	if err := s.DropClaim(1, &Batch{}); err != nil {
 		t.Fatal(err)
 	}
-	s.opts.Space = newGauge(plenty).space // else badger is not closed
+	g.free.Store(flushRoom) // else badger is not closed
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, s.dir, Options{})
+	if !s.sweeper.busy {
+		t.Error("it did not wait")
+	}
+	g.free.Store(plenty)
+	s = open(t, s.dir, s.opts)
 	s.sweeper.await()
 	if n := contentRecords(t, s, 1); n != 0 || len(s.Claims()) != 0 {
 		t.Errorf("%d records, claims %v", n, s.Claims())
