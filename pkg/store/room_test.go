@@ -91,10 +91,14 @@ func TestR33NearlyFull(t *testing.T) {
 	if err := s.Full(); err != nil {
 		t.Error(err)
 	}
+	s.sweeper.await()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if n := strings.Count(log.String(), "the disk is nearly full"); n != 2 || strings.Count(log.String(), "room on the disk again") != 2 {
 		t.Errorf("told %d times:\n%s", n, &log)
 	}
-	s = reopen(t, s)
+	s = open(t, s.dir, Options{})
 	if got := entries(t, s, 1); len(got) != 3 || s.LastCSN() < 200 {
 		t.Errorf("%v, CSN %d", got, s.LastCSN())
 	}
@@ -218,6 +222,9 @@ func TestBallast(t *testing.T) {
 	g.free.Store(plenty)
 	if err := s.Full(); err != nil || !held() {
 		t.Errorf("with room again: %v, ballast %v", err, held())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 	if !strings.Contains(log.String(), "ballast file removed") {
 		t.Errorf("log: %s", &log)
