@@ -89,3 +89,37 @@ func TestSlapdsFollowWithFilter(t *testing.T) {
 	narrow[0].Start()
 	check()
 }
+
+// R40: slapds follow with a filter that leaves out the base and most parents of what it matches:
+// they make these up, and have what matches.
+func TestFilterWithoutParents(t *testing.T) {
+	const filter = "(description=in)"
+	src := source(t, "src", 10)
+	s := newShaft(t, "base_dn: "+base)
+	s.run("subscription", "add", "src", "--url", src.slapd.URL()+"/"+src.suffix, "--name", "o=Src", "--wait")
+	stir := func(n int) {
+		for range n {
+			src.change()
+			if at := src.some(); at != "" {
+				src.slapd.Apply(fmt.Sprintf("dn: %s,%s\nchangetype: modify\nreplace: description\ndescription: %s\n", at, src.suffix, []string{"in", "out"}[src.r.IntN(2)]))
+			}
+		}
+	}
+	stir(15)
+	url := "ldap://" + s.address
+	mirrors := []*ldaptest.Slapd{
+		mirror(t, url, base, "type=refreshAndPersist", "schemachecking=on", fmt.Sprintf("filter=%q", filter)),
+		mirror(t, url, base, "type=refreshOnly", "interval=00:00:00:01", fmt.Sprintf("filter=%q", filter)),
+	}
+	for range 3 {
+		stir(10)
+		for _, m := range mirrors {
+			var want, got map[string]string
+			eventually(t, time.Minute, "the mirror has what matches, and glue", func() bool {
+				want, got = copied(s.dump(base, filter)), copied(m.Dump())
+				maps.DeleteFunc(got, func(_, entry string) bool { return strings.Contains(entry, "objectClass: glue") })
+				return len(want) > 1 && maps.Equal(want, got)
+			})
+		}
+	}
+}

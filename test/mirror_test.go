@@ -70,7 +70,7 @@ func sums(t *testing.T, url, at string, words *strings.Replacer) map[string]sum 
 
 var entryCSN = regexp.MustCompile(`(?m)^entryCSN: .*\n`)
 
-// R7, R24, R40: a slapd with people, a Shaft that follows it, and behind that a slapd and a
+// R6, R12, R40: a slapd with people, a Shaft that follows it, and behind that a slapd and a
 // Shaft, which load while the source changes, have the same, entry by entry and attribute
 // by attribute.
 func TestMirrors(t *testing.T) {

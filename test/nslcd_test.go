@@ -118,7 +118,7 @@ func user(uid string, number int) string {
 		"uidNumber: %[2]d\ngidNumber: 70100\nhomeDirectory: /home/%[1]s\nloginShell: /bin/sh\n\n", uid, number)
 }
 
-// R1, R38: nslcd resolves users and groups from a mirrored subtree, for the C library: they
+// R6, R33, R38: nslcd resolves users and groups from a mirrored subtree, for the C library: they
 // appear, change and vanish as the source says, groups that name their members by DN
 // find them where they have been moved to; they stay while the source is down, and come
 // back with Shaft.
