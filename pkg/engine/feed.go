@@ -23,9 +23,9 @@ type feed struct {
 	ctx     context.Context
 	server  string
 	conv    *converter
-	gone    bool     // the session ends since the found entry is not in its place
-	refresh *refresh // while refreshing
-	began   time.Time
+	gone    bool      // the session ends since the found entry is not in its place
+	refresh *refresh  // while refreshing
+	began   time.Time // zero: it plays what was held
 	pending []change
 	bytes   int
 }
@@ -82,7 +82,7 @@ func (f *feed) Forget(ctx context.Context) error {
 // End implements upstream.Feed.
 func (f *feed) End(err error) {
 	if f.refresh != nil {
-		f.e.o.Refreshed(outcomeOf(err), time.Since(f.began))
+		f.e.refreshed(outcomeOf(err), f.began)
 		f.refresh.discard()
 		f.refresh = nil
 	}
@@ -149,7 +149,7 @@ func (f *feed) RefreshDone(end syncrepl.End) error {
 		return err
 	}
 	f.refresh = nil
-	f.e.o.Refreshed(RefreshDone, time.Since(f.began))
+	f.e.refreshed(RefreshDone, f.began)
 	return nil
 }
 

@@ -26,6 +26,13 @@ func outcomeOf(err error) RefreshOutcome {
 	return RefreshBroken
 }
 
+// refreshed tells of the end of a refresh that a session brought.
+func (e *Engine) refreshed(outcome RefreshOutcome, began time.Time) {
+	if !began.IsZero() {
+		e.o.Refreshed(outcome, time.Since(began))
+	}
+}
+
 // Figures are what a monitoring system asks for again and again, all of one moment.
 type Figures struct {
 	At            time.Time

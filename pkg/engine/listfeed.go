@@ -36,8 +36,8 @@ type listFeed struct {
 
 	ctx     context.Context
 	server  string
-	refresh *gathering // while refreshing
-	began   time.Time
+	refresh *gathering    // while refreshing
+	began   time.Time     // zero: it is a dry run
 	pending []queue.Event // of the persist stage
 	bytes   int
 	cookie  []byte // that covers what is pending; nil: none came
@@ -97,7 +97,7 @@ func (f *listFeed) Forget(ctx context.Context) error {
 // End implements upstream.Feed.
 func (f *listFeed) End(err error) {
 	if f.refresh != nil {
-		f.e.o.Refreshed(outcomeOf(err), time.Since(f.began))
+		f.e.refreshed(outcomeOf(err), f.began)
 		f.refresh = nil
 	}
 }
@@ -207,7 +207,7 @@ func (f *listFeed) RefreshDone(end syncrepl.End) error {
 	}
 	if err == nil {
 		f.refresh = nil
-		f.e.o.Refreshed(RefreshDone, time.Since(f.began))
+		f.e.refreshed(RefreshDone, f.began)
 	}
 	return err
 }
