@@ -8,7 +8,7 @@ RACE  = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 FUZZTIME ?= 30s
 TIMEOUT  ?= 10m
 
-.PHONY: help build setup test test-long race fuzz bench bench-check mib-check lint requirements demo clean
+.PHONY: help build setup test test-long soak race fuzz bench bench-check mib-check lint requirements demo clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: setup ## all tests, the race detector on where there are goroutines
 test-long: ## long random histories under the race detector (minutes)
 	go test -race -timeout 60m -run '^TestRandomHistories$$' ./pkg/queue -steps 1000000
 	go test -race -timeout 60m -run '^TestWholeHistories$$' ./pkg/engine -steps 2000
+
+soak: setup ## ten minutes of hostile clients of all kinds beside a follower
+	go test -count 1 -timeout 30m -run '^TestSoak$$' -v ./test -soak 10m
 
 race: setup ## all tests under the race detector
 	go test -race -timeout $(TIMEOUT) ./...

@@ -1,0 +1,202 @@
+package test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// soakTime is how long TestSoak goes on: make soak takes ten minutes.
+var soakTime = flag.Duration("soak", 8*time.Second, "how `long` the soak takes")
+
+const (
+	soakAccount = "cn=mirror," + base
+	// soakRSS is what the daemon may hold at any moment, in MiB. Most of it is no matter of clients:
+	// the store's buffers, and the 19 MiB of each password that is looked at.
+	soakRSS = 450
+	// soakGrowth is how much the mean of the last fifth may be above that of the second one.
+	soakGrowth = 48
+	// soakLeft is how many descriptors and goroutines may be there afterwards, more than before:
+	// a listener's and the store's come and go.
+	soakLeft = 12
+	// soakGoroutines is how many a daemon with one source and one follower may have.
+	soakGoroutines = 100
+)
+
+// soaked is the daemon under attack.
+type soaked struct {
+	*shaft
+	corpus  [][]byte
+	flood   []byte
+	pool    *x509.CertPool
+	shown   [3]*tls.Certificate // good, expired, of another authority
+	slowest atomic.Int64        // of the good client's searches
+	bouts   []atomic.Int64      // by kind of attack
+}
+
+func (s *soaked) tls() *tls.Config { return &tls.Config{RootCAs: s.pool, ServerName: "127.0.0.1"} }
+
+// R38, R40, R42, R56: hostile clients of all kinds at once, for as long as -soak says, beside a source that changes and
+// a slapd that follows: each request gets the right result, memory stays within bounds, nothing panics, nothing is left
+// behind, and in the end the follower has what is served.
+func TestSoak(t *testing.T) {
+	src := source(t, "soak", 41)
+	s := newSoaked(t)
+	s.run("subscription", "add", "soak", "--url", src.slapd.URL()+"/"+src.suffix, "--name", "cn=Soak")
+	s.live("cn=Soak")
+	for range 30 {
+		src.change()
+	}
+	m := mirror(t, "ldap://"+s.address, base, "type=refreshAndPersist", "schemachecking=off")
+	s.mirrors(t, m, base)
+	before := s.sample(t)
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var attacks sync.WaitGroup
+	for i, h := range hostiles {
+		for n := range h.times {
+			attacks.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(i), uint64(n)))
+				for ctx.Err() == nil {
+					if err := h.bout(ctx, s, r); err != nil {
+						t.Errorf("%s, bout %d: %v", h.name, s.bouts[i].Load(), err)
+						return
+					}
+					s.bouts[i].Add(1)
+				}
+			})
+		}
+	}
+	var samples []sample
+	for end := time.Now().Add(*soakTime); time.Now().Before(end) && !t.Failed(); {
+		src.change()
+		samples = append(samples, s.sample(t))
+	}
+	stop()
+	attacks.Wait()
+	s.report(t, src, before, samples)
+	src.slapd.Apply(fmt.Sprintf("dn: cn=the last,%s\nchangetype: add\nobjectClass: device\ncn: the last\n", src.suffix))
+	eventually(t, limit, "the last change is served", func() bool { return strings.Contains(s.dump(base), "dn: cn=the last,") })
+	s.mirrors(t, m, base)
+	eventually(t, limit, "the descriptors are given back", func() bool { return s.sample(t).files <= before.files+soakLeft })
+	s.checkEnd(t)
+}
+
+func newSoaked(t *testing.T) *soaked {
+	t.Helper()
+	dir := t.TempDir()
+	ours, others := newIssuer(t), newIssuer(t)
+	ca, cert, key := ours.files(t, dir)
+	hash, code := tool(t, "correct horse\n", binary, "passwd")
+	if code != 0 {
+		t.Fatalf("passwd: exit %d, %s", code, hash)
+	}
+	s := &soaked{corpus: corpus(t), flood: floodOfSearches(), pool: x509.NewCertPool(), bouts: make([]atomic.Int64, len(hostiles))}
+	s.pool.AddCert(ours.cert)
+	s.shown = [3]*tls.Certificate{ours.pair(t, "good", time.Now().Add(24*time.Hour)), ours.pair(t, "good", time.Now().Add(-time.Minute)),
+		others.pair(t, "good", time.Now().Add(24*time.Hour))}
+	s.shaft = newShaft(t, fmt.Sprintf(`base_dn: %s
+tls: { certificate: %q, key: %q, client_ca: %q }
+limits: { request: 3s }
+guard: off
+accounts: [ { dn: %q, password_hash: %q } ]
+access: [ { who: anonymous, allow: sync }, { who: users, allow: sync } ]
+`, base, cert, key, ca, soakAccount, strings.TrimSpace(hash)))
+	return s
+}
+
+// sample is what the kernel says of the daemon at a moment.
+type sample struct {
+	rss, threads float64 // rss in MiB
+	files        int
+}
+
+func (s *soaked) sample(t *testing.T) (out sample) {
+	t.Helper()
+	select {
+	case <-s.done:
+		t.Fatalf("the daemon ended:\n%s", s.log)
+	default:
+	}
+	proc := fmt.Sprintf("/proc/%d", s.cmd.Process.Pid)
+	status, err := os.ReadFile(proc + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		n, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 64)
+		switch name {
+		case "VmRSS":
+			out.rss = n / 1024
+		case "Threads":
+			out.threads = n
+		}
+	}
+	files, err := filepath.Glob(proc + "/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.files = len(files)
+	return out
+}
+
+// report tells the figures, and looks at memory.
+func (s *soaked) report(t *testing.T, src *traffic, before sample, samples []sample) {
+	t.Helper()
+	var most sample
+	for _, v := range samples {
+		most = sample{max(most.rss, v.rss), max(most.threads, v.threads), max(most.files, v.files)}
+	}
+	mean := func(part []sample) (sum float64) {
+		for _, v := range part {
+			sum += v.rss / float64(len(part))
+		}
+		return sum
+	}
+	fifth := max(1, len(samples)/5)
+	early, late := mean(samples[min(fifth, len(samples)-1):min(2*fifth, len(samples))]), mean(samples[len(samples)-fifth:])
+	t.Logf("%v: %d changes, %d samples; RSS %.0f MiB before, %.0f at most, %.0f in the second fifth, %.0f in the last; %d descriptors before, %d at most; %.0f threads at most; the slowest search of the good client took %v",
+		*soakTime, src.n, len(samples), before.rss, most.rss, early, late, before.files, most.files, most.threads, time.Duration(s.slowest.Load()).Round(time.Millisecond))
+	for i, h := range hostiles {
+		t.Logf("%8d bouts: %s", s.bouts[i].Load(), h.name)
+	}
+	if most.rss > soakRSS {
+		t.Errorf("RSS was %.0f MiB, more than %d", most.rss, soakRSS)
+	}
+	if late > early+soakGrowth {
+		t.Errorf("RSS grew from %.0f MiB to %.0f", early, late)
+	}
+}
+
+// checkEnd ends the daemon by SIGQUIT, by which a Go program tells of all its goroutines, and reads its log.
+func (s *soaked) checkEnd(t *testing.T) {
+	t.Helper()
+	s.signal(syscall.SIGQUIT)
+	log := s.log.String()
+	at := strings.Index(log, "SIGQUIT: quit")
+	if at < 0 {
+		t.Fatalf("no word of SIGQUIT in the log, which ends with\n%s", log[max(0, len(log)-2000):])
+	}
+	goroutines := strings.Count(log[at:], "\ngoroutine ")
+	t.Logf("%d goroutines at the end; %d KiB of log", goroutines, at>>10)
+	if goroutines > soakGoroutines {
+		t.Errorf("%d goroutines are left, more than %d:\n%s", goroutines, soakGoroutines, log[at:min(len(log), at+20_000)])
+	}
+	if i := strings.Index(strings.ToLower(log[:at]), "panic"); i >= 0 {
+		t.Errorf("a panic:\n%s", log[max(0, i-200):min(at, i+3000)])
+	}
+}
