@@ -2,8 +2,12 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"shaft/pkg/ber"
@@ -85,6 +89,49 @@ func (e *editor) request(tag ber.Tag, body []byte) error {
 		return dropped
 	}
 	return err
+}
+
+const (
+	// busyChanges is how many changes a second are made where searches come beside them,
+	// on so many connections.
+	busyChanges, busyEditors = 1000, 8
+)
+
+// keepChanging makes busyChanges changes a second at the provider, as far as it
+// keeps up, until stop is called. made counts them.
+func (b *bench) keepChanging(ctx context.Context) (made *atomic.Int64, stop func() error, err error) {
+	made = &atomic.Int64{}
+	ctx, cancel := context.WithCancel(ctx)
+	errs := make([]error, busyEditors)
+	var editing sync.WaitGroup
+	stop = func() error {
+		cancel()
+		editing.Wait()
+		return errors.Join(errs...)
+	}
+	for i := range busyEditors {
+		e, err := edit(b.provider)
+		if err != nil {
+			return nil, nil, errors.Join(err, stop())
+		}
+		editing.Go(func() {
+			defer e.nc.Close()
+			tick := time.NewTicker(time.Second * busyEditors / busyChanges)
+			defer tick.Stop()
+			for n := i; ctx.Err() == nil; n += busyEditors {
+				dn := b.content.rdns(n%b.content.people) + "," + suffix
+				if errs[i] = e.describe(dn, fmt.Sprintf("busy %d in round %d of %s", n, b.round, b.row)); errs[i] != nil {
+					return
+				}
+				made.Add(1)
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	return made, stop, nil
 }
 
 // change makes changes at the provider, one after the other: a description each.

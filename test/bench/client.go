@@ -18,6 +18,7 @@ var (
 	searchDone      = ber.Application(5)
 	searchReference = ber.Application(19)
 	filterEquality  = ber.Context(3)
+	filterSubstring = ber.Context(4)
 	filterPresent   = ber.ContextPrimitive(7)
 )
 
@@ -31,6 +32,7 @@ type query struct {
 	base        string
 	scope       int64
 	attr, value string
+	substring   bool     // value is one that an attribute's values contain
 	want        []string // attributes; none: all user attributes
 }
 
@@ -49,15 +51,7 @@ func (q query) appendMessage(dst []byte, id int64) []byte {
 	dst = ber.AppendInt(dst, ber.Integer, 0)    // no size limit
 	dst = ber.AppendInt(dst, ber.Integer, 0)    // no time limit
 	dst = ber.AppendBool(dst, ber.Boolean, false)
-	if q.value == "" {
-		dst = ber.AppendString(dst, filterPresent, q.attr)
-	} else {
-		var mark int
-		dst, mark = ber.Begin(dst, filterEquality)
-		dst = ber.AppendString(dst, ber.OctetString, q.attr)
-		dst = ber.AppendString(dst, ber.OctetString, q.value)
-		dst = ber.End(dst, mark)
-	}
+	dst = q.appendFilter(dst)
 	dst, list := ber.Begin(dst, ber.Sequence)
 	for _, attr := range q.want {
 		dst = ber.AppendString(dst, ber.OctetString, attr)
@@ -65,6 +59,24 @@ func (q query) appendMessage(dst []byte, id int64) []byte {
 	dst = ber.End(dst, list)
 	dst = ber.End(dst, request)
 	return ber.End(dst, message)
+}
+
+func (q query) appendFilter(dst []byte) []byte {
+	if q.value == "" {
+		return ber.AppendString(dst, filterPresent, q.attr)
+	}
+	tag := filterEquality
+	if q.substring {
+		tag = filterSubstring
+	}
+	dst, mark := ber.Begin(dst, tag)
+	dst = ber.AppendString(dst, ber.OctetString, q.attr)
+	if q.substring {
+		dst = ber.AppendBytes(dst, ber.Sequence, ber.AppendString(nil, ber.ContextPrimitive(1), q.value))
+	} else {
+		dst = ber.AppendString(dst, ber.OctetString, q.value)
+	}
+	return ber.End(dst, mark)
 }
 
 // reply is what the load generator looks at in a message.

@@ -40,7 +40,7 @@ const (
 	neutral                   // tells about the measurement; has no ratio
 )
 
-var rows = []row{refreshRow,
+var rows = []row{refreshRow, reloadRow,
 	searchRow("base-1", base1Title, beside, 1.5, baseLoad(1)),
 	searchRow("base-16", base16Title, beside, 3.5, baseLoad(16)),
 	searchRow("equality", equalityTitle, beside, 1.5, equalityLoad),
@@ -49,6 +49,12 @@ var rows = []row{refreshRow,
 	searchRow("rules-base-16", base16Title, ruled, rulesFloor, baseLoad(16)),
 	searchRow("rules-equality", equalityTitle, ruled, rulesFloor, equalityLoad),
 	listRow("rules-list", ruled, rulesFloor),
+	searchRow("busy-base-1", base1Title, busy, 1.2, baseLoad(1)),
+	searchRow("busy-base-16", base16Title, busy, 2, baseLoad(16)),
+	listRow("busy-list", busy, 5),
+	scanRow("substring", "(mail=*…*), one hit of", 3, 1.2, one, substringQuery),
+	scanRow("unindexed", "(employeeNumber=…), which nothing indexes, one hit of", 3, 1.2, one, unindexedQuery),
+	scanRow("dump", "search that returns everything,", 2, 5, content.total, dumpQuery),
 	fanOutRow, presentRow,
 	delayRow("change", "from a change at slapd to a persist follower of its copy", 1, watchFollow),
 	delayRow("change-8", "the same, 8 sources changing at once, a follower for each", manySources, watchFollow),
@@ -94,6 +100,7 @@ type bench struct {
 	provider *slapd
 	copy     *shaft   // serves searches; started by the first row that needs it
 	guarded  *shaft   // the same under access rules
+	consumer *slapd   // copies the provider, for reloads
 	sources  []*slapd // whose changes are watched; started by the first rows that need them
 	round    int
 	row      string
@@ -132,8 +139,8 @@ func (b *bench) close() {
 			s.stop()
 		}
 	}
-	for _, p := range append(b.sources, b.provider) {
-		if p != nil {
+	for _, p := range append(b.sources, b.provider, b.consumer) {
+		if p != nil && p.process != nil {
 			p.stop()
 		}
 	}

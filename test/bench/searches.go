@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +29,7 @@ type target struct {
 type pair struct {
 	names [2]string
 	more  string // for the row's title
+	busy  bool   // the provider changes all the while
 	get   func(ctx context.Context, b *bench, s side) (target, error)
 }
 
@@ -39,6 +42,7 @@ var (
 		}
 		return target{p: b.provider.process, address: b.provider.address, dn: suffix}, nil
 	}}
+	busy  = pair{names: beside.names, more: fmt.Sprintf(", beside %s changes a second", number(busyChanges)), busy: true, get: beside.get}
 	ruled = pair{names: [2]string{"Shaft with rules", "without"}, more: ", with ten access rules", get: func(ctx context.Context, b *bench, s side) (target, error) {
 		if s == ours {
 			return b.copiedUnderRules(ctx)
@@ -56,8 +60,8 @@ func searchRow(name, title string, on pair, floor float64, build func(c content,
 		sides: on.names,
 		figures: []figure{
 			{"searches/s", rate}, {"CPU µs a search", cost}, {"CPU cores used", neutral},
-			{"CPU cores used by the generator", neutral}, {"bytes a search", neutral},
-		},
+			{"CPU cores used by the generator", neutral}, {"bytes a search", neutral}, {"changes/s", neutral},
+		}[:on.figures(5)],
 		floors: map[string]float64{"searches/s": floor, "CPU µs a search": floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			m, err := b.measureLoad(ctx, s, on, build)
@@ -65,9 +69,17 @@ func searchRow(name, title string, on pair, floor float64, build func(c content,
 				return nil, err
 			}
 			n := float64(m.counted.requests)
-			return []float64{n / m.wall, m.cpu / n * 1e6, m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n}, nil
+			return []float64{n / m.wall, m.cpu / n * 1e6, m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n, m.changes / m.wall}[:on.figures(5)], nil
 		},
 	}
+}
+
+// figures is how many a row has whose last is of the changes.
+func (on pair) figures(quiet int) int {
+	if on.busy {
+		return quiet + 1
+	}
+	return quiet
 }
 
 // listRow measures searches that return inUnit entries and their ou. It counts
@@ -81,8 +93,8 @@ func listRow(name string, on pair, floor float64) row {
 		sides: on.names,
 		figures: []figure{
 			{"searches/s", rate}, {"entries/s", rate}, {"CPU ms a search", cost}, {"CPU µs an entry", cost},
-			{"CPU cores used", neutral}, {"CPU cores used by the generator", neutral}, {"bytes an entry", neutral},
-		},
+			{"CPU cores used", neutral}, {"CPU cores used by the generator", neutral}, {"bytes an entry", neutral}, {"changes/s", neutral},
+		}[:on.figures(7)],
 		floors: map[string]float64{"entries/s": floor, "CPU µs an entry": floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			m, err := b.measureLoad(ctx, s, on, listLoad)
@@ -92,7 +104,7 @@ func listRow(name string, on pair, floor float64) row {
 			n := float64(m.counted.entries)
 			each := float64(b.content.inUnit() + 1)
 			return []float64{n / each / m.wall, n / m.wall, m.cpu / n * each * 1e3, m.cpu / n * 1e6,
-				m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n}, nil
+				m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n, m.changes / m.wall}[:on.figures(7)], nil
 		},
 	}
 }
@@ -134,6 +146,7 @@ func listLoad(c content, dn string) load {
 type measured struct {
 	counted              counted
 	wall, cpu, generator float64
+	changes              float64 // that the provider took
 }
 
 // measureLoad sends the load to one of a pair.
@@ -142,13 +155,24 @@ func (b *bench) measureLoad(ctx context.Context, s side, on pair, build func(c c
 	if err != nil {
 		return m, err
 	}
+	var made atomic.Int64
+	changes := &made
+	if on.busy {
+		var stop func() error
+		if changes, stop, err = b.keepChanging(ctx); err != nil {
+			return m, err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
 	err = build(b.content, t.dn).run(ctx, t.address, func(now func() counted) error {
 		if err := t.profiles.mark(t.p, "warm-up"); err != nil {
 			return err
 		}
+		before := changes.Load()
 		if m, err = measureWindow(ctx, t.p, b.o.window, now); err != nil {
 			return err
 		}
+		m.changes = float64(changes.Load() - before)
 		return t.profiles.mark(t.p, b.profileName())
 	})
 	return m, err

@@ -140,8 +140,9 @@ func newSlapd(parent, name string, databases ...database) (*slapd, error) {
 func (s *slapd) config() string { return filepath.Join(s.dir, "slapd.conf") }
 func (s *slapd) data() string   { return filepath.Join(s.dir, "db") }
 
-func (s *slapd) start() (err error) {
-	s.process, err = startProcess(s.dir, nil, slapdProgram, "-d", "0", "-f", s.config(), "-h", "ldap://"+s.address)
+func (s *slapd) start(more ...string) (err error) {
+	args := append([]string{"-d", "0", "-f", s.config(), "-h", "ldap://" + s.address}, more...)
+	s.process, err = startProcess(s.dir, nil, slapdProgram, args...)
 	return err
 }
 
