@@ -16,7 +16,7 @@ import (
 
 // mirrored is how many people the mirrors of TestMirrors have: make test has 100,000
 // without the race detector, which would take minutes.
-var mirrored = flag.Int("mirrored", 1000, "people in the mirrors that are compared entry by entry")
+var mirrored = flag.Int("mirrored", 300, "people in the mirrors that are compared entry by entry")
 
 const (
 	people      = "dc=bench,dc=example" // the suffix of what test/bench makes
