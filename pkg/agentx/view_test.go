@@ -1,6 +1,7 @@
 package agentx
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand"
@@ -12,10 +13,16 @@ import (
 	"github.com/posteo/go-agentx/pdu"
 )
 
+// sampleTime is when sample was taken.
+func sampleTime() time.Time { return noon }
+
 // sample is a view with rows in all tables.
-func sample(t *testing.T) *view {
+func sample(t testing.TB) *view {
 	s := storyScene()
-	w, _ := s.Watched(t.Context())
+	w, err := s.Watched(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.At = noon
 	w.Names[2].Raised[0].Acknowledged = true
 	box := newOutbox()
