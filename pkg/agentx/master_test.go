@@ -208,7 +208,11 @@ func TestNotifications(t *testing.T) {
 	}
 	told(p, "#1: one waits", trap(9)) // it stood when we began, the acknowledged one is not told
 	src.raise(2, alarm.NoLKG, "nothing is there")
-	await(t, "it waits", func() bool { _, n, there := d.outbox.first(); return there && n == 0 && len(d.outbox.waiting) == 2 })
+	await(t, "it waits", func() bool {
+		d.outbox.mu.Lock()
+		defer d.outbox.mu.Unlock()
+		return len(d.outbox.waiting) == 2
+	})
 	p.say(p.w.message(5, 77, 5, 5, p.w.oid(false, append([]uint32(d.objects), 1, 1, 0)...), p.w.oid(false)))
 	if r := p.want(18); r.ta != 5 { // requests are answered meanwhile
 		t.Errorf("%+v", r)
