@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -411,5 +412,31 @@ func TestPasts(t *testing.T) {
 		if got := cellOf(t, v, name, 2); got != want {
 			t.Errorf("%s is %v, wanted %v", name, got, want)
 		}
+	}
+}
+
+// R56: a panic while a request is answered ends the connection, and the next one works.
+func TestPanicEndsOneConnection(t *testing.T) {
+	m, src, l := newMaster(t), newScene(), &log{}
+	var mess atomic.Bool
+	d := open(t, Options{Network: "unix", Address: m.socket, Source: src, Log: slogOf(l), Now: func() time.Time {
+		if mess.Swap(false) {
+			panic("in the clock")
+		}
+		return noon
+	}})
+	p := m.accept()
+	p.register()
+	get := func() []byte {
+		return p.w.message(5, 77, 1, 1, p.w.oid(false, append([]uint32(d.objects), 1, 3, 0)...), p.w.oid(false))
+	}
+	mess.Store(true)
+	p.say(get())
+	p = m.accept()
+	p.register()
+	p.say(get())
+	p.want(18)
+	if l.count("panic in the session") != 1 {
+		t.Error(l)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -98,11 +99,22 @@ func (d *Door) connect(ctx context.Context) (stood bool, err error) {
 		close(stop)
 		reading.Wait()
 	}()
-	err = s.serve(ctx, frames, ended)
+	err = s.guarded(ctx, frames, ended)
 	if ctx.Err() != nil && s.id != 0 {
 		s.leave()
 	}
 	return s.stands, err
+}
+
+// guarded serves; a panic ends the connection alone.
+func (s *session) guarded(ctx context.Context, frames <-chan *message, ended <-chan error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.d.o.Log.Error("panic in the session with the SNMP agent", "panic", p, "stack", string(debug.Stack()))
+			err = errors.New("an error in Shaft itself ended the connection")
+		}
+	}()
+	return s.serve(ctx, frames, ended)
 }
 
 // read hands over messages until the connection ends.
