@@ -114,12 +114,43 @@ func TestFilterWithoutParents(t *testing.T) {
 	for range 3 {
 		stir(10)
 		for _, m := range mirrors {
-			var want, got map[string]string
-			eventually(t, time.Minute, "the mirror has what matches, and glue", func() bool {
-				want, got = copied(s.dump(base, filter)), copied(m.Dump())
-				maps.DeleteFunc(got, func(_, entry string) bool { return strings.Contains(entry, "objectClass: glue") })
-				return len(want) > 1 && maps.Equal(want, got)
-			})
+			withGlue(t, s, m, base, filter)
+		}
+	}
+}
+
+// withGlue waits until a slapd has what a search at a base gives, and what it makes up above that.
+func withGlue(t *testing.T, s *shaft, m *ldaptest.Slapd, at string, search ...string) {
+	t.Helper()
+	var want, got map[string]string
+	defer func() {
+		if t.Failed() {
+			t.Logf("%q: it has\n%q\nwants\n%q", search, got, want)
+		}
+	}()
+	eventually(t, time.Minute, "the mirror has what is found, and glue", func() bool {
+		want, got = copied(s.dump(at, search...)), copied(m.Dump())
+		maps.DeleteFunc(got, func(_, entry string) bool { return strings.Contains(entry, "objectClass: glue") })
+		return len(want) > 0 && maps.Equal(want, got)
+	})
+}
+
+// R40: slapds follow with each scope.
+func TestSlapdsFollowEachScope(t *testing.T) {
+	src := source(t, "src", 21)
+	s := newShaft(t, "base_dn: "+base)
+	s.run("subscription", "add", "src", "--url", src.slapd.URL()+"/"+src.suffix, "--name", "o=Src", "--wait")
+	at, mirrors := "o=Src,"+base, map[string]*ldaptest.Slapd{}
+	for scope, search := range map[string]string{"sub": "sub", "one": "one", "base": "base", "subord": "children"} {
+		mirrors[search] = mirror(t, "ldap://"+s.address, at, "type=refreshAndPersist", "scope="+scope)
+	}
+	for round := range 3 {
+		src.slapd.Apply(fmt.Sprintf("dn: o=src\nchangetype: modify\nreplace: description\ndescription: round %d\n", round))
+		for range 15 {
+			src.change()
+		}
+		for scope, m := range mirrors {
+			withGlue(t, s, m, at, "-s", scope)
 		}
 	}
 }
