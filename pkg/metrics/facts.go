@@ -78,6 +78,8 @@ var (
 	storeSize    = gauge("store_size_bytes", "What the store takes on disk.")
 	storeFree    = gauge("store_filesystem_free_bytes", "What is free on the store's file system.")
 	storeSystem  = gauge("store_filesystem_size_bytes", "How large the store's file system is.")
+	storeReserve = gauge("store_reserve_bytes", "What is kept free on the store's file system: with less, content is refused.")
+	storeFull    = gauge("store_full", "Whether content is refused since the file system is nearly full.")
 	storeChanges = gauge("store_change_log_entries", "Changes that the store remembers for followers that come back.")
 )
 
@@ -109,7 +111,9 @@ func (c facts) Collect(ch chan<- prometheus.Metric) {
 		} else {
 			out.tell(storeSize, float64(u.Size))
 			out.tell(storeFree, float64(u.Free))
-			out.tell(storeSystem, float64(u.FileSystem))
+			out.tell(storeSystem, float64(u.Total))
+			out.tell(storeReserve, float64(u.Reserve))
+			out.truth(storeFull, u.Full)
 			out.tell(storeChanges, float64(u.Changes))
 		}
 	}

@@ -44,7 +44,7 @@ func (w *world) Figures(context.Context) (*engine.Figures, error) {
 func (w *world) Usage() (store.Usage, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return store.Usage{Size: 1 << 20, Free: 3 << 30, FileSystem: 4 << 30, Changes: 7}, w.err
+	return store.Usage{Size: 1 << 20, Space: store.Space{Free: 3 << 30, Total: 4 << 30}, Reserve: 1 << 27, Full: true, Changes: 7}, w.err
 }
 
 func (w *world) clock() time.Time {
@@ -166,6 +166,8 @@ func TestR52WhatTheEngineKnows(t *testing.T) {
 		`shaft_store_filesystem_free_bytes 3.221225472e+09`,
 		`shaft_store_filesystem_size_bytes 4.294967296e+09`,
 		`shaft_store_change_log_entries 7`,
+		`shaft_store_reserve_bytes 1.34217728e+08`,
+		`shaft_store_full 1`,
 		`!shaft_ldap_connections`, // there is no door yet
 		`!process_nonsense`,
 	)

@@ -6,28 +6,26 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
-// Usage is how much room the store takes, in bytes, and how much there is.
+// Usage is how much room the store takes, and how much there is.
 type Usage struct {
-	Size       uint64 // of its files, as the disk has them: holes take nothing
-	Free       uint64 // of the file system, for whoever is not root
-	FileSystem uint64 // all of it
-	Changes    uint64 // in the change log, a number
+	Space
+	Size    int64 // of its files in bytes, as the disk has them: holes take nothing, the ballast does
+	Reserve int64 // bytes that are kept free: below it content is refused
+	Full    bool  // it is
+	Changes int64 // in the change log
 }
 
-// Usage looks at the directory; anyone may ask.
+// Usage looks at the disk; anyone may ask.
 func (s *Store) Usage() (u Usage, err error) {
 	s.mu.Lock()
-	u.Changes = s.meta.logCount
+	u.Changes = int64(s.meta.logCount)
 	s.mu.Unlock()
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.dir, &st); err != nil {
-		return u, fmt.Errorf("room for store %s: %w", s.dir, err)
+	if u.Space, err = s.opts.Space(); err != nil {
+		return u, err
 	}
-	u.Free, u.FileSystem = st.Bavail*uint64(st.Bsize), st.Blocks*uint64(st.Bsize)
+	u.Reserve, u.Full = s.reserve(u.Total), s.judge(u.Space) != nil
 	files, err := os.ReadDir(s.dir)
 	if err != nil {
 		return u, fmt.Errorf("size of store %s: %w", s.dir, err)
@@ -41,7 +39,7 @@ func (s *Store) Usage() (u Usage, err error) {
 			return u, fmt.Errorf("size of store %s: %w", s.dir, err)
 		}
 		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-			u.Size += uint64(sys.Blocks) * 512
+			u.Size += sys.Blocks * 512 // what stat counts in, whatever the file system's own blocks are
 		}
 	}
 	return u, nil

@@ -20,7 +20,7 @@ func TestR52Usage(t *testing.T) {
 		commits.Add(1)
 	}})
 	before, err := s.Usage()
-	if err != nil || before.Size == 0 || before.Free == 0 || before.FileSystem < before.Free || before.Changes != 0 {
+	if err != nil || before.Size == 0 || before.Free == 0 || before.Total < before.Free || before.Changes != 0 {
 		t.Fatalf("an empty store: %+v, %v", before, err)
 	}
 	begun := commits.Load()
@@ -38,6 +38,22 @@ func TestR52Usage(t *testing.T) {
 	after, err := s.Usage()
 	if err != nil || after.Size < before.Size+1<<19 || after.Changes != 1 {
 		t.Errorf("with a megabyte: %+v, before %+v; %v", after, before, err)
+	}
+}
+
+// R52: what is kept free, and whether content is refused for it.
+func TestR52UsageOfANearlyFullDisk(t *testing.T) {
+	g := newGauge(plenty)
+	s := open(t, t.TempDir(), Options{Space: g.space})
+	for _, c := range []struct {
+		free int64
+		full bool
+	}{{plenty, false}, {minReserve, false}, {minReserve - 1, true}, {plenty, false}} {
+		g.free.Store(c.free)
+		u, err := s.Usage()
+		if err != nil || u.Free != c.free || u.Total != 100<<30 || u.Reserve != minReserve || u.Full != c.full {
+			t.Errorf("%d free: %+v, %v", c.free, u, err)
+		}
 	}
 }
 
