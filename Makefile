@@ -8,10 +8,10 @@ RACE  = $(filter-out $(shell go list $(PURE)),$(shell go list ./...))
 FUZZTIME ?= 30s
 TIMEOUT  ?= 10m
 
-.PHONY: help build setup test test-long soak race fuzz bench bench-check mib-check lint requirements demo clean
+.PHONY: help build setup test test-long soak race fuzz bench bench-check mib-check lint requirements e2e-zabbix demo clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 build: ## bin/shaft
 	go build -o bin/shaft ./cmd/shaft
@@ -53,6 +53,10 @@ lint: ## gofmt, go vet, staticcheck
 
 requirements: ## the tests that name each requirement
 	@go run ./internal/arch/requirements
+
+e2e-zabbix: ## the template on a real Zabbix, as root: some ten minutes, pictures in tmp/zabbix
+	@tools/setup.sh zabbix
+	go run ./test/zabbix
 
 demo: setup build ## the whole story on loopback ports
 	bin/shaft demo

@@ -5,8 +5,12 @@
 # installs what is missing, otherwise it says what to install and fails. Nothing
 # that it installs is started: tests start servers of their own. Nor is anything of the
 # machine's own configuration changed.
+#
+#	tools/setup.sh          for the tests and the demo
+#	tools/setup.sh zabbix   for make e2e-zabbix too
 set -eu
 cd "$(dirname "$0")/.."
+more=${1:-}
 
 has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
@@ -31,6 +35,20 @@ missing() {
 	has gcc || echo gcc
 	[ -e /usr/include/stdlib.h ] || echo libc6-dev
 	[ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
+	[ "$more" != zabbix ] || missing_zabbix
+}
+
+# missing_zabbix does the same for Zabbix, with a browser that looks at it.
+missing_zabbix() {
+	has zabbix_server || echo zabbix-server-pgsql
+	[ -e /usr/share/zabbix/index.php ] || echo zabbix-frontend-php
+	has php-cgi || echo php-cgi # the frontend would else bring a web server along
+	has php || echo php-cli
+	php -m 2>/dev/null | grep -qi pgsql || echo php-pgsql
+	set -- /usr/lib/postgresql/*/bin/initdb
+	[ -x "$1" ] || echo postgresql
+	has chromium || echo chromium
+	[ -e /usr/share/i18n/locales/en_US ] || echo locales
 }
 
 if ! has go; then
@@ -69,9 +87,9 @@ echo "setup: installing $packages"
 apt-get update -q
 # shellcheck disable=SC2086 # one word for each package
 apt-get install -q -y --no-install-recommends $packages
-for service in nslcd snmpd snmptrapd prometheus; do
+for service in nslcd snmpd snmptrapd prometheus postgresql zabbix-server; do
 	case " $packages " in
-	*" $service "*) # nor at the next boot
+	*" $service "* | *" $service-pgsql "*) # nor at the next boot
 		update-rc.d $service disable 2>/dev/null
 		systemctl disable $service.socket >/dev/null 2>&1 || true ;;
 	esac

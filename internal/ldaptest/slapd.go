@@ -40,6 +40,8 @@ type SlapdOptions struct {
 	Access                    string // access rules before the one that lets everyone read everything
 	Global                    string // more lines of slapd.conf before the database
 	Database                  string // more lines inside the database
+	// NoSyncprov leaves the overlay out: what asks for content synchronization is refused.
+	NoSyncprov bool
 }
 
 // SlapdPassword is the password of every started slapd's rootdn.
@@ -127,7 +129,9 @@ func (s *Slapd) config() string {
 	line("database mdb\nsuffix %q\nrootdn %q\nrootpw %s", s.o.Suffix, s.RootDN(), SlapdPassword)
 	line("directory %s\nmaxsize 1073741824\ndbnosync", s.path("db"))
 	line("index objectClass,entryUUID,entryCSN eq")
-	line("overlay syncprov")
+	if !s.o.NoSyncprov {
+		line("overlay syncprov")
+	}
 	if s.o.SessionLog > 0 {
 		line("syncprov-sessionlog %d", s.o.SessionLog)
 	}
@@ -137,6 +141,13 @@ func (s *Slapd) config() string {
 	line("access to * by * read")
 	line("%s", s.o.Database)
 	return b.String()
+}
+
+// NoSyncprov takes the overlay from a slapd that is stopped, or gives it back.
+func (s *Slapd) NoSyncprov(without bool) {
+	s.t.Helper()
+	s.o.NoSyncprov = without
+	s.write("slapd.conf", s.config())
 }
 
 // RootDN may write everything, with SlapdPassword.
