@@ -338,6 +338,10 @@ func (st *stage) end() {
 	}
 	st.w.set(`CLASH.CONTROL:"`+wheezy+`"`, "0")
 	st.w.open("a macro switches the clash of one name off")
+	st.w.set("KNOWN.MIN", "0")
+	st.w.set(`AVAILABILITY.MIN:"`+suse+`"`, "101")
+	st.w.open("a threshold of one name is heeded", "information availability "+suse)
+	st.w.set(`AVAILABILITY.MIN:"`+suse+`"`, "0")
 	st.s.run("subscription", "remove", "rival")
 	st.s.run("subscription", "remove", "dpkg")
 	st.holds(pollPatience, "Shaft raises nothing any more", func() string {
