@@ -23,7 +23,9 @@ type Item struct {
 	UUID  dit.UUID // upstream's
 	Gen   uint32
 	CSN   dit.CSN
-	Value []byte // good until the callback returns
+	// Changed is the CSN of its latest change; CSN is newer where a restore has dated all anew.
+	Changed dit.CSN
+	Value   []byte // good until the callback returns
 }
 
 // Put is an entry to be written. Whatever older generations of it are there

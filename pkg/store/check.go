@@ -66,7 +66,7 @@ func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, 
 		c.top = max(c.top, r.Gen)
 		entry := entryID{r.Claim, r.UUID}
 		if r.verdict == live {
-			if _, ok := owner.item(r); !ok {
+			if _, ok := owner.item(r, 0); !ok {
 				r.verdict = corrupt
 			}
 		}

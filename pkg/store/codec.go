@@ -10,8 +10,9 @@ import (
 	"shaft/pkg/dit"
 )
 
-// formatVersion is what this package writes; a higher one is refused.
-const formatVersion = 1
+// formatVersion is what this package writes; a higher one is refused. Version 1
+// had no namespace and was never restored.
+const formatVersion = 2
 
 var errForm = errors.New("wrong form")
 
@@ -24,6 +25,8 @@ type meta struct {
 	logCount     uint64  // changes in it
 	journalFirst uint64  // oldest line kept
 	journalNext  uint64
+	namespace    dit.UUID // the instance that the store was created as
+	redated      dit.CSN  // entries that are older count as of this CSN; 0: never restored
 }
 
 func (m *meta) encode() []byte {
@@ -32,7 +35,8 @@ func (m *meta) encode() []byte {
 	for _, n := range []uint64{uint64(m.last), m.commits, uint64(m.logFrom), m.logCount, m.journalFirst, m.journalNext} {
 		dst = binary.BigEndian.AppendUint64(dst, n)
 	}
-	return dst
+	dst = append(dst, m.namespace[:]...)
+	return binary.BigEndian.AppendUint64(dst, uint64(m.redated))
 }
 
 // decode reads a meta record whose checksum was good.
@@ -40,16 +44,26 @@ func (m *meta) decode(src []byte) error {
 	if len(src) < 4 {
 		return errForm
 	}
-	if binary.BigEndian.Uint32(src) > formatVersion {
+	const first = 4 + 16 + 6*8
+	size := first + 16 + 8
+	switch version := binary.BigEndian.Uint32(src); {
+	case version > formatVersion:
 		return ErrNewer
+	case version == 1:
+		size = first
 	}
-	if len(src) != 4+16+6*8 {
+	if len(src) != size {
 		return errForm
 	}
 	copy(m.instance[:], src[4:])
 	n := func(i int) uint64 { return binary.BigEndian.Uint64(src[20+8*i:]) }
 	m.last, m.commits, m.logFrom = dit.CSN(n(0)), n(1), dit.CSN(n(2))
 	m.logCount, m.journalFirst, m.journalNext = n(3), n(4), n(5)
+	m.namespace, m.redated = m.instance, 0
+	if size > first {
+		copy(m.namespace[:], src[first:])
+		m.redated = dit.CSN(binary.BigEndian.Uint64(src[first+16:]))
+	}
 	return nil
 }
 

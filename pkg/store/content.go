@@ -88,8 +88,8 @@ func (c *content) read(key, stored []byte, fn func(*content) error) error {
 	return fn(c)
 }
 
-// item dates a live record; false when its generation's first CSN is lost.
-func (c *claimState) item(r *content) (Item, bool) {
+// item dates a live record, not before redated; false when its generation's first CSN is lost.
+func (c *claimState) item(r *content, redated dit.CSN) (Item, bool) {
 	it := Item{Claim: r.Claim, UUID: r.UUID, Gen: r.Gen, CSN: dit.CSN(r.stamp.n), Value: r.value}
 	if r.stamp.kind == stampOrdinal {
 		first, ok := c.first(r.Gen)
@@ -98,6 +98,8 @@ func (c *claimState) item(r *content) (Item, bool) {
 		}
 		it.CSN += first
 	}
+	it.Changed = it.CSN
+	it.CSN = max(it.CSN, redated)
 	return it, true
 }
 
@@ -149,7 +151,7 @@ func (s *Store) Entries(claim uint32, fn func(Item) error) error {
 		case corrupt:
 			s.markDamaged(r.Key)
 		case live:
-			item, ok := state.item(r)
+			item, ok := state.item(r, v.meta.redated)
 			if !ok {
 				s.markDamaged(r.Key)
 				return nil
@@ -182,7 +184,7 @@ func (s *Store) Entry(claim uint32, id dit.UUID) (*Item, error) {
 			s.markDamaged(r.Key)
 			return corruptKey(it.Item().Key())
 		case live:
-			item, ok := state.item(r)
+			item, ok := state.item(r, v.meta.redated)
 			if !ok {
 				s.markDamaged(r.Key)
 				return corruptKey(it.Item().Key())

@@ -22,6 +22,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, crashChild(dir))
 		os.Exit(1)
 	}
+	if dir := os.Getenv(restoreDir); dir != "" {
+		if err := restoreChild(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

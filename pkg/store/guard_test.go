@@ -308,7 +308,7 @@ func TestKeysAndCodecs(t *testing.T) {
 			t.Errorf("stamp %q is taken", bad)
 		}
 	}
-	m := meta{instance: scattered(1), last: 1, commits: 2, logFrom: 3, logCount: 4, journalFirst: 5, journalNext: 6}
+	m := meta{instance: scattered(1), last: 1, commits: 2, logFrom: 3, logCount: 4, journalFirst: 5, journalNext: 6, namespace: scattered(7), redated: 8}
 	var back meta
 	if err := back.decode(m.encode()); err != nil || back != m {
 		t.Errorf("meta: %+v, %v", back, err)

@@ -74,6 +74,9 @@ func (s *Store) open() (err error) {
 		}
 		s.lock.Close()
 	}()
+	if err := s.finishRestore(); err != nil {
+		return err
+	}
 	if err := s.makeRoom(); err != nil {
 		return err
 	}
@@ -159,12 +162,8 @@ func (s *Store) loadMeta() (m meta, err error) {
 
 // create begins a store: it may hold nothing yet.
 func (s *Store) create() (meta, error) {
-	m := meta{logFrom: dit.CSN(s.opts.Now().UnixMicro()), journalFirst: 1, journalNext: 1}
-	if _, err := rand.Read(m.instance[:]); err != nil {
-		return m, err
-	}
-	m.instance[6] = m.instance[6]&0x0f | 0x40 // version 4 (RFC 4122 section 4.4)
-	m.instance[8] = m.instance[8]&0x3f | 0x80
+	m := meta{logFrom: dit.CSN(s.opts.Now().UnixMicro()), journalFirst: 1, journalNext: 1, instance: randomUUID()}
+	m.namespace = m.instance
 	return m, s.db.Update(func(txn *badger.Txn) error {
 		it := newIterator(txn, nil)
 		defer it.Close()
@@ -173,6 +172,14 @@ func (s *Store) create() (meta, error) {
 		}
 		return txn.Set(metaKey, seal(metaKey, m.encode()))
 	})
+}
+
+// randomUUID makes one of version 4 (RFC 4122 section 4.4).
+func randomUUID() (u dit.UUID) {
+	rand.Read(u[:]) // it never fails
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return u
 }
 
 func (s *Store) loadClaims(txn *badger.Txn) error {

@@ -8,7 +8,7 @@
 //
 // # Key layout
 //
-//	m                      meta: format version, instance id, last CSN, log bounds
+//	m                      meta: format version, instance ids, CSNs, log bounds
 //	c claim                claim: committed generation, cookie, count, checksum
 //	e claim uuid ^gen      content: one entry's value, written at generation gen
 //	g claim gen            first CSN of a refresh's entries (see Stage)
@@ -123,11 +123,27 @@ type claim struct {
 	edits   uint64 // commits that touched the content since Open
 }
 
-// Instance is the random id given at creation.
+// Instance is the random id given at creation, or when it was restored.
 func (s *Store) Instance() dit.UUID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.meta.instance
+}
+
+// Namespace is the random id given at creation, which outlives a restore: for UUIDs
+// that are to stay.
+func (s *Store) Namespace() dit.UUID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.meta.namespace
+}
+
+// Redated is the CSN that no entry is older than since the store was restored (see
+// Restore); 0 when it never was.
+func (s *Store) Redated() dit.CSN {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.meta.redated
 }
 
 // LastCSN is the newest CSN of any commit; 0 before the first. It never goes back.
