@@ -37,6 +37,8 @@ func run(args []string) int {
 		err = serve(ctx, args[1:])
 	case "check":
 		err = check(args[1:])
+	case "restore":
+		err = restore(args[1:])
 	case "demo":
 		err = runDemo(ctx, args[1:])
 	case "passwd":
@@ -72,6 +74,7 @@ func usage(w io.Writer) {
 
     shaft serve --config FILE                        run the daemon
     shaft check --config FILE                        validate the file
+    shaft restore FILE --config FILE                 make the store from a backup, while no daemon runs
     shaft demo [--once]                              try it with built-in sources
     shaft passwd                                     hash a password for the file
     shaft version
@@ -98,24 +101,37 @@ func newFlags(command string) *flag.FlagSet {
 
 // parse reads a command's flags; it takes no further arguments.
 func parse(fs *flag.FlagSet, args []string) error {
+	_, err := parseWith(fs, args, 0)
+	return err
+}
+
+// parseWith reads flags and n arguments, before, between or behind them.
+func parseWith(fs *flag.FlagSet, args []string, n int) ([]string, error) {
 	fs.SetOutput(io.Discard) // errors come back, and are told once
-	switch err := fs.Parse(args); {
+	given, err := operator.ParseMixed(fs, args)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Println("usage:", fs.Name())
 		operator.PrintFlags(os.Stdout, fs)
-		return err
+		return nil, err
 	case err != nil:
-		return fmt.Errorf("%w: %w; `%s --help` lists what there is", errUsage, operator.FlagError(err), fs.Name())
+		return nil, fmt.Errorf("%w: %w; `%s --help` lists what there is", errUsage, operator.FlagError(err), fs.Name())
+	case len(given) < n:
+		return nil, fmt.Errorf("%w: %s", errUsage, fs.Name())
+	case len(given) > n:
+		return nil, fmt.Errorf("%w: %q is one argument too many", errUsage, given[n])
 	}
-	if fs.NArg() > 0 {
-		return fmt.Errorf("%w: %q is one argument too many", errUsage, fs.Arg(0))
-	}
-	return nil
+	return given, nil
+}
+
+// configOf adds the flag that names the configuration.
+func configOf(fs *flag.FlagSet) *string {
+	return fs.String("config", "/etc/shaft/shaft.yaml", "configuration file")
 }
 
 func configFlag(name string, args []string) (path string, cfg *daemon.Config, err error) {
 	fs := newFlags(name)
-	file := fs.String("config", "/etc/shaft/shaft.yaml", "configuration file")
+	file := configOf(fs)
 	if err := parse(fs, args); err != nil {
 		return "", nil, err
 	}
@@ -130,6 +146,21 @@ func check(args []string) error {
 	}
 	fmt.Printf("the configuration is valid: base DN %q, data in %s\n", cfg.BaseDN, cfg.DataDir)
 	return nil
+}
+
+func restore(args []string) error {
+	fs := newFlags("restore FILE")
+	file := configOf(fs)
+	force := fs.Bool("force", false, "move a store that is there aside, into a directory of its own below data_dir")
+	given, err := parseWith(fs, args, 1)
+	if err != nil {
+		return err
+	}
+	cfg, err := daemon.LoadConfig(*file)
+	if err != nil {
+		return err
+	}
+	return daemon.Restore(cfg, given[0], *force, os.Stdin, os.Stdout, daemon.NewLogger(os.Stderr, cfg))
 }
 
 func serve(ctx context.Context, args []string) error {

@@ -270,6 +270,7 @@ func (ed *edit) finishBatch() {
 // publish makes the edit's version the one that is served, or will be when the
 // steps that show as one are all done (see together).
 func (e *Engine) publish(ed *edit) {
+	now := dit.CSNAt(e.o.Now())
 	for _, ch := range ed.b.Changes() {
 		cl := e.byNum[ch.Row.Claim]
 		if cl == nil {
@@ -281,7 +282,7 @@ func (e *Engine) publish(ed *edit) {
 		case tree.Deleted:
 			cl.entries--
 		}
-		cl.touched(ch.Row.CSN)
+		cl.touched(min(ch.Row.CSN, now)) // the sequence may be ahead of the clock
 	}
 	for _, hide := range ed.hides {
 		hide()

@@ -9,7 +9,7 @@ import (
 	"shaft/pkg/upstream"
 )
 
-// Instance is this store's identity, and Upstreams those of the Shafts that are
+// Instance is this store's identity, another one after a restore, and Upstreams those of the Shafts that are
 // followed, transitively: what the root DSE shows, by which loops are found (R17).
 // Both may be called by anyone at any time.
 func (e *Engine) Instance() string { return e.store.Instance().String() }

@@ -349,7 +349,7 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 			bad++
 			return nil
 		}
-		cl.touched(it.CSN)
+		cl.touched(it.Changed)
 		if hiddenBy(cl.inner, conv.norm) || hiddenBy(gone, conv.norm) {
 			cl.hide(it.UUID, hiddenEntry{gen: it.Gen, hash: rec.hash, csn: it.CSN, norm: string(conv.norm), served: !cl.unserved})
 			return nil

@@ -27,9 +27,9 @@ type storedOwn struct {
 	csn dit.CSN
 }
 
-// ownUUID is stable for a DN in this store.
+// ownUUID is stable for a DN in this store, restored or not.
 func (e *Engine) ownUUID(norm string) dit.UUID {
-	return dit.NewUUIDv5(e.store.Instance(), []byte(norm))
+	return dit.NewUUIDv5(e.store.Namespace(), []byte(norm))
 }
 
 // glue makes the entry for a missing parent; stored glue comes back as it was.
@@ -99,7 +99,7 @@ func (e *Engine) loadOwn() error {
 			e.log.Error("a stored entry of our own is malformed; it is made anew", "record", name)
 			return nil
 		}
-		e.oldOwn[id] = storedOwn{rec, dit.CSN(binary.BigEndian.Uint64(value))}
+		e.oldOwn[id] = storedOwn{rec, max(dit.CSN(binary.BigEndian.Uint64(value)), e.store.Redated())}
 		return nil
 	})
 }

@@ -22,8 +22,9 @@ const logAtOnce = 4
 // more tells that the persist stage follows; else the search is at its end.
 func (f *follower) refresh(v *tree.Version) (more bool, err error) {
 	at := readCookie(f.cookie, v.SID(), v.CSN())
-	if since := f.c.srv.rules(v.Schema()).since; since > 0 && at.csn <= since && !at.initial && !at.unknown {
-		at.unknown, f.reload = true, true // what it may see has changed since
+	since, redated := f.c.srv.rules(v.Schema()).since, f.c.srv.opt.Redated
+	if since > 0 && at.csn <= since && at.csn >= redated && !at.initial && !at.unknown {
+		at.unknown, f.reload = true, true // what it may see has changed since; an older cookie gets all anyhow
 	}
 	f.rid = ridPart(at.rid)
 	f.seen = v

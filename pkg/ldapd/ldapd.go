@@ -88,7 +88,10 @@ type Options struct {
 	Access   []access.Rule // none: everything is for everyone
 	// AccessSince is the newest change when these rules came to hold, be it before
 	// a restart: a follower's cookie that is no newer is worth nothing. 0: ever.
-	AccessSince   dit.CSN
+	AccessSince dit.CSN
+	// Redated: every entry has this CSN or a newer one, since the content was restored
+	// from a backup; a follower with an older cookie gets all of it. 0: it never was.
+	Redated       dit.CSN
 	Log           *slog.Logger     // nil: nothing is logged
 	VendorVersion string           // in the root DSE; "" leaves it out
 	Now           func() time.Time // nil: time.Now

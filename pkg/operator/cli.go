@@ -119,6 +119,7 @@ var commands = []command{
 		flags: (*cli).limitFlag, run: (*cli).taskList},
 	{verb: "task show", args: "ID", help: "one task with its steps", nargs: 1, run: (*cli).taskShow},
 	{verb: "export", args: "> FILE", help: "all that operators entered, as YAML", run: (*cli).export},
+	{verb: "backup", args: "FILE", help: "the whole store as of one moment; - is standard output", nargs: 1, run: (*cli).backup},
 	{verb: "apply", args: "FILE [--prune]", help: "make the subscriptions those of a file; - is standard input",
 		nargs: 1, flags: (*cli).applyFlags, run: (*cli).apply},
 }
@@ -197,7 +198,7 @@ func execute(ctx context.Context, cmd *command, args []string, streams Streams) 
 	if cmd.flags != nil {
 		cmd.flags(c, fs)
 	}
-	positional, err := parseMixed(fs, args)
+	positional, err := ParseMixed(fs, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(stdout, "usage: shaft %s\n%s\n", cmd.line(), cmd.help)
@@ -222,9 +223,9 @@ func execute(ctx context.Context, cmd *command, args []string, streams Streams) 
 	return cmd.run(c, ctx, positional)
 }
 
-// parseMixed parses flags before, between and after the positional arguments;
+// ParseMixed parses flags before, between and after the positional arguments;
 // behind -- all is positional.
-func parseMixed(fs *flag.FlagSet, args []string) (positional []string, err error) {
+func ParseMixed(fs *flag.FlagSet, args []string) (positional []string, err error) {
 	for {
 		if err := fs.Parse(args); err != nil {
 			return nil, err

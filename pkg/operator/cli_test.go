@@ -326,6 +326,8 @@ var commandLines = []struct {
 	{[]string{"task", "show", "first"}, 1, `a number, not "first"`, ""},
 	{[]string{"task", "show"}, 2, "wrong usage: shaft task show ID", ""},
 	{[]string{"export", "file"}, 2, "wrong usage: shaft export", ""},
+	{[]string{"backup"}, 2, "wrong usage: shaft backup FILE", ""},
+	{[]string{"backup", "a", "b"}, 2, "wrong usage", ""},
 	{[]string{"apply"}, 2, "wrong usage: shaft apply FILE", ""},
 	{[]string{"apply", "no such file"}, 1, "no such file or directory", ""},
 	{[]string{"apply", "a", "b"}, 2, "wrong usage", ""},

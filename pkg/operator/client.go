@@ -39,6 +39,23 @@ const maxAnswer = 256 << 20
 
 // call sends one request and decodes the answer into out.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) ([]byte, error) {
+	resp, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := c.read(resp, method)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, out); err != nil {
+		return nil, fmt.Errorf("answer of the daemon: %w", err)
+	}
+	return text, nil
+}
+
+// send sends one request; the answer's body is to be closed.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		text, err := json.Marshal(in)
@@ -61,7 +78,11 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) ([]
 	if err != nil {
 		return nil, c.failure(method, err)
 	}
-	defer resp.Body.Close()
+	return resp, nil
+}
+
+// read reads an answer; one that is a problem is an error.
+func (c *Client) read(resp *http.Response, method string) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, c.failure(method, err)
@@ -78,9 +99,6 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) ([]
 	}
 	if resp.StatusCode >= 300 {
 		return nil, fmt.Errorf("answer of the daemon: %s", resp.Status)
-	}
-	if err := json.Unmarshal(text, out); err != nil {
-		return nil, fmt.Errorf("answer of the daemon: %w", err)
 	}
 	return text, nil
 }

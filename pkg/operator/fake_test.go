@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -188,6 +189,12 @@ func (f *fake) SourceState(_ context.Context, id string) (*engine.Link, error) {
 func (f *fake) Members(_ context.Context, id string) ([]engine.Found, error) {
 	f.asked("members", id)
 	return f.found, f.err
+}
+
+func (f *fake) Backup(_ context.Context, w io.Writer, version string) (engine.BackedUp, error) {
+	f.asked("backup", version)
+	_, err := io.WriteString(w, "a backup")
+	return engine.BackedUp{Records: 1, Bytes: 8}, cmp.Or(f.err, err)
 }
 
 func (f *fake) Export(context.Context) (*engine.Document, error) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"shaft/pkg/engine"
@@ -43,7 +44,8 @@ type api struct {
 	engine   Engine
 	version  string
 	log      *slog.Logger
-	document object // OpenAPI
+	document object     // OpenAPI
+	backups  sync.Mutex // held by the one that is being taken
 }
 
 // call is one request, read.
@@ -73,7 +75,13 @@ func (a *api) serve(r *route, w http.ResponseWriter, req *http.Request) {
 		err = c.actor()
 	}
 	var v any
-	if err == nil {
+	switch {
+	case err != nil:
+	case r.file != nil:
+		if err = r.file(a, c, w); err == nil {
+			return
+		}
+	default:
 		v, err = r.handle(a, c)
 	}
 	if err != nil {

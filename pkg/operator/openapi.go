@@ -49,6 +49,9 @@ func (s *schemas) operation(r *route) object {
 
 func (s *schemas) responses(r *route) object {
 	answer := func(description string) object {
+		if r.file != nil {
+			return object{"description": description, "content": object{fileType: object{}}}
+		}
 		out := object{"description": description, "content": content("application/json", s.of(reflect.TypeOf(r.gives), false))}
 		if _, ok := revisionOf(r.gives); ok {
 			out["headers"] = object{"ETag": object{"description": "revision of the queue, for If-Match", "schema": object{"type": "string"}}}

@@ -14,6 +14,7 @@ package operator
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"shaft/pkg/access"
@@ -55,6 +56,7 @@ type Engine interface {
 	Alarms(context.Context) ([]engine.Alarm, error)
 	AckAlarm(ctx context.Context, id, note string, until time.Time, dryRun bool) (*engine.AlarmChanged, error)
 	UnackAlarm(ctx context.Context, id string, dryRun bool) (*engine.AlarmChanged, error)
+	Backup(ctx context.Context, w io.Writer, version string) (engine.BackedUp, error)
 	// ExplainAccess is the LDAP door's, which has the access rules.
 	ExplainAccess(ctx context.Context, dn string, as []string) (*access.Explanation, error)
 }

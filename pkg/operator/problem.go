@@ -20,6 +20,8 @@ func (a *api) refuse(w http.ResponseWriter, err error) {
 		problem(w, Problem{Status: http.StatusBadRequest, Kind: queue.KindInvalid, Detail: faultWords(faults), Faults: faults})
 	case errors.As(err, &refusal):
 		problem(w, Problem{Status: refusalStatus(refusal.Kind), Kind: refusal.Kind, Detail: refusal.Reason})
+	case errors.Is(err, errBackingUp):
+		problem(w, Problem{Status: http.StatusConflict, Kind: kindBusy, Detail: err.Error()})
 	case errors.Is(err, engine.ErrClosed), errors.Is(err, context.Canceled):
 		// Canceled: by the daemon's end, or by a client that is gone.
 		problem(w, Problem{Status: http.StatusServiceUnavailable, Kind: kindClosing, Detail: "the daemon is stopping"})

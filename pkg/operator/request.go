@@ -133,4 +133,5 @@ const (
 	kindMethod   = "method"    // the route takes others
 	kindClosing  = "closing"   // the daemon is
 	kindFailed   = "failed"    // what is no refusal
+	kindBusy     = "busy"      // with another such request
 )

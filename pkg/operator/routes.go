@@ -20,7 +20,11 @@ type route struct {
 	created      bool // 201, but for a dry run
 	revised      bool // takes If-Match: the revision of the queue that is meant
 	handle       func(*api, *call) (any, error)
+	file         func(*api, *call, http.ResponseWriter) error // in the place of handle: it answers with a file
 }
+
+// fileType is the media type of a file that is no text.
+const fileType = "application/octet-stream"
 
 var routes = []route{
 	{method: "GET", path: "/status", summary: "the daemon at a glance",
@@ -89,6 +93,8 @@ var routes = []route{
 		gives: Document{}, handle: (*api).export},
 	{method: "POST", path: "/apply", summary: "make the subscriptions those of a document: all of them, or nothing where one is wrong",
 		query: []param{pruneParam, dryRunParam}, takes: Document{}, gives: engine.Applied{}, handle: (*api).apply},
+	{method: "GET", path: "/backup", summary: "the whole store as of one moment, for shaft restore",
+		file: (*api).backup},
 	{method: "GET", path: "/openapi.json", summary: "this document",
 		gives: map[string]any{}, handle: (*api).openAPI},
 }

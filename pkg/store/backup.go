@@ -21,14 +21,18 @@ type BackedUp struct {
 // not committed is not in it, nor is the change log, which means nothing after a
 // restore. The store goes on meanwhile. It holds a piece of 256 KiB, or of one larger
 // value; what is replaced meanwhile stays on disk until it ends, so whoever reads
-// slowly is to be cut off by w or ctx. The header's Instance is filled in here.
-func (s *Store) Backup(ctx context.Context, w io.Writer, h BackupHeader) (BackedUp, error) {
+// slowly is to be cut off by w or ctx. Instance and ContextCSN of the header are filled
+// in here; sid is the server ID that the latter bears.
+func (s *Store) Backup(ctx context.Context, w io.Writer, h BackupHeader, sid int) (BackedUp, error) {
 	states, v, err := s.snapshotAll()
 	if err != nil {
 		return BackedUp{}, fmt.Errorf("back up store %s: %w", s.dir, err)
 	}
 	defer s.release(v)
 	h.Instance = v.meta.instance.String()
+	if v.meta.last != 0 {
+		h.ContextCSN = string(v.meta.last.Append(nil, sid))
+	}
 	p, err := newPieceWriter(w, h)
 	if err == nil {
 		b := &backup{ctx: ctx, s: s, v: v, p: p, states: states}

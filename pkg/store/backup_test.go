@@ -94,12 +94,12 @@ func filled(tb testing.TB) *Store {
 	return s
 }
 
-var backupHead = BackupHeader{Version: "v1", Time: time.Unix(1e9, 0).UTC(), BaseDN: "o=x", ContextCSN: "20010909014640.000000Z#000000#001#000000"}
+var backupHead = BackupHeader{Version: "v1", Time: time.Unix(1e9, 0).UTC(), BaseDN: "o=x"}
 
 func backupOf(tb testing.TB, s *Store) []byte {
 	tb.Helper()
 	var b bytes.Buffer
-	got, err := s.Backup(context.Background(), &b, backupHead)
+	got, err := s.Backup(context.Background(), &b, backupHead, 1)
 	if err != nil || got.Bytes != int64(b.Len()) {
 		tb.Fatalf("%+v, %d bytes: %v", got, b.Len(), err)
 	}
@@ -130,7 +130,7 @@ func TestBackupRestore(t *testing.T) {
 			t.Errorf("restored:\n%s\nwant:\n%s", got, want)
 		}
 		head := backupHead
-		head.Instance = s.Instance().String()
+		head.Instance, head.ContextCSN = s.Instance().String(), "19700101000000.000302Z#000000#001#000000"
 		if out.Header != head || out.Claims != 2 || out.Entries != 20 || out.Damaged != 0 || out.LeftOut != 0 || out.Aside != "" {
 			t.Errorf("it says %+v", out)
 		}
@@ -430,7 +430,7 @@ func TestBackupOfDamage(t *testing.T) {
 	damage(contentKey(nil, Key{1, scattered(2), 1}))
 	commit(t, s, &Batch{CSN: 201}) // readers see it
 	var b bytes.Buffer
-	got, err := s.Backup(context.Background(), &b, backupHead)
+	got, err := s.Backup(context.Background(), &b, backupHead, 1)
 	if err != nil || got.LeftOut != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -443,7 +443,7 @@ func TestBackupOfDamage(t *testing.T) {
 	}
 	damage(recordKey("n"))
 	commit(t, s, &Batch{CSN: 202})
-	if _, err := s.Backup(context.Background(), io.Discard, backupHead); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), `record "n"`) {
+	if _, err := s.Backup(context.Background(), io.Discard, backupHead, 1); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), `record "n"`) {
 		t.Errorf("%v", err)
 	}
 }
@@ -466,7 +466,7 @@ func TestBackupEnds(t *testing.T) {
 	s := filled(t)
 	gone := errors.New("the reader is gone")
 	for n := range 4 {
-		if _, err := s.Backup(context.Background(), &cutWriter{n, func() error { return gone }}, backupHead); !errors.Is(err, gone) {
+		if _, err := s.Backup(context.Background(), &cutWriter{n, func() error { return gone }}, backupHead, 1); !errors.Is(err, gone) {
 			t.Errorf("%d writes: %v", n, err)
 		}
 		ctx, cancel := context.WithCancelCause(context.Background())
@@ -474,7 +474,7 @@ func TestBackupEnds(t *testing.T) {
 		if n == 0 {
 			cancel(gone)
 		}
-		if _, err := s.Backup(ctx, w, backupHead); n < 2 && !errors.Is(err, gone) {
+		if _, err := s.Backup(ctx, w, backupHead, 1); n < 2 && !errors.Is(err, gone) {
 			t.Errorf("cancelled at %d: %v", n, err)
 		}
 		cancel(nil)
@@ -482,7 +482,7 @@ func TestBackupEnds(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Backup(context.Background(), io.Discard, backupHead); !errors.Is(err, ErrClosed) {
+	if _, err := s.Backup(context.Background(), io.Discard, backupHead, 1); !errors.Is(err, ErrClosed) {
 		t.Errorf("of a closed store: %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(s.dir, "restore*")); len(left) > 0 {
