@@ -57,11 +57,9 @@ func (m *Message) appendDone(dst []byte) []byte {
 		return dst
 	}
 	return appendControl(dst, OIDSyncDone, func(dst []byte) []byte {
-		dst = m.appendCookie(dst)
-		if m.RefreshDeletes {
-			dst = ber.AppendBool(dst, ber.Boolean, true)
-		}
-		return dst
+		// Said where it is FALSE too: slapd lets an ID set of deletes before decide otherwise,
+		// and would then remove nothing of what was not named.
+		return ber.AppendBool(m.appendCookie(dst), ber.Boolean, m.RefreshDeletes)
 	})
 }
 
