@@ -47,6 +47,9 @@ func TestBackup(t *testing.T) {
 		header.Get("Content-Disposition") != `attachment; filename="shaft.backup"` {
 		t.Errorf("%d %v %q", code, header, text)
 	}
+	if get(document(t), "paths", "/api/v1/backup", "get", "responses", "200", "content", "application/octet-stream") == nil {
+		t.Error("the document does not say that it is a file")
+	}
 	dir := t.TempDir()
 	name := filepath.Join(dir, "daily")
 	for _, was := range []string{"", "an older one"} {

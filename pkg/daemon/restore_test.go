@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A backup restores under its own base DN, however that is written, and what the
+// restore says is in words; the daemon serves it as another instance.
+func TestRestore(t *testing.T) {
+	dir := t.TempDir()
+	config := func(data, base string) *Config {
+		t.Helper()
+		cfg, err := ParseConfig(filepath.Join(dir, "shaft.yaml"), []byte("data_dir: "+data+"\nlisten: [ 'ldap://127.0.0.1:0' ]\n"+base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	backup := func(cfg *Config) (file, instance string) {
+		t.Helper()
+		d, err := Start(cfg, Options{Version: "v1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		var b bytes.Buffer
+		if _, err := d.Engine().Backup(context.Background(), &b, "v1"); err != nil {
+			t.Fatal(err)
+		}
+		file = filepath.Join(dir, filepath.Base(cfg.DataDir)+".backup")
+		if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file, d.Engine().Instance()
+	}
+	empty, _ := backup(config("none", ""))
+	full, was := backup(config("one", "base_dn: ou=Package Listers\n"))
+	log := slog.New(slog.DiscardHandler)
+	for i, c := range []struct{ file, base, words string }{
+		{empty, "base_dn: o=any\n", "restored: no base DN as of "},
+		{full, "base_dn: OU=package   listers\n", "restored: ou=Package Listers as of "},
+		{full, "base_dn: o=other\n", `the backup is of the base DN "ou=Package Listers", the configuration says "o=other"`},
+		{full, "", `the backup is of the base DN "ou=Package Listers", the configuration says ""`},
+	} {
+		cfg := config("r"+string(rune('0'+i)), c.base)
+		var out bytes.Buffer
+		err := Restore(cfg, c.file, false, nil, &out, log)
+		if err != nil {
+			out.WriteString(err.Error())
+		}
+		if refused := i >= 2; (err != nil) != refused || !strings.Contains(out.String(), c.words) {
+			t.Errorf("case %d: %v\n%s", i, err, &out)
+		}
+		if err == nil {
+			if _, instance := backup(cfg); instance == was {
+				t.Errorf("case %d: the instance is the same", i)
+			}
+		}
+	}
+	text, err := os.ReadFile(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config("piped", "base_dn: ou=Package Listers\n")
+	if err := Restore(cfg, "-", false, bytes.NewReader(text[:len(text)-1]), io.Discard, log); err == nil || !strings.HasPrefix(err.Error(), "standard input: restore store ") {
+		t.Errorf("a cut one, piped in: %v", err)
+	}
+	if err := Restore(cfg, "-", false, bytes.NewReader(text), io.Discard, log); err != nil {
+		t.Error(err)
+	}
+	if err := Restore(cfg, "-", false, bytes.NewReader(text), io.Discard, log); err == nil || !strings.Contains(err.Error(), "there is a store already") {
+		t.Errorf("again: %v", err)
+	}
+}
