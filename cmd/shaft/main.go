@@ -56,7 +56,7 @@ func run(args []string) int {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return operator.ExitDone
-	case errors.Is(err, errUsage):
+	case errors.Is(err, operator.ErrUsage):
 		fmt.Fprintf(os.Stderr, "shaft: %v\n", err)
 		return operator.ExitUsage
 	case errors.As(err, &mistake): // each line begins with its place
@@ -66,8 +66,6 @@ func run(args []string) int {
 	}
 	return operator.ExitRefused
 }
-
-var errUsage = errors.New("wrong usage")
 
 func usage(w io.Writer) {
 	fmt.Fprint(w, `shaft copies subtrees of LDAP servers under one base DN and serves the merged tree.
@@ -107,21 +105,7 @@ func parse(fs *flag.FlagSet, args []string) error {
 
 // parseWith reads flags and n arguments, before, between or behind them.
 func parseWith(fs *flag.FlagSet, args []string, n int) ([]string, error) {
-	fs.SetOutput(io.Discard) // errors come back, and are told once
-	given, err := operator.ParseMixed(fs, args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Println("usage:", fs.Name())
-		operator.PrintFlags(os.Stdout, fs)
-		return nil, err
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w; `%s --help` lists what there is", errUsage, operator.FlagError(err), fs.Name())
-	case len(given) < n:
-		return nil, fmt.Errorf("%w: %s", errUsage, fs.Name())
-	case len(given) > n:
-		return nil, fmt.Errorf("%w: %q is one argument too many", errUsage, given[n])
-	}
-	return given, nil
+	return operator.Arguments(os.Stdout, fs, args, n)
 }
 
 // configOf adds the flag that names the configuration.

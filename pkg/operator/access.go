@@ -44,7 +44,7 @@ func (c *cli) asFlags(fs *flag.FlagSet) {
 
 func (c *cli) accessExplain(ctx context.Context, args []string) error {
 	if len(c.as) == 0 {
-		return fmt.Errorf("%w: --as is needed: anonymous, users, dn:DN, subject:DN or peer:ADDRESS", errUsage)
+		return fmt.Errorf("%w: --as is needed: anonymous, users, dn:DN, subject:DN or peer:ADDRESS", ErrUsage)
 	}
 	return show(c, func(e access.Explanation) {
 		entry := e.DN

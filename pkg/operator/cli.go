@@ -124,8 +124,8 @@ var commands = []command{
 		nargs: 1, flags: (*cli).applyFlags, run: (*cli).apply},
 }
 
-// errUsage marks a wrong command line.
-var errUsage = errors.New("wrong usage")
+// ErrUsage marks a wrong command line.
+var ErrUsage = errors.New("wrong usage")
 
 // Main runs one command line (without the program's name) and returns the exit code.
 func Main(ctx context.Context, args []string, streams Streams) int {
@@ -141,7 +141,7 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 		return ExitDone
 	}
 	fmt.Fprintf(streams.Err, "shaft: %s\n", printableLines(err.Error()))
-	if errors.Is(err, errUsage) {
+	if errors.Is(err, ErrUsage) {
 		return ExitUsage
 	}
 	return ExitRefused
@@ -159,7 +159,7 @@ func find(args []string) (*command, []string, error) {
 		return nil, nil, usage("no command")
 	}
 	if strings.HasPrefix(args[0], "-") {
-		return nil, nil, fmt.Errorf("%w: %q stands before the command; flags stand behind it", errUsage, args[0])
+		return nil, nil, fmt.Errorf("%w: %q stands before the command; flags stand behind it", ErrUsage, args[0])
 	}
 	var near []string
 	for _, c := range commands {
@@ -198,7 +198,7 @@ func execute(ctx context.Context, cmd *command, args []string, streams Streams) 
 	if cmd.flags != nil {
 		cmd.flags(c, fs)
 	}
-	positional, err := ParseMixed(fs, args)
+	positional, err := parseMixed(fs, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(stdout, "usage: shaft %s\n%s\n", cmd.line(), cmd.help)
@@ -223,9 +223,9 @@ func execute(ctx context.Context, cmd *command, args []string, streams Streams) 
 	return cmd.run(c, ctx, positional)
 }
 
-// ParseMixed parses flags before, between and after the positional arguments;
+// parseMixed parses flags before, between and after the positional arguments;
 // behind -- all is positional.
-func ParseMixed(fs *flag.FlagSet, args []string) (positional []string, err error) {
+func parseMixed(fs *flag.FlagSet, args []string) (positional []string, err error) {
 	for {
 		if err := fs.Parse(args); err != nil {
 			return nil, err
@@ -262,7 +262,7 @@ func (c *cli) changeFlags(fs *flag.FlagSet) {
 
 // usage is an error of the command line.
 func usage(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s", ErrUsage, fmt.Sprintf(format, args...))
 }
 
 // absolute makes a path absolute, since the daemon runs elsewhere; none stays

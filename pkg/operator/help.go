@@ -44,6 +44,26 @@ func PrintFlags(out io.Writer, fs *flag.FlagSet) {
 	_ = w.Flush() // nobody is left to tell
 }
 
+// Arguments reads the flags of a program's command, and n arguments before, between or
+// behind them. An error is an ErrUsage, or flag.ErrHelp once help has been printed.
+func Arguments(out io.Writer, fs *flag.FlagSet, args []string, n int) ([]string, error) {
+	fs.SetOutput(io.Discard) // errors come back, and are told once
+	given, err := parseMixed(fs, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(out, "usage:", fs.Name())
+		PrintFlags(out, fs)
+		return nil, err
+	case err != nil:
+		return nil, usage("%v; `%s --help` lists what there is", FlagError(err), fs.Name())
+	case len(given) < n:
+		return nil, usage("%s", fs.Name())
+	case len(given) > n:
+		return nil, usage("%q is one argument too many", given[n])
+	}
+	return given, nil
+}
+
 // FlagError puts an error of the flag package into words that name flags as they
 // are written here.
 func FlagError(err error) error {
