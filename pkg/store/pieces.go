@@ -149,7 +149,7 @@ type pieceReader struct {
 }
 
 func newPieceReader(r io.Reader) *pieceReader {
-	return &pieceReader{r: bufio.NewReaderSize(r, 64<<10), sum: sha256.New()}
+	return &pieceReader{r: bufio.NewReader(r), sum: sha256.New()}
 }
 
 // readBackup gives the header, then each record, in the order of the backup;

@@ -109,7 +109,7 @@ func TestRestoreKilled(t *testing.T) {
 		if done {
 			return
 		}
-		pause = pause * 5 / 4
+		pause = pause * 3 / 2
 	}
 }
 
