@@ -38,7 +38,7 @@ func (m *mover) finish() (aside string, err error) {
 		return "", err
 	}
 	if whole {
-		if err := m.makeRoom(); err != nil {
+		if err := m.putAside(); err != nil {
 			return "", err
 		}
 	}
@@ -69,8 +69,8 @@ func there(path string) (bool, error) {
 	return err == nil, err
 }
 
-// makeRoom moves the files of a store that is there aside.
-func (m *mover) makeRoom() error {
+// putAside moves the files of a store that is there aside.
+func (m *mover) putAside() error {
 	old, err := storeFiles(m.dir)
 	if err != nil {
 		return err
