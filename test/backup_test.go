@@ -98,11 +98,6 @@ func (f *followed) arrived(names ...string) {
 	})
 }
 
-func (s *shaft) contextCSN() string {
-	s.t.Helper()
-	return line(s.search("-s", "base", "-b", base, "contextCSN"), "contextCSN")
-}
-
 // R17, R40, invariants 10 and 13: a backup is taken while sources change and followers
 // follow; more changes, an operator's among them, are lost with the store; it is
 // restored, twice. Whoever followed, up to before the backup, up to what is lost, or
