@@ -134,9 +134,14 @@ func TestRestoreFollowed(t *testing.T) {
 		seen[id] = true
 		s.kill()
 		f.change(3)
+		if round == 1 { // the disk is gone, with all that is kept beside the store
+			if err := os.RemoveAll(s.path("data")); err != nil {
+				t.Fatal(err)
+			}
+		}
 		out := s.restore(file)
-		if !strings.Contains(out, s.path("data")+" restored: "+base+" as of ") || !strings.Contains(out, "what was there is in "+s.path("data/before-restore-")) ||
-			strings.Contains(out, "not whole") || strings.Contains(out, "missing") {
+		if !strings.Contains(out, s.path("data")+" restored: "+base+" as of ") || strings.Contains(out, "not whole") || strings.Contains(out, "missing") ||
+			strings.Contains(out, "what was there is in "+s.path("data/before-restore-")) != (round == 0) {
 			t.Errorf("round %d: restore says\n%s", round, out)
 		}
 		s.start()
@@ -196,7 +201,8 @@ func TestRestoreRefused(t *testing.T) {
 	}
 	config := s.path("shaft.yaml")
 	refused("store is in use by another process", file, "--config", config, "--force")
-	was, users := s.tree(), s.search("-b", base, "*", "entryUUID")
+	changed := func() string { return line(s.search("-s", "base", "-b", "cn=Src,"+base, "shaftLastChange"), "shaftLastChange") }
+	was, users, last := s.tree(), s.search("-b", base, "*", "entryUUID"), changed()
 	s.stop()
 	refused("there is a store already", file, "--config", config)
 	refused("it ends at byte", write("cut", text[:len(text)-7]), "--config", config, "--force")
@@ -228,5 +234,14 @@ func TestRestoreRefused(t *testing.T) {
 	s.live("cn=Src")
 	if now := s.search("-b", base, "*", "entryUUID"); now != users {
 		t.Errorf("restored:\n%s\nbefore:\n%s", now, users)
+	}
+	// CSNs are ahead of the clock now; what is told of the last change is not.
+	if now := changed(); now != last {
+		t.Errorf("last change %s, before it was %s", now, last)
+	}
+	src.slapd.Apply("dn: " + src.suffix + "\nchangetype: modify\nreplace: description\ndescription: new\n")
+	eventually(t, 30*time.Second, "the change arrives", func() bool { return strings.Contains(s.search("-b", base), "description: new") })
+	if now := changed(); now < last || now > time.Now().UTC().Format("20060102150405Z") {
+		t.Errorf("last change %s", now)
 	}
 }
