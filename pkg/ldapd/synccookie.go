@@ -14,7 +14,7 @@ import (
 // rid=NNN,csn=… and the rid of the follower. The CSN says up to where the
 // follower has every change. Where several messages bring it from one such point to
 // the next, those between bear the CSN of the first point with a count that
-// grows: slapd takes no message whose cookie is not newer than the last.
+// grows, and is above 0 wherever the follower has some of what is newer: slapd takes no message whose cookie is not newer than the last.
 
 // startingPoint is what a follower's cookie says.
 type startingPoint struct {
@@ -80,16 +80,20 @@ func dateSteps(steps []step, from, to dit.CSN, sid int) [][]byte {
 		rest[i] = min(rest[i+1], max(steps[i].csn, from+1))
 	}
 	out := make([][]byte, len(steps))
-	at, count := from, uint32(0)
+	at, count, sent := from, uint32(0), from
 	for i := range steps {
+		sent = max(sent, steps[i].csn)
 		sound := rest[i+1] - 1
 		if i < len(steps)-1 && steps[i].csn > at {
 			sound = min(sound, steps[i].csn)
 		}
-		if sound > at {
-			at, count = sound, 0
-		} else {
+		switch {
+		case sound <= at:
 			count++
+		case sent > sound: // the client has some of what is newer, and is to say so
+			at, count = sound, 1
+		default:
+			at, count = sound, 0
 		}
 		out[i] = cookieAt(at, count, sid)
 	}
