@@ -29,9 +29,10 @@ var ErrNotEmpty = errors.New("there is a store already")
 
 // RestoreOptions of a restore.
 type RestoreOptions struct {
-	Log   *slog.Logger     // nil: none
-	Now   func() time.Time // nil: time.Now
-	Force bool             // a store that is there is moved aside
+	Log   *slog.Logger          // nil: none
+	Now   func() time.Time      // nil: time.Now
+	Force bool                  // a store that is there is moved aside
+	Space func() (Space, error) // what the file system has room for; nil: asks it
 	// Accept looks at the header before anything is written; an error ends the restore.
 	Accept func(BackupHeader) error
 }
@@ -44,6 +45,11 @@ func (o *RestoreOptions) setDefaults() {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 }
+
+// lookEvery is how many bytes of a backup are written before it is looked whether there is
+// still room for as much, and for what badger has not written yet: the process would die of
+// a disk that is full.
+const lookEvery = 4 << 20
 
 // Restored is what a restore brought.
 type Restored struct {
@@ -130,12 +136,16 @@ func build(dir string, from io.Reader, o RestoreOptions) (*Restored, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, log: o.Log}
+	s := &Store{dir: dir, log: o.Log, opts: Options{Space: o.Space}}
+	if s.opts.Space == nil {
+		s.opts.Space = func() (Space, error) { return spaceOf(dir) }
+	}
 	db, err := badger.Open(s.badgerOptions().WithSyncWrites(false))
 	if err != nil {
 		return nil, err
 	}
-	b := &building{o: o, batch: db.NewWriteBatch()}
+	s.db = db
+	b := &building{o: o, s: s, batch: db.NewWriteBatch()}
 	end, err := readBackup(from, b.header, b.record)
 	if err == nil {
 		err = b.finish()
@@ -153,7 +163,7 @@ func build(dir string, from io.Reader, o RestoreOptions) (*Restored, error) {
 
 // look opens the store that was built, and says what is in it.
 func (out *Restored) look(dir string, o RestoreOptions) error {
-	s, err := Open(dir, Options{Log: o.Log, Now: o.Now})
+	s, err := Open(dir, Options{Log: o.Log, Now: o.Now, Space: o.Space})
 	if err != nil {
 		return err
 	}
@@ -174,23 +184,45 @@ func (out *Restored) look(dir string, o RestoreOptions) error {
 // building is a store on its way from a backup.
 type building struct {
 	o     RestoreOptions
+	s     *Store // its directory and database alone
 	batch *badger.WriteBatch
+	since int // bytes, since there was room
 	head  BackupHeader
 	meta  *meta
 }
 
 func (b *building) header(h BackupHeader) error {
 	b.head = h
-	if b.o.Accept == nil {
-		return nil
+	if b.o.Accept != nil {
+		if err := b.o.Accept(h); err != nil {
+			return err
+		}
 	}
-	return b.o.Accept(h)
+	return b.room()
+}
+
+// room refuses to go on with less room than the store will need to take writes.
+func (b *building) room() error {
+	b.since = 0
+	sp, err := b.s.opts.Space()
+	if err != nil {
+		return err
+	}
+	if need := b.s.reserve(sp.Total); sp.Free < need || sp.short() {
+		return fmt.Errorf("%w: %s, and %s have to stay free: the restore has changed nothing; delete something else there or make it larger", ErrFull, sp, mega(need))
+	}
+	return nil
 }
 
 func (b *building) record(key, stored []byte) error {
 	value, err := unseal(key, stored)
 	if err != nil || len(key) == 0 || bytes.IndexByte([]byte{kindMeta, kindClaim, kindFirst, kindContent, kindRecord, kindPublished, kindJournal}, key[0]) < 0 {
 		return fmt.Errorf("record %x is none of a store: %w", key[:min(len(key), 32)], ErrBackup)
+	}
+	if b.since += len(key) + len(stored); b.since >= lookEvery {
+		if err := b.room(); err != nil {
+			return err
+		}
 	}
 	if key[0] != kindMeta {
 		return b.batch.Set(bytes.Clone(key), bytes.Clone(stored))

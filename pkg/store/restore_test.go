@@ -220,6 +220,26 @@ func TestRestoreRefused(t *testing.T) {
 	}
 }
 
+// R33: with too little room at its begin or midway a restore ends in words, and leaves nothing.
+func TestRestoreDiskFull(t *testing.T) {
+	text := backupOf(t, filled(t)) // it has a value of 5 MB
+	for asked := range 2 {
+		dir, n := t.TempDir(), 0
+		_, err := Restore(dir, bytes.NewReader(text), RestoreOptions{Space: func() (Space, error) {
+			if n++; n > asked {
+				return Space{Free: 100 << 20, Total: 1 << 40, Files: -1}, nil
+			}
+			return Space{Free: 1 << 39, Total: 1 << 40, Files: -1}, nil
+		}})
+		if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "104.9 MB free") || !strings.Contains(err.Error(), "have to stay free") || n != asked+1 {
+			t.Errorf("full when asked %d times: %d, %v", asked, n, err)
+		}
+		if files, _ := os.ReadDir(dir); len(files) != 1 || files[0].Name() != lockName {
+			t.Errorf("there is %v", files)
+		}
+	}
+}
+
 // A directory in use, one with a store, and one of somebody else are refused; with
 // Force a store is moved aside, whole, and files that are none of it stay.
 func TestRestoreIntoWhatIsThere(t *testing.T) {
