@@ -43,7 +43,7 @@ type options struct {
 const (
 	defaultRounds  = 5
 	defaultEntries = 100_000
-	defaultWindow  = 4 * time.Second
+	defaultWindow  = 2500 * time.Millisecond
 	quickEntries   = 20_000 // two full ous
 	checkRounds    = 3
 	quickWindow    = time.Second

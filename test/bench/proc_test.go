@@ -93,8 +93,11 @@ func TestOptions(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	o, err = parseOptions([]string{"-check", "-window", "2s"})
-	if err != nil || o.rounds != checkRounds || o.entries != quickEntries || o.window != 2*time.Second || !o.check {
+	if err != nil || o.rounds != checkRounds || o.entries != quickEntries || o.window != 2*time.Second || !o.check || len(wanted(o)) != len(rows)-1 {
 		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err = parseOptions([]string{"-check", "-only", "fan"}); err != nil || len(wanted(o)) != 1 {
+		t.Errorf("a long row that is named: %+v, %v", o, err)
 	}
 	for _, bad := range [][]string{{"-rounds", "0"}, {"-entries", "-1"}, {"-window", "0s"}, {"-only", "("}, {"more"}} {
 		if _, err := parseOptions(bad); err == nil {

@@ -21,7 +21,7 @@ var refreshRow = row{
 		{"peak RSS MiB", cost}, {"RSS at the end without files MiB", cost},
 		{"disk bytes an entry", cost}, {"CPU s of the provider", neutral},
 	},
-	floors: map[string]float64{"entries/s": 2.5, "CPU s": 2},
+	floors: map[string]float64{"entries/s": 1.5, "CPU s": 2.5},
 	sample: sampleRefresh,
 }
 

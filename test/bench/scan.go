@@ -19,7 +19,7 @@ func scanRow(name, title string, searches int, floor float64, entries func(c con
 			return fmt.Sprintf("%s %s entries, one connection", title, number(float64(content{people: o.entries}.total())))
 		},
 		figures: []figure{{"ms a search", cost}, {"CPU ms a search", cost}, {"entries found", neutral}},
-		floors:  map[string]float64{"ms a search": floor, "CPU ms a search": floor},
+		floors:  map[string]float64{"ms a search": wallShare * floor, "CPU ms a search": floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			t, err := beside.get(ctx, b, s)
 			if err != nil {

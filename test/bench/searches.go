@@ -62,7 +62,7 @@ func searchRow(name, title string, on pair, floor float64, build func(c content,
 			{"searches/s", rate}, {"CPU µs a search", cost}, {"CPU cores used", neutral},
 			{"CPU cores used by the generator", neutral}, {"bytes a search", neutral}, {"changes/s", neutral},
 		}[:on.figures(5)],
-		floors: map[string]float64{"searches/s": floor, "CPU µs a search": floor},
+		floors: map[string]float64{"searches/s": wallShare * floor, "CPU µs a search": floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			m, err := b.measureLoad(ctx, s, on, build)
 			if err != nil {
@@ -95,7 +95,7 @@ func listRow(name string, on pair, floor float64) row {
 			{"searches/s", rate}, {"entries/s", rate}, {"CPU ms a search", cost}, {"CPU µs an entry", cost},
 			{"CPU cores used", neutral}, {"CPU cores used by the generator", neutral}, {"bytes an entry", neutral}, {"changes/s", neutral},
 		}[:on.figures(7)],
-		floors: map[string]float64{"entries/s": floor, "CPU µs an entry": floor},
+		floors: map[string]float64{"entries/s": wallShare * floor, "CPU µs an entry": floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			m, err := b.measureLoad(ctx, s, on, listLoad)
 			if err != nil {

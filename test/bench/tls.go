@@ -41,7 +41,7 @@ func tlsRow(name, title string, resume bool) row {
 		sides: [2]string{"Shaft", "crypto/tls"},
 		figures: []figure{{"connections/s", rate}, {"CPU µs a connection", cost}, {"CPU cores used", neutral},
 			{"CPU cores used by the generator", neutral}},
-		floors: map[string]float64{"connections/s": 0.8, "CPU µs a connection": 0.8},
+		floors: map[string]float64{"connections/s": wallShare, "CPU µs a connection": 0.8},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) { return b.sampleTLS(ctx, s, resume) },
 	}
 }
