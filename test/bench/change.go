@@ -118,7 +118,7 @@ func (b *bench) keepChanging(ctx context.Context) (made *atomic.Int64, stop func
 			defer e.nc.Close()
 			tick := time.NewTicker(time.Second * busyEditors / busyChanges)
 			defer tick.Stop()
-			for n := i; ctx.Err() == nil; n += busyEditors {
+			for n := i; ; n += busyEditors { // each makes one at least
 				dn := b.content.rdns(n%b.content.people) + "," + suffix
 				if errs[i] = e.describe(dn, fmt.Sprintf("busy %d in round %d of %s", n, b.round, b.row)); errs[i] != nil {
 					return
@@ -127,6 +127,7 @@ func (b *bench) keepChanging(ctx context.Context) (made *atomic.Int64, stop func
 				select {
 				case <-tick.C:
 				case <-ctx.Done():
+					return
 				}
 			}
 		})

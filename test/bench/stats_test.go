@@ -92,7 +92,7 @@ func TestFloors(t *testing.T) {
 		}
 	}
 	checked := wanted(options{only: regexp.MustCompile(""), check: true})
-	if len(checked) != len(rows)-1 {
+	if len(checked) != len(rows)-2 { // nor the one that takes minutes
 		t.Errorf("%d rows of %d are checked against floors", len(checked), len(rows))
 	}
 }
