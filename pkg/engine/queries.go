@@ -23,6 +23,8 @@ type Status struct {
 	Followers     int            `json:"followers"`
 	Ready         bool           `json:"ready"`
 	Failure       string         `json:"failure,omitempty"` // why nothing is written any more, or until there is room on the disk
+	// Damage is what was found damaged in the store's files at the start, and what was done about it.
+	Damage []string `json:"damage,omitempty"`
 	// SchemaClashes are definitions of servers that contradict what is known; the first 100.
 	SchemaClashes []SchemaClash `json:"schema_clashes,omitempty"`
 }
@@ -91,6 +93,7 @@ func (e *Engine) status() *Status {
 	} else {
 		out.Failure = e.store.FullWords()
 	}
+	out.Damage = e.store.Mended()
 	return out
 }
 

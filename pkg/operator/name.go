@@ -26,6 +26,9 @@ func (c *cli) status(ctx context.Context, _ []string) error {
 		for _, c := range s.SchemaClashes {
 			rows = append(rows, []string{"SCHEMA CLASH", strings.TrimSpace(c.Server + " " + c.Reason)})
 		}
+		for _, words := range s.Damage {
+			rows = append(rows, []string{"DAMAGE", words})
+		}
 		if s.Failure != "" {
 			rows = append(rows, []string{"FAILURE", s.Failure})
 		}

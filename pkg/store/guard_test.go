@@ -235,30 +235,6 @@ func TestEmptyLogsAreRemoved(t *testing.T) {
 	}
 }
 
-// Bit rot in a table is found at Open, not served as missing entries.
-func TestBitRotIsFoundAtOpen(t *testing.T) {
-	s := open(t, t.TempDir(), Options{})
-	refresh(t, s, 1, 100, "", map[int]string{1: strings.Repeat("a", 20_000)})
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	tables, err := filepath.Glob(filepath.Join(s.dir, "*.sst"))
-	if err != nil || len(tables) == 0 {
-		t.Fatal(tables, err)
-	}
-	data, err := os.ReadFile(tables[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	data[bytes.Index(data, []byte("aaaa"))+1000] ^= 1
-	if err := os.WriteFile(tables[0], data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Open(s.dir, Options{}); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("error %v", err)
-	}
-}
-
 func TestUnusableMeta(t *testing.T) {
 	for _, c := range []struct {
 		name string

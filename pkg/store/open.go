@@ -69,8 +69,8 @@ func (s *Store) open() (err error) {
 		if s.view != nil {
 			s.view.txn.Discard()
 		}
-		if s.db != nil {
-			s.db.Close()
+		if s.db != nil && s.db.Close() == nil {
+			err = errors.Join(err, s.say(stateClosed))
 		}
 		s.lock.Close()
 	}()
@@ -87,9 +87,15 @@ func (s *Store) open() (err error) {
 	if len(removed) > 0 {
 		s.log.Warn("empty logs of an interrupted run removed", "files", removed)
 	}
+	if err := s.mend(); err != nil {
+		return err
+	}
 	if s.db, err = badger.Open(s.badgerOptions()); err != nil {
 		s.db = nil
 		return openError(err)
+	}
+	if err := s.say(stateOpen); err != nil {
+		return err
 	}
 	s.sweeper.init()
 	if err := s.Full(); err != nil && !errors.Is(err, ErrFull) {
@@ -130,12 +136,28 @@ func (s *Store) load() error {
 	if err := s.settlePublished(txn); err != nil {
 		return err
 	}
+	if s.lossy {
+		if err := s.settled(m); err != nil {
+			return fmt.Errorf("settle what was lost: %w", err)
+		}
+	}
 	s.renew(m, nil)
 	s.scheduleTrim(m)
 	return nil
 }
 
-func (s *Store) loadMeta() (m meta, err error) {
+func (s *Store) loadMeta() (meta, error) {
+	if s.lossy {
+		return s.loadDamaged()
+	}
+	m, err := s.readMeta()
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return s.create()
+	}
+	return m, err
+}
+
+func (s *Store) readMeta() (m meta, err error) {
 	err = s.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(metaKey)
 		if err != nil {
@@ -154,9 +176,6 @@ func (s *Store) loadMeta() (m meta, err error) {
 			return nil
 		})
 	})
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return s.create()
-	}
 	return m, err
 }
 
@@ -215,7 +234,11 @@ func (s *Store) loadClaims(txn *badger.Txn) error {
 func (s *Store) dropUncommittedChanges(txn *badger.Txn) error {
 	r := s.purge()
 	defer r.abandon()
-	err := iterate(txn, []byte{kindChanges}, changesKey(s.meta.last+1), func(key, _ []byte) error { return r.drop(key) })
+	from := changesKey(s.meta.last + 1)
+	if s.lossy {
+		from = nil
+	}
+	err := iterate(txn, []byte{kindChanges}, from, func(key, _ []byte) error { return r.drop(key) })
 	if err == nil {
 		err = r.flush()
 	}

@@ -36,6 +36,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,6 +100,9 @@ type Store struct {
 	lock *os.File
 	db   *badger.DB
 	room room
+	// Of Open: content was lost to damage, and what was done about damage, in words.
+	lossy  bool
+	mended []string
 
 	// writeMu serialises what changes live content: badger detects no
 	// conflicts here. It is taken before mu.
@@ -122,6 +126,9 @@ type claim struct {
 	taken   uint32 // newest generation given to a stage
 	edits   uint64 // commits that touched the content since Open
 }
+
+// Mended tells in words what was found damaged at Open, and what was done about it.
+func (s *Store) Mended() []string { return slices.Clone(s.mended) }
 
 // Instance is the random id given at creation, or when it was restored.
 func (s *Store) Instance() dit.UUID {
@@ -180,7 +187,10 @@ func (s *Store) Close() error {
 	s.view.txn.Discard()
 	var err error
 	if s.roomToClose() {
-		err = s.db.Close()
+		err = errors.Join(s.say(stateClosing), s.db.Close())
+		if err == nil {
+			err = s.say(stateClosed)
+		}
 	} else { // all is in the logs, as after kill -9
 		s.log.Warn("store is left as it is: there is no room on the disk to close it", "dir", s.dir)
 	}

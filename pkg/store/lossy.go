@@ -1,0 +1,90 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"shaft/pkg/dit"
+)
+
+// What is done when some of the content was lost to damage: what is left may be older than what was served,
+// and nobody knows where. So all claims are fetched again in full, numbers go on beyond any that can
+// have been given, and followers are told by what there is, since the change log has gaps.
+
+// loadDamaged gives the meta record of a store that lost content, or makes one.
+func (s *Store) loadDamaged() (meta, error) {
+	m, err := s.readMeta()
+	if errors.Is(err, ErrNewer) {
+		return m, err
+	}
+	if err != nil {
+		m = meta{instance: randomUUID()}
+		m.namespace = m.instance
+		s.damaged("the store's own record is lost: it has another shaftInstance now")
+	}
+	m.last = max(m.last, dit.CSN(s.opts.Now().UnixMicro()))
+	txn := s.db.NewTransaction(false)
+	defer txn.Discard()
+	it := newIterator(txn, nil)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		key := it.Item().Key()
+		err := it.Item().Value(func(stored []byte) error {
+			m.reach(key, stored)
+			return nil
+		})
+		if err != nil {
+			return m, err
+		}
+	}
+	m.journalFirst = max(m.journalFirst, 1)
+	m.journalNext = max(m.journalNext, m.journalFirst)
+	m.last += dit.CSN(restoreLead / time.Microsecond)
+	m.redated, m.logFrom, m.logCount = m.last, m.last, 0
+	return m, nil
+}
+
+// reach puts the record's numbers beyond those of a key that is there.
+func (m *meta) reach(key, stored []byte) {
+	switch key[0] {
+	case kindJournal:
+		if m.journalFirst == 0 {
+			m.journalFirst = numberOf(key)
+		}
+		m.journalNext = max(m.journalNext, numberOf(key)+1)
+	case kindChanges:
+		m.last = max(m.last, dit.CSN(numberOf(key)))
+	case kindPublished:
+		if line, err := readPublished(key, stored); err == nil {
+			m.commits = max(m.commits, line.commit)
+		}
+	case kindContent:
+		if value, err := unseal(key, stored); err == nil {
+			if at, _, err := parseStamp(value); err == nil && at.kind == stampCSN {
+				m.last = max(m.last, dit.CSN(at.n))
+			}
+		}
+	case kindFirst: // of a refresh of that many entries at most
+		if value, err := unseal(key, stored); err == nil && len(value) == 8 {
+			m.last = max(m.last, dit.CSN(binary.BigEndian.Uint64(value)))
+		}
+	}
+}
+
+// settled makes durable that content was lost, after all else that Open does about it.
+func (s *Store) settled(m meta) error {
+	err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(metaKey, seal(metaKey, m.encode())) })
+	if err != nil {
+		return err
+	}
+	s.lossy = false
+	if err := os.Remove(filepath.Join(s.dir, mendingName)); err != nil {
+		return err
+	}
+	return syncDir(s.dir)
+}
