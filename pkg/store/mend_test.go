@@ -160,7 +160,7 @@ func TestR33AnyBitTurns(t *testing.T) {
 			}
 			data, _ := readSparse(t, filepath.Join(from, name))
 			used := len(bytes.TrimRight(data, "\x00"))
-			for range 5 {
+			for range 3 {
 				bit := random.IntN(8*min(used+40, len(data)) + 1)
 				if bit >= 8*len(data) {
 					continue
