@@ -201,7 +201,9 @@ func TestRestoreRefused(t *testing.T) {
 	}
 	config := s.path("shaft.yaml")
 	refused("store is in use by another process", file, "--config", config, "--force")
-	changed := func() string { return line(s.search("-s", "base", "-b", "cn=Src,"+base, "shaftLastChange"), "shaftLastChange") }
+	changed := func() string {
+		return line(s.search("-s", "base", "-b", "cn=Src,"+base, "shaftLastChange"), "shaftLastChange")
+	}
 	was, users, last := s.tree(), s.search("-b", base, "*", "entryUUID"), changed()
 	s.stop()
 	refused("there is a store already", file, "--config", config)
