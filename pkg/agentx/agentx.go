@@ -71,11 +71,11 @@ func ParseAddress(s string) (network, address string, err error) {
 	switch network {
 	case "unix":
 		if !strings.HasPrefix(address, "/") {
-			return "", "", fmt.Errorf("agentx address %q: an absolute path is expected behind unix:", s)
+			return "", "", fmt.Errorf("agentx address %q: an absolute path is expected, as in unix:/var/agentx/master", s)
 		}
 	case "tcp":
 		if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" {
-			return "", "", fmt.Errorf("agentx address %q: HOST:PORT is expected behind tcp:", s)
+			return "", "", fmt.Errorf("agentx address %q: HOST:PORT is expected, as in tcp:127.0.0.1:705", s)
 		}
 	default:
 		return "", "", fmt.Errorf("agentx address %q: unix:PATH or tcp:HOST:PORT is expected", s)

@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posteo/go-agentx/value"
+
 	"shaft/pkg/alarm"
 	"shaft/pkg/engine"
+	"shaft/pkg/schema"
 )
 
 // master is an SNMP agent that a test plays.
@@ -438,5 +441,33 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	p.want(18)
 	if l.count("panic in the session") != 1 {
 		t.Error(l)
+	}
+}
+
+// R51: with another arc everything is there, and nowhere else.
+func TestAnotherArc(t *testing.T) {
+	m, src := newMaster(t), storyScene()
+	d := open(t, Options{Network: "unix", Address: m.socket, Source: src, Arc: "1.3.6.1.4.1.4711"})
+	p := m.accept()
+	p.reply(p.want(1), 0)
+	reg := p.want(3)
+	le := p.w.order
+	subtree := le.AppendUint32(le.AppendUint32(nil, 4711), 1)
+	if !strings.HasSuffix(string(reg.body), string(subtree)) {
+		t.Errorf("it registers %x", reg.body)
+	}
+	p.reply(reg, 0)
+	g := p.want(12)
+	if want := le.AppendUint32(le.AppendUint32(le.AppendUint32(nil, 4711), 0), 9); !strings.Contains(string(g.body), string(want)) {
+		t.Errorf("it notifies %x", g.body)
+	}
+	if d.objects.String() != "1.3.6.1.4.1.4711.1" {
+		t.Errorf("the objects are below %v", d.objects)
+	}
+	for arc, found := range map[string]bool{"1.3.6.1.4.1.4711": true, schema.Arc: false} {
+		v := d.get(d.view.Load(), append(value.MustParseOID(arc), 1, 1, 2, 0), noon)
+		if (v.Value == "o=base") != found {
+			t.Errorf("below %s: %v", arc, v)
+		}
 	}
 }
