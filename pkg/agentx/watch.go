@@ -8,8 +8,10 @@ import (
 )
 
 const (
-	// watchShare bounds the part of the engine's time that views cost: a fiftieth.
-	watchShare = 50
+	// watchShare bounds the part of the engine's time that views cost, a twentieth, unless
+	// the view were older than watchRest then: a busy machine makes all seem to cost much.
+	watchShare = 20
+	watchRest  = 15 * time.Second
 	// watchWait bounds how long the engine may take to answer. The view gets old
 	// meanwhile, which it shows itself.
 	watchWait = 30 * time.Second
@@ -42,7 +44,7 @@ func (d *Door) watch(ctx context.Context) {
 			}
 			before = v
 		}
-		timer.Reset(max(d.o.Pace, watchShare*time.Since(began)))
+		timer.Reset(max(d.o.Pace, min(watchRest, watchShare*time.Since(began))))
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"shaft/pkg/alarm"
-	"shaft/pkg/queue"
 )
 
 // Watched is what a monitor that knows rows by numbers sees, all of one moment.
@@ -43,7 +42,7 @@ func (e *Engine) Watched(ctx context.Context) (out *Watched, err error) {
 	err = e.do(ctx, func() {
 		out = &Watched{Status: *e.status(), At: e.o.Now(), AlarmSerial: e.alarms.state.Serial}
 		e.numberAll()
-		overlaps := e.overlaps()
+		overlaps, links := e.overlaps(), map[string]*Link{}
 		for norm, n := range e.state.Names {
 			id, there := e.numbers.of[numberedName+norm]
 			if !there {
@@ -53,12 +52,16 @@ func (e *Engine) Watched(ctx context.Context) (out *Watched, err error) {
 			if known := e.alarms.names[norm]; known != nil {
 				w.Raised = e.raised(known.out)
 			}
+			links[w.Head.Claim] = &w.Head
+			for i := range w.Queue {
+				links[w.Queue[i].Claim] = &w.Queue[i]
+			}
 			if p := e.points.sources[w.Head.Claim]; p != nil {
 				w.Changes = p.chunk*chunkPoints + uint32(len(p.points))
 			}
 			out.Names = append(out.Names, w)
 		}
-		out.Sources = e.watchedSources()
+		out.Sources = e.watchedSources(links)
 	})
 	if err != nil {
 		return nil, err
@@ -68,14 +71,14 @@ func (e *Engine) Watched(ctx context.Context) (out *Watched, err error) {
 	return out, nil
 }
 
-func (e *Engine) watchedSources() (out []WatchedSource) {
+// watchedSources describes the subscriptions; links are those of the claims that stand in queues.
+func (e *Engine) watchedSources(links map[string]*Link) (out []WatchedSource) {
 	type laid struct{ claims, entries int }
 	by := map[string]laid{}
 	for id, cl := range e.claims {
-		l := by[cl.sub.ID]
-		l.claims++
-		l.entries += e.link(id).Entries
-		by[cl.sub.ID] = l
+		if link := links[string(id)]; link != nil {
+			by[cl.sub.ID] = laid{by[cl.sub.ID].claims + 1, by[cl.sub.ID].entries + link.Entries}
+		}
 	}
 	for id, s := range e.subs {
 		number, there := e.numbers.of[numberedSource+id]
@@ -89,8 +92,8 @@ func (e *Engine) watchedSources() (out []WatchedSource) {
 			if known := e.alarms.lists[id]; known != nil {
 				w.Raised = e.raised(known.out)
 			}
-		} else {
-			w.Link = e.link(queue.ClaimID(id))
+		} else if link := links[id]; link != nil {
+			w.Link = *link
 		}
 		w.Subscription, w.URL, w.Entries = id, s.URL, by[id].entries
 		out = append(out, w)
