@@ -26,9 +26,10 @@ test: setup ## all tests, the race detector on where there are goroutines
 	go test -race -timeout $(TIMEOUT) $(RACE)
 	go test -timeout $(TIMEOUT) -run '^TestMirrors$$' ./test -mirrored 100000
 
-test-long: ## long random histories under the race detector (minutes)
+test-long: ## long random histories under the race detector, 500 rounds of kill -9 (minutes)
 	go test -race -timeout 60m -run '^TestRandomHistories$$' ./pkg/queue -steps 1000000
 	go test -race -timeout 60m -run '^TestWholeHistories$$' ./pkg/engine -steps 2000
+	go test -timeout 60m -run '^TestR12KillRounds$$' ./test -rounds 500
 
 soak: setup ## ten minutes of hostile clients of all kinds beside a follower
 	go test -count 1 -timeout 30m -run '^TestSoak$$' -v ./test -soak 10m

@@ -389,7 +389,7 @@ func (m *mender) logsThere() error {
 // What shaft.lock says of the store, so that a missing log is noticed.
 const (
 	stateOpen    = "open\n"
-	stateClosing = "closing\n"
+	stateBetween = "opening or closing\n" // there may be no log
 	stateClosed  = "closed\n"
 )
 

@@ -90,6 +90,9 @@ func (s *Store) open() (err error) {
 	if err := s.mend(); err != nil {
 		return err
 	}
+	if err := s.say(stateBetween); err != nil {
+		return err
+	}
 	if s.db, err = badger.Open(s.badgerOptions()); err != nil {
 		s.db = nil
 		return openError(err)

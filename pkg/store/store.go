@@ -187,7 +187,7 @@ func (s *Store) Close() error {
 	s.view.txn.Discard()
 	var err error
 	if s.roomToClose() {
-		err = errors.Join(s.say(stateClosing), s.db.Close())
+		err = errors.Join(s.say(stateBetween), s.db.Close())
 		if err == nil {
 			err = s.say(stateClosed)
 		}
