@@ -65,7 +65,7 @@ func (z *zabbix) database() {
 	}
 	p := r.start("postgres", postgresAccount, syscall.SIGINT, exec.Command(bin+"/postgres", args...))
 	sql := func(user, database, text string) error {
-		_, err := r.attempt(postgresAccount, text, bin+"/psql", "-q", "-h", socket, "-U", user, "-d", database, "-v", "ON_ERROR_STOP=1", "-1", "-o", "/dev/null")
+		_, err := r.attempt(postgresAccount, text, bin+"/psql", "-q", "-h", socket, "-U", user, "-d", database, "-v", "ON_ERROR_STOP=1", "-o", "/dev/null")
 		return err
 	}
 	p.ready("PostgreSQL", func() error { return sql(postgresAccount, "postgres", "select 1") })
