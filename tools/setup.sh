@@ -40,10 +40,10 @@ missing() {
 
 # missing_zabbix does the same for Zabbix, with a browser that looks at it.
 missing_zabbix() {
+	has php-cgi || echo php-cgi # before the frontend, which would else bring a web server along
+	has php || echo php-cli
 	has zabbix_server || echo zabbix-server-pgsql
 	[ -e /usr/share/zabbix/index.php ] || echo zabbix-frontend-php
-	has php-cgi || echo php-cgi # the frontend would else bring a web server along
-	has php || echo php-cli
 	php -m 2>/dev/null | grep -qi pgsql || echo php-pgsql
 	set -- /usr/lib/postgresql/*/bin/initdb
 	[ -x "$1" ] || echo postgresql

@@ -12,9 +12,12 @@ const (
 	wheezy = "cn=Debian Wheezy"
 	suse   = "cn=SuSe"
 	many   = "cn=Many"
-	inner  = "cn=Inner,cn=SuSe"
+	inner  = "cn=Gr%C3%BCn %7B%24X%7D,cn=SuSe"
 	plain  = "cn=Plain"
 )
+
+// innerDN is the name inner, which has all that a monitor could stumble over.
+const innerDN = "cn=Grün {$X},cn=SuSe"
 
 const (
 	manySuffix  = "o=Many"
@@ -200,14 +203,14 @@ func (st *stage) there() (ids, names []string) {
 	}
 	st.s.read(&list, "name", "list")
 	for _, n := range list {
-		names = append(names, strings.TrimSuffix(n.DN, ","+base))
+		names = append(names, label(n.DN))
 	}
 	return ids, names
 }
 
 func (st *stage) troubles() {
 	st.tree("plain", "plain", plainSuffix, plain)
-	st.tree("inner", "redhat", "distro=Fedora,"+ldaptest.RedHatSuffix, inner)
+	st.tree("inner", "redhat", "distro=Fedora,"+ldaptest.RedHatSuffix, innerDN)
 	st.sources["dpkg"].Apply("dn: " + lost + "\nobjectClass: LinuxDistribution\ncn: Lost\n")
 	st.sources["suse"].Stop()
 	st.sources["many"].Stop()
@@ -216,6 +219,9 @@ func (st *stage) troubles() {
 	st.w.open("each kind of alarm is a problem of its severity", clashed, "average down "+suse, "high held "+many, "warning overlap "+suse, "warning overlap "+inner,
 		"warning name-error dpkg", "average not-syncrepl "+plain, "disaster no-lkg "+plain)
 	st.w.agrees(st.s)
+	if p := st.w.newest("warning overlap " + suse); !strings.Contains(p.Name, innerDN+","+base) {
+		st.Fatalf("the cause is not shown as it is: %s", p.Name)
+	}
 	st.sources["dpkg"].Stop()
 	st.w.open("a list whose server is down is one, beside the names that it made", clashed, "average down "+suse, "high held "+many, "warning overlap "+suse, "warning overlap "+inner,
 		"warning name-error dpkg", "average not-syncrepl "+plain, "disaster no-lkg "+plain,
@@ -269,7 +275,7 @@ func (st *stage) removal() {
 	st.w.set("LOST.ALARMS", "0")
 	st.w.open("that is forgotten first", removed...)
 	st.w.set("LOST.ALARMS", "1h")
-	st.tree("inner", "redhat", "distro=Fedora,"+ldaptest.RedHatSuffix, inner)
+	st.tree("inner", "redhat", "distro=Fedora,"+ldaptest.RedHatSuffix, innerDN)
 	st.w.open("one that returns is no problem, and has those that it had", clashed, "warning overlap "+suse, "warning overlap "+inner)
 	st.s.run("subscription", "remove", "inner")
 	st.w.open("it is removed again", append(removed, "warning overlap "+inner)...)

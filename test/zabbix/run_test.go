@@ -159,3 +159,13 @@ func TestDiffer(t *testing.T) {
 		}
 	}
 }
+
+func TestLabel(t *testing.T) {
+	for dn, want := range map[string]string{
+		wheezy + "," + base: wheezy, innerDN + "," + base: inner, `cn="a\b",` + base: "cn=%22a%5Cb%22", "cn=elsewhere,o=x": "cn=elsewhere,o=x",
+	} {
+		if got := label(dn); got != want {
+			t.Errorf("%s has the label %s, want %s", dn, got, want)
+		}
+	}
+}

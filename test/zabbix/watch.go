@@ -108,6 +108,21 @@ func (w *watched) item(key string) (value, clock, trouble string) {
 	return items[0].Lastvalue, items[0].Lastclock, items[0].Error
 }
 
+// label is what the MIB calls a name, as far as the story's names go: the DN below the base, with octets
+// percent-encoded that could be taken amiss.
+func label(dn string) string {
+	const plain = " -._=,+:@"
+	var b strings.Builder
+	for _, c := range []byte(strings.TrimSuffix(dn, ","+base)) {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(plain, c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
 // problem is one that is open.
 type problem struct {
 	Eventid, Severity, Name, Acknowledged string
@@ -184,9 +199,9 @@ func (w *watched) agrees(s *shaft) {
 			got[p.what()] = true
 		}
 		for _, a := range s.alarms() {
-			subject := strings.TrimSuffix(a.Name, ","+base)
-			if a.Name == "" {
-				subject = a.Subscription
+			subject := a.Subscription
+			if a.Name != "" {
+				subject = label(a.Name)
 			}
 			want[a.Severity+" "+a.Kind+" "+subject] = true
 		}
