@@ -134,3 +134,18 @@ func TestSlapdSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("tools that are missing: %q", why)
 	}
 }
+
+// A slapd can be without content synchronization, and get it.
+func TestSlapdWithoutSyncprov(t *testing.T) {
+	s := StartSlapd(t, SlapdOptions{Suffix: "dc=tea", LDIF: teaLDIF, NoSyncprov: true})
+	sync := s.asRoot("-b", "dc=tea", "-E", "!sync=ro", "1.1")
+	if out, err := s.attempt("", "ldapsearch", sync...); err == nil || !strings.Contains(err.Error(), "result: 12 ") {
+		t.Errorf("it answers a sync search: %v\n%s", err, out)
+	}
+	s.Stop()
+	s.NoSyncprov(false)
+	s.Start()
+	if out, err := s.attempt("", "ldapsearch", sync...); err != nil || !strings.Contains(out, "dn: dc=tea") {
+		t.Errorf("it refuses a sync search: %v\n%s", err, out)
+	}
+}

@@ -90,5 +90,5 @@ const (
 
 // byIDs is how the API's create methods answer.
 type byIDs struct {
-	Hostids, Groupids, Macroids, Hostmacroids, Correlationids []string
+	Hostids, Groupids []string
 }
