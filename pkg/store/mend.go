@@ -394,12 +394,14 @@ const (
 )
 
 // say writes what the store is about.
-func (s *Store) say(state string) error {
-	if err := s.lock.Truncate(0); err != nil {
+func (s *Store) say(state string) error { return say(s.lock, state) }
+
+func say(lock *os.File, state string) error {
+	if err := lock.Truncate(0); err != nil {
 		return err
 	}
-	if _, err := s.lock.WriteAt([]byte(state), 0); err != nil {
+	if _, err := lock.WriteAt([]byte(state), 0); err != nil {
 		return err
 	}
-	return s.lock.Sync()
+	return lock.Sync()
 }

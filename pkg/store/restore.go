@@ -91,7 +91,7 @@ func restore(dir string, from io.Reader, o RestoreOptions) (out *Restored, err e
 		return nil, err
 	}
 	defer lock.Close()
-	m := mover{dir: dir, now: o.Now, rename: os.Rename}
+	m := mover{dir: dir, lock: lock, now: o.Now, rename: os.Rename}
 	if _, err := m.finish(); err != nil {
 		return nil, err
 	}

@@ -134,19 +134,29 @@ func TestRestoreInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 		left := steps
-		m := mover{dir: dir, now: atZero, rename: func(from, to string) error {
+		lock, err := lockDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := say(lock, stateOpen); err != nil { // the daemon was killed
+			t.Fatal(err)
+		}
+		m := mover{dir: dir, lock: lock, now: atZero, rename: func(from, to string) error {
 			if left--; left < 0 {
 				return stopped
 			}
 			return os.Rename(from, to)
 		}}
-		_, err := m.finish()
+		_, err = m.finish()
 		if err != nil && !errors.Is(err, stopped) {
 			t.Fatal(err)
 		}
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
 		s = open(t, dir, Options{})
-		if got := records(t, s, ""); got["n"] != "v" || got["what"] != "" {
-			t.Errorf("interrupted after %d steps: %v", steps, got)
+		if got := records(t, s, ""); got["n"] != "v" || got["what"] != "" || len(s.mended) > 0 {
+			t.Errorf("interrupted after %d steps: %v, %q", steps, got, s.mended)
 		}
 		aside, _ := filepath.Glob(filepath.Join(dir, asidePrefix+"*"))
 		if len(aside) != 1 {

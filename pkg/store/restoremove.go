@@ -23,6 +23,7 @@ const (
 // it may be interrupted anywhere.
 type mover struct {
 	dir    string
+	lock   *os.File // of dir, held
 	now    func() time.Time
 	rename func(from, to string) error
 }
@@ -93,8 +94,12 @@ func (m *mover) putAside() error {
 	return m.move(m.path(restoreWhole), m.path(restoreIn), m.dir)
 }
 
-// moveIn moves the restored files in.
+// moveIn moves the restored files in, which were closed as they should be, whatever was
+// there before was not.
 func (m *mover) moveIn() error {
+	if err := say(m.lock, stateClosed); err != nil {
+		return err
+	}
 	files, err := os.ReadDir(m.path(restoreIn))
 	if err != nil {
 		return err
@@ -118,7 +123,8 @@ func (m *mover) move(from, to, parent string) error {
 	return syncFile(parent)
 }
 
-// storeFiles names the files in a directory that are a store's, badger's all.
+// storeFiles names the files in a directory that are a store's: badger's, and what says
+// that some of them are damaged.
 func storeFiles(dir string) ([]string, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -129,7 +135,7 @@ func storeFiles(dir string) ([]string, error) {
 		name := f.Name()
 		switch {
 		case slices.Contains([]string{".sst", ".vlog", ".mem"}, filepath.Ext(name)),
-			slices.Contains([]string{"MANIFEST", "MANIFEST-REWRITE", "KEYREGISTRY", "REWRITE-KEYREGISTRY", "DISCARD", "LOCK"}, name):
+			slices.Contains([]string{"MANIFEST", "MANIFEST-REWRITE", "KEYREGISTRY", "REWRITE-KEYREGISTRY", "DISCARD", "LOCK", mendingName}, name):
 			names = append(names, name)
 		}
 	}
@@ -138,7 +144,7 @@ func storeFiles(dir string) ([]string, error) {
 
 // finishRestore ends at Open what a restore that was killed has left.
 func (s *Store) finishRestore() error {
-	m := mover{dir: s.dir, now: s.opts.Now, rename: os.Rename}
+	m := mover{dir: s.dir, lock: s.lock, now: s.opts.Now, rename: os.Rename}
 	if _, err := m.finish(); err != nil {
 		return fmt.Errorf("finish the restore: %w", err)
 	}
