@@ -240,9 +240,7 @@ func (g *group) tooMany(c *change) bool {
 		return false
 	}
 	gone, were := cl.window.since(e.o.Now())
-	if were == 0 {
-		were = cl.all()
-	}
+	were = max(were, cl.all()+gone) // what has come since counts too
 	for _, other := range g.changes {
 		if other.claim == cl {
 			gone += other.gone

@@ -45,6 +45,36 @@ func TestGuardCountsOnce(t *testing.T) {
 	}
 }
 
+// R36: what came since the first delete of a minute is there to be deleted from: a small
+// subtree that grows is not one that loses everything.
+func TestGuardGrowth(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
+	w := guarded(t)
+	w.add("s", "cn=Here", w.source(s, suffix))
+	w.awaitEqual(s, suffix, name)
+	w.awaitLive(name)
+	session := func() (f *feed) {
+		must(t, w.e.do(t.Context(), func() { f = w.e.claims["s"].feed }))
+		return f
+	}
+	before := session()
+	must(t, s.Add(person("cn=short,"+suffix)))
+	w.awaitEqual(s, suffix, name)
+	must(t, s.Delete("cn=short,"+suffix))
+	for i := range 30 {
+		must(t, s.Add(person(fmt.Sprintf("cn=p%02d,ou=a,%s", i, suffix))))
+	}
+	w.awaitEqual(s, suffix, name)
+	for i := range 8 {
+		must(t, s.Delete(fmt.Sprintf("cn=p%02d,ou=a,%s", i, suffix)))
+	}
+	w.awaitEqual(s, suffix, name)
+	if session() != before {
+		t.Error("the session has begun again")
+	}
+	w.alarmed()
+}
+
 // R36, R29: while what is held is being approved, a comparison does not end that.
 func TestGuardApprovalIsLeftAlone(t *testing.T) {
 	w, _ := shrunk(t)
