@@ -15,10 +15,11 @@ import (
 )
 
 const (
-	// minBackoff and maxBackoff bound the wait between tries to connect: snmpd is back within
-	// a second after a restart, and one that is never there costs nothing.
+	// minBackoff is the first wait between tries to connect, maxBackoff how many times as long the
+	// longest is: snmpd is back within a second after a restart, and one that is
+	// never there, or does not keep its sessions, costs nothing.
 	minBackoff = 200 * time.Millisecond
-	maxBackoff = 10 * time.Second
+	maxBackoff = 25
 	// dialWait bounds a try to connect, replyWait how long the SNMP agent may take to
 	// reply, or to take a reply; a busy one needs seconds.
 	dialWait  = 5 * time.Second
@@ -40,13 +41,14 @@ func (d *Door) keep(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	for wait := d.o.Backoff; ; wait = min(2*wait, maxBackoff) {
+	most := maxBackoff * d.o.Backoff
+	for wait := d.o.Backoff; ; wait = min(2*wait, most) {
 		stood, err := d.connect(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		d.say(err)
-		if stood {
+		if stood > most {
 			wait = d.o.Backoff
 		}
 		select {
@@ -76,16 +78,17 @@ type session struct {
 	since  time.Time
 	notice uint64    // number of the notice that is being notified
 	stands bool      // it is registered
+	begun  time.Time // since when
 	heard  time.Time // when something came last
 }
 
-// connect makes a connection and serves it to its end. It tells whether the session stood.
-func (d *Door) connect(ctx context.Context) (stood bool, err error) {
+// connect makes a connection and serves it to its end. It tells how long it was registered.
+func (d *Door) connect(ctx context.Context) (stood time.Duration, err error) {
 	dialling, cancel := context.WithTimeout(ctx, dialWait)
 	conn, err := d.o.Dial(dialling, d.o.Network, d.o.Address)
 	cancel()
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	s := &session{d: d, conn: conn, heard: time.Now()}
 	hurry := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Now().Add(leaveWait)) })
@@ -103,7 +106,10 @@ func (d *Door) connect(ctx context.Context) (stood bool, err error) {
 	if ctx.Err() != nil && s.id != 0 {
 		s.leave()
 	}
-	return s.stands, err
+	if s.stands {
+		stood = time.Since(s.begun)
+	}
+	return stood, err
 }
 
 // guarded serves; a panic ends the connection alone.
@@ -219,7 +225,7 @@ func (s *session) told(m *message) error {
 		s.id = m.SessionID
 		return s.register()
 	case asked == pdu.TypeRegister && m.code == pdu.ErrorNone:
-		s.stands, s.d.said = true, ""
+		s.stands, s.begun, s.d.said = true, time.Now(), ""
 		s.d.o.Log.Info("registered with the SNMP agent", "address", s.d.o.Network+":"+s.d.o.Address, "context", s.d.o.Context, "subtree", s.d.objects.String())
 		return s.notify()
 	case asked == pdu.TypeNotify && m.code != pdu.ErrorNotOpen:
