@@ -56,7 +56,7 @@ func (r *run) flush() error {
 	}
 	txn := r.txn
 	r.txn, r.keys, r.bytes = nil, 0, 0
-	return txn.Commit()
+	return r.s.durable(txn)
 }
 
 func (r *run) abandon() {

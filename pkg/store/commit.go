@@ -221,7 +221,7 @@ func (w *work) write() error {
 	if err := w.set(metaKey, w.meta.encode()); err != nil {
 		return err
 	}
-	return w.txn.Commit()
+	return w.s.durable(w.txn)
 }
 
 // adopt makes a durable work the store's state.

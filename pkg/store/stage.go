@@ -215,12 +215,17 @@ func (st *Stage) flush() {
 			st.s.sweeper.bulky.Add(int64(n))
 		}
 	}
-	txn.CommitWith(func(err error) {
+	landed := func(err error) {
 		if err != nil {
 			st.s.fail(err)
 		}
 		st.slabs <- b.recycle()
-	})
+	}
+	if st.s.opts.written != nil {
+		landed(st.s.durable(txn))
+		return
+	}
+	txn.CommitWith(landed)
 }
 
 // recycle empties a slab for the next transaction; one that a large value

@@ -71,6 +71,24 @@ type Options struct {
 	// file system); 0: none.
 	Ballast int64
 	Space   func() (Space, error) // what the file system has room for; nil: it is asked
+
+	// written is told of each transaction, before it is written and, unless that fails, afterwards; an
+	// error is taken for badger's. For tests; nil: badger has the word.
+	written func(done bool) error
+}
+
+// durable writes a transaction of an open store.
+func (s *Store) durable(txn *badger.Txn) error {
+	if s.opts.written == nil {
+		return txn.Commit()
+	}
+	if err := s.opts.written(false); err != nil {
+		return err
+	}
+	if err := txn.Commit(); err != nil {
+		return err
+	}
+	return s.opts.written(true)
 }
 
 func (o *Options) setDefaults() {
