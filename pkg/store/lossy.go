@@ -16,6 +16,15 @@ import (
 // and nobody knows where. So all claims are fetched again in full, numbers go on beyond any that can
 // have been given, and followers are told by what there is, since the change log has gaps.
 
+// What was lost had numbers of the clock, which may have been ahead by clockLead; where the
+// sequence is further ahead than that already, as after a restore, one for each change that is
+// lost, and lossLead is for ten million. It stays below restoreLead, so that a backup can be
+// restored in the place of a store that was restored and damaged before.
+const (
+	clockLead = time.Hour
+	lossLead  = 10 * time.Second
+)
+
 // loadDamaged gives the meta record of a store that lost content, or makes one.
 func (s *Store) loadDamaged() (meta, error) {
 	m, err := s.readMeta()
@@ -27,7 +36,6 @@ func (s *Store) loadDamaged() (meta, error) {
 		m.namespace = m.instance
 		s.damaged("the store's own record is lost: it has another shaftInstance now")
 	}
-	m.last = max(m.last, dit.CSN(s.opts.Now().UnixMicro()))
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
 	it := newIterator(txn, nil)
@@ -44,7 +52,7 @@ func (s *Store) loadDamaged() (meta, error) {
 	}
 	m.journalFirst = max(m.journalFirst, 1)
 	m.journalNext = max(m.journalNext, m.journalFirst)
-	m.last += dit.CSN(restoreLead / time.Microsecond)
+	m.last = max(m.last+dit.CSN(lossLead/time.Microsecond), dit.CSNAt(s.opts.Now().Add(clockLead)))
 	m.redated, m.logFrom, m.logCount = m.last, m.last, 0
 	return m, nil
 }

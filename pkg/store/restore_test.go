@@ -174,6 +174,39 @@ func TestRestoreInterrupted(t *testing.T) {
 	}
 }
 
+// Invariant 13: a store that was restored may be damaged then, and the same backup restored in
+// its place: CSNs go on above those that it gave out.
+func TestRestoreAfterDamage(t *testing.T) {
+	text, dir := small(t), t.TempDir()
+	clock := time.Now()
+	now := func() time.Time { return clock }
+	first := restored(t, dir, text, RestoreOptions{Now: now})
+	if err := os.WriteFile(filepath.Join(dir, lockName), []byte(stateOpen), 0o600); err != nil { // killed, and the log is gone
+		t.Fatal(err)
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range logs {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, dir, Options{Now: now})
+	mended := s.LastCSN()
+	if len(s.mended) == 0 || mended <= first.CSN || s.Redated() != mended {
+		t.Errorf("damage %q, CSN %d after %d, dated %d", s.mended, mended, first.CSN, s.Redated())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	clock = clock.Add(time.Minute)
+	if out := restored(t, dir, text, RestoreOptions{Now: now, Force: true}); out.CSN <= mended {
+		t.Errorf("CSN %d after %d", out.CSN, mended)
+	}
+}
+
 // What is refused leaves the directory as it was.
 func TestRestoreRefused(t *testing.T) {
 	text := small(t)
