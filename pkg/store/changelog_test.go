@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"shaft/pkg/dit"
 )
 
@@ -125,6 +127,41 @@ func TestLogsAreBounded(t *testing.T) {
 	if got := journal(t, s, 501); !slices.Equal(got, []string{"501:next"}) {
 		t.Errorf("journal goes on with %v", got)
 	}
+}
+
+// Trimming goes on where it ended: what lies before is deletions, as many as there ever were chunks.
+func TestTrimGoesOnWhereItEnded(t *testing.T) {
+	const limit = 16
+	s := open(t, t.TempDir(), Options{ChangeLog: limit})
+	csn := dit.CSN(0)
+	fill := func() {
+		for range 2 * limit {
+			csn++
+			commit(t, s, &Batch{Changes: []Change{line(csn, "cn=x")}})
+		}
+		s.sweeper.await()
+	}
+	fill()
+	before := changesKey(s.meta.logFrom - 1) // has been trimmed; a look at it would find it
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(before, seal(before, make([]byte, 4))) }); err != nil {
+		t.Fatal(err)
+	}
+	fill()
+	err := s.db.View(func(txn *badger.Txn) error { _, err := txn.Get(before); return err })
+	if err != nil {
+		t.Errorf("what lies before the log was met again: %v", err)
+	}
+	if n := len(must(changes(t, s, s.meta.logFrom))); n < limit || uint64(n) > slack(limit) {
+		t.Errorf("%d changes are kept", n)
+	}
+}
+
+// must gives the changes of a log that reaches back far enough.
+func must(got []Change, ok bool) []Change {
+	if !ok {
+		return nil
+	}
+	return got
 }
 
 // One commit beyond the bound is kept no longer than any other.
