@@ -107,7 +107,7 @@ func secretsIn(t *testing.T, s *shaft) {
 			}
 		}
 	}
-	seen("the log", s.log.Bytes())
+	seen("the log", []byte(s.log.String()))
 	err := filepath.WalkDir(s.path("data"), func(path string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -91,8 +92,26 @@ type shaft struct {
 	dir     string
 	address string // host:port of its LDAP door
 	cmd     *exec.Cmd
-	log     *bytes.Buffer
+	log     *journal
 	done    chan struct{}
+}
+
+// journal is what a daemon logs; it can be read while that runs.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // newShaft writes a configuration and starts a daemon; extra is more YAML.
@@ -131,7 +150,7 @@ func (s *shaft) ldapi() string { return "ldapi://" + strings.ReplaceAll(s.path("
 
 func (s *shaft) start() {
 	s.t.Helper()
-	s.log, s.done = &bytes.Buffer{}, make(chan struct{})
+	s.log, s.done = &journal{}, make(chan struct{})
 	s.cmd = exec.Command(binary, "serve", "--config", s.path("shaft.yaml"))
 	s.cmd.Stderr, s.cmd.WaitDelay = s.log, 5*time.Second
 	if err := s.cmd.Start(); err != nil {

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"os/exec"
@@ -31,7 +30,7 @@ func (s *shaft) killAfter(moment time.Duration) {
 // startAndKill starts the daemon and kills it while it starts.
 func (s *shaft) startAndKill(moment time.Duration) {
 	s.t.Helper()
-	s.log, s.done = &bytes.Buffer{}, make(chan struct{})
+	s.log, s.done = &journal{}, make(chan struct{})
 	s.cmd = exec.Command(binary, "serve", "--config", s.path("shaft.yaml"))
 	s.cmd.Stderr, s.cmd.WaitDelay = s.log, 5*time.Second
 	if err := s.cmd.Start(); err != nil {
