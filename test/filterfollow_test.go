@@ -113,6 +113,10 @@ func TestFilterWithoutParents(t *testing.T) {
 	}
 	for range 3 {
 		stir(10)
+		for src.some() == "" {
+			src.change()
+		}
+		src.slapd.Apply(fmt.Sprintf("dn: %s,%s\nchangetype: modify\nreplace: description\ndescription: in\n", src.some(), src.suffix))
 		for _, m := range mirrors {
 			withGlue(t, s, m, base, filter)
 		}

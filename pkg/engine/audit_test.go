@@ -51,8 +51,8 @@ func TestAuditAndResync(t *testing.T) {
 	must(t, s.Modify(suffix, "description", "changed"))
 	must(t, s.Modify(suffix, "description"))
 	must(t, s.Rename("ou=b,"+suffix, "ou=c,"+suffix))
-	await(t, "that the server is back is recorded", func() bool {
-		return w.name(name).Head.State == "refreshing" && strings.Contains(w.stored(recordQueue)["claim/s"], `"online":true`)
+	await(t, "that the server was away is recorded, which says nothing since", func() bool {
+		return w.name(name).Head.State == "down" && strings.Contains(w.stored(recordQueue)["claim/s"], `"online":false`)
 	})
 	before, stored := w.print(), w.stored(recordQueue)
 	gone := n - len(w.upstreamContent(s, suffix, name)) + 1
