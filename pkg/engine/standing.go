@@ -46,10 +46,11 @@ func (e *Engine) Standing(norm string) (Standing, bool) {
 }
 
 // Origins gives LDAP URLs of the entry dn at its source, where the content of one
-// begins at top; none where the source was removed. begins is false where no content
+// begins at top; none where the source was removed, or the content is of another claim
+// than the one with the number claim (0: of any). begins is false where no content
 // does. It may be called by anyone at any time, and waits for nothing.
-func (e *Engine) Origins(at, dn dit.DN) (urls []string, begins bool) {
-	t, there, err := e.there(at, dn)
+func (e *Engine) Origins(claim uint32, at, dn dit.DN) (urls []string, begins bool) {
+	t, there, err := e.there(claim, at, dn)
 	if err != nil || t == nil {
 		return nil, t != nil
 	}
@@ -57,8 +58,9 @@ func (e *Engine) Origins(at, dn dit.DN) (urls []string, begins bool) {
 }
 
 // there gives the content that begins at a name, nil for none, and the DN that an entry
-// of it has at its source; an error where that is not known.
-func (e *Engine) there(at, dn dit.DN) (t *top, there dit.DN, err error) {
+// of it has at its source; an error where that is not known. What is published and what
+// stands at names change one after the other: an entry of another claim is not of that content.
+func (e *Engine) there(claim uint32, at, dn dit.DN) (t *top, there dit.DN, err error) {
 	v, begins := e.tops.Load(at.Norm())
 	if !begins {
 		return nil, there, nil
@@ -69,6 +71,8 @@ func (e *Engine) there(at, dn dit.DN) (t *top, there dit.DN, err error) {
 	switch {
 	case err != nil:
 		return t, there, err
+	case claim != 0 && claim != t.claim.number:
+		return t, there, fmt.Errorf("what is at %s is being replaced", at)
 	case t.lingers:
 		return t, there, fmt.Errorf("the source of %s was removed", at)
 	case !under:

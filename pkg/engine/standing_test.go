@@ -36,13 +36,21 @@ func TestR37Standing(t *testing.T) {
 		return now.LastChange.After(fresh.LastChange)
 	})
 	local := func(text string) dit.DN { dn, err := w.e.localName(text); must(t, err); return dn }
-	if got, _ := w.e.Origins(local("cn=Here"), local("cn=x y,ou=a,cn=Here")); len(got) != 1 || got[0] != "ldap://"+s.Addr()+"/cn=x%20y,ou=a,"+suffix {
+	if got, _ := w.e.Origins(0, local("cn=Here"), local("cn=x y,ou=a,cn=Here")); len(got) != 1 || got[0] != "ldap://"+s.Addr()+"/cn=x%20y,ou=a,"+suffix {
 		t.Errorf("R43: origin %q", got)
 	}
-	if got, begins := w.e.Origins(local("ou=a,cn=Here"), local("ou=a,cn=Here")); got != nil || begins {
+	id, _ := w.e.Version().Find(norm("cn=Here"))
+	row := w.e.Version().Row(id)
+	if got, _ := w.e.Origins(row.Claim, local("cn=Here"), local("cn=Here")); len(got) != 1 {
+		t.Errorf("R43: an entry of the claim that stands there comes from %q", got)
+	}
+	if got, begins := w.e.Origins(row.Claim+1, local("cn=Here"), local("cn=Here")); got != nil || !begins {
+		t.Errorf("R43: an entry of another claim comes from %q", got)
+	}
+	if got, begins := w.e.Origins(0, local("ou=a,cn=Here"), local("ou=a,cn=Here")); got != nil || begins {
 		t.Errorf("R43: an entry inside a name has an origin of its own: %q", got)
 	}
-	if got, begins := w.e.Origins(local("cn=Here"), local("cn=There")); got != nil || !begins {
+	if got, begins := w.e.Origins(0, local("cn=Here"), local("cn=There")); got != nil || !begins {
 		t.Errorf("R43: an entry elsewhere comes from %q", got)
 	}
 	s.Down()
@@ -60,7 +68,7 @@ func TestR37Standing(t *testing.T) {
 	if got, there := w.e.Standing(norm("cn=Here")); there {
 		t.Errorf("after its removal: %+v", got)
 	}
-	if got, begins := w.e.Origins(local("cn=Here"), local("cn=Here")); got != nil || begins {
+	if got, begins := w.e.Origins(0, local("cn=Here"), local("cn=Here")); got != nil || begins {
 		t.Errorf("R43: after its removal it comes from %q", got)
 	}
 }
@@ -80,7 +88,7 @@ func TestR37StandingOfWhatLingers(t *testing.T) {
 	if got, there := w.e.Standing(dn.Norm()); !there || got.Subscription != "s" || !got.Stale {
 		t.Errorf("what lingers: %+v, %v", got, there)
 	}
-	if got, begins := w.e.Origins(dn, dn); got != nil || !begins {
+	if got, begins := w.e.Origins(0, dn, dn); got != nil || !begins {
 		t.Errorf("R43: what lingers comes from %q, %v", got, begins)
 	}
 	must(t, second.Up())

@@ -184,8 +184,8 @@ func (c *conn) bindSimple(norm string, password []byte) result {
 	}
 	accounts := c.srv.accounts.Load()
 	if accounts.byDN[norm] == nil {
-		if top, dn, ok := c.forwarded(norm); ok {
-			return c.forward(top, dn, password)
+		if b, ok := c.forwarded(norm); ok {
+			return c.forward(b, password)
 		}
 	}
 	who, busy := accounts.check(norm, password)

@@ -12,58 +12,64 @@ import (
 // Binds knows which entries bind with the passwords that they have at their sources.
 type Binds interface {
 	// ForwardsBinds tells whether the content of a source begins at top, and whether
-	// its entries may bind. It is called by anyone at any time, and must not wait.
-	ForwardsBinds(top dit.DN) (forwards, begins bool)
-	// Bind has the source whose content begins at top judge a password of its entry dn;
-	// an error tells why it could not be asked. It is called by anyone at any time, keeps
+	// its entries, of the claim with that number, may bind. It is called by anyone at any
+	// time, and must not wait.
+	ForwardsBinds(claim uint32, top dit.DN) (forwards, begins bool)
+	// Bind has the source whose content begins at top judge a password of its entry dn,
+	// of the claim with that number: the content of another claim does not judge it. An error tells why it could not be asked. It is called by anyone at any time, keeps
 	// nothing of the password, and ends soon after ctx.
-	Bind(ctx context.Context, top, dn dit.DN, password []byte) (right bool, err error)
+	Bind(ctx context.Context, claim uint32, top, dn dit.DN, password []byte) (right bool, err error)
 }
 
-// forwarded finds the entry that binds, and where the content that it is of begins: one
-// from a source that judges passwords, of which whoever is connected may know. false:
-// there is none.
-func (c *conn) forwarded(norm string) (top, dn dit.DN, ok bool) {
+// binder is an entry that binds, and where the content that it is of begins.
+type binder struct {
+	claim   uint32
+	top, dn dit.DN
+}
+
+// forwarded finds the entry that binds: one from a source that judges passwords, of which
+// whoever is connected may know. false: there is none.
+func (c *conn) forwarded(norm string) (b binder, ok bool) {
 	if c.srv.opt.Binds == nil {
-		return top, dn, false
+		return b, false
 	}
 	ver := c.srv.opt.Backend.Version()
 	id, _ := ver.Find(norm)
 	if id == 0 || ver.Row(id).Claim == 0 {
-		return top, dn, false
+		return b, false
 	}
 	g := c.guard(ver, access.Compare)
 	defer g.release()
 	if !g.knows(ver.Entry(id)) {
-		return top, dn, false
+		return b, false
 	}
-	dn = nameOf(ver, id)
-	for n := dn.Len(); n > 0; n-- {
-		top = dn.Last(n)
-		if forwards, begins := c.srv.opt.Binds.ForwardsBinds(top); begins {
-			return top, dn, forwards
+	b.claim, b.dn = ver.Row(id).Claim, nameOf(ver, id)
+	for n := b.dn.Len(); n > 0; n-- {
+		b.top = b.dn.Last(n)
+		if forwards, begins := c.srv.opt.Binds.ForwardsBinds(b.claim, b.top); begins {
+			return b, forwards
 		}
 	}
-	return top, dn, false
+	return b, false
 }
 
 // forward has an entry's password judged where the entry comes from.
-func (c *conn) forward(top, dn dit.DN, password []byte) result {
+func (c *conn) forward(b binder, password []byte) result {
 	if !c.confidential() {
 		return result{code: ldapserver.LDAPResultConfidentialityRequired, text: "the password of this entry is sent on to its source: use TLS"}
 	}
-	norm := dn.Norm()
-	right, err := c.srv.opt.Binds.Bind(stopping{context.Background(), c.stopping}, top, dn, password)
+	norm := b.dn.Norm()
+	right, err := c.srv.opt.Binds.Bind(stopping{context.Background(), c.stopping}, b.claim, b.top, b.dn, password)
 	switch {
 	case err != nil:
-		c.log.Warn("bind not forwarded", "dn", dn.String(), "error", err)
+		c.log.Warn("bind not forwarded", "dn", b.dn.String(), "error", err)
 		return result{code: ldapserver.LDAPResultUnavailable, text: "the server that this entry comes from cannot be asked; try again later"}
 	case !right:
 		c.srv.slow.failed(c.origin, norm, c.srv.opt.Now())
 		return result{code: ldapserver.LDAPResultInvalidCredentials}
 	}
 	c.srv.slow.passed(c.origin, norm)
-	c.who = &identity{dn: dn.String(), norm: norm}
+	c.who = &identity{dn: b.dn.String(), norm: norm}
 	c.traceBound(mechSimple)
 	return result{}
 }

@@ -16,19 +16,23 @@ import (
 
 // fakeBinds are sources by the normal forms of their tops: whether they judge passwords.
 type fakeBinds struct {
-	tops map[string]bool
-	hung chan struct{} // told of each password "hang"
+	tops  map[string]bool
+	claim uint32        // of all of them
+	hung  chan struct{} // told of each password "hang"
 
 	mu    sync.Mutex
 	asked []string
 }
 
-func (f *fakeBinds) ForwardsBinds(top dit.DN) (forwards, begins bool) {
+func (f *fakeBinds) ForwardsBinds(claim uint32, top dit.DN) (forwards, begins bool) {
 	forwards, begins = f.tops[top.Norm()]
-	return forwards, begins
+	return forwards && claim == f.claim, begins
 }
 
-func (f *fakeBinds) Bind(ctx context.Context, top, dn dit.DN, password []byte) (bool, error) {
+func (f *fakeBinds) Bind(ctx context.Context, claim uint32, top, dn dit.DN, password []byte) (bool, error) {
+	if claim != f.claim {
+		return false, fmt.Errorf("claim %d is asked for", claim)
+	}
 	f.mu.Lock()
 	f.asked = append(f.asked, fmt.Sprintf("%s: %s", top, dn))
 	f.mu.Unlock()
@@ -61,7 +65,7 @@ func binding(tb testing.TB) (Options, *fakeBinds) {
 		"cn=robot,cn=n,o=a|objectClass=person|cn=robot|sn=r",
 		"cn=in,cn=n,o=a|objectClass=person|cn=in|sn=in",
 		"cn=deep,cn=in,cn=n,o=a|objectClass=person|cn=deep|sn=d")
-	f := &fakeBinds{tops: map[string]bool{"cn=n,o=a": true, "cn=in,cn=n,o=a": false}, hung: make(chan struct{}, 1)}
+	f := &fakeBinds{tops: map[string]bool{"cn=n,o=a": true, "cn=in,cn=n,o=a": false}, claim: 7, hung: make(chan struct{}, 1)}
 	return Options{Backend: newBackend(v), Binds: f, BindDelay: time.Microsecond, Accounts: []Account{
 		{DN: "cn=robot,cn=n,o=a", PasswordHash: cheap("own")}, {DN: "cn=all", PasswordHash: cheap("own")}}}, f
 }
@@ -98,6 +102,21 @@ func TestR10ForwardedBinds(t *testing.T) {
 		}
 		if who := c.whoami(int64(2*i + 2)); who != tt.who {
 			t.Errorf("%s %q: bound as %q", tt.dn, tt.password, who)
+		}
+	}
+}
+
+// R10: while a name inside another is renamed or goes, its entries are published where its
+// content stands no more; their passwords are not for the source of the name around it.
+func TestR10ForwardedBindsOfWhatIsReplaced(t *testing.T) {
+	o, f := binding(t)
+	delete(f.tops, "cn=in,cn=n,o=a")
+	f.claim = 8 // the entries are of 7
+	_, addr := serve(t, o)
+	c := dial(t, addr)
+	for i, dn := range []string{"cn=deep,cn=in,cn=n,o=a", "cn=in,cn=n,o=a", "cn=n,o=a"} {
+		if r := c.do(int64(i+1), tagBind, bindBody(3, dn, "right")); r.code != 49 || f.told() != "" {
+			t.Errorf("%s: %+v", dn, r)
 		}
 	}
 }

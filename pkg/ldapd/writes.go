@@ -16,8 +16,9 @@ const readOnly = "this server is read-only: change the entry at its source"
 type Origins interface {
 	// Origins gives LDAP URLs of the entry dn at its source, which need not have it,
 	// when the content of a source begins at top, dn itself or an ancestor of it;
-	// begins is false when none does. It is called by anyone at any time, and must not wait.
-	Origins(top, dn dit.DN) (urls []string, begins bool)
+	// begins is false when none does. There are none where the content is of another claim
+	// than the one with the number claim (0: of any). It is called by anyone at any time, and must not wait.
+	Origins(claim uint32, top, dn dit.DN) (urls []string, begins bool)
 }
 
 // refuseWrite answers add, modify, delete and rename.
@@ -80,13 +81,17 @@ func (c *conn) origins(ver *tree.Version, g *guard, dn dit.DN) []string {
 	if c.srv.opt.Origins == nil {
 		return nil
 	}
+	var claim uint32 // of the nearest entry that is of any
 	for n := dn.Len(); n > 0; n-- {
 		top := dn.Last(n)
 		id, _ := ver.Find(top.Norm())
 		if id == 0 || !g.knows(ver.Entry(id)) {
 			continue
 		}
-		if urls, begins := c.srv.opt.Origins.Origins(top, dn); begins {
+		if claim == 0 {
+			claim = ver.Row(id).Claim
+		}
+		if urls, begins := c.srv.opt.Origins.Origins(claim, top, dn); begins {
 			return urls
 		}
 	}

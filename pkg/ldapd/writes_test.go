@@ -13,7 +13,7 @@ import (
 // fakeOrigins knows one source: what is at its local name lies at o=there on two servers.
 type fakeOrigins map[string]string // top's normal form to the DN there
 
-func (f fakeOrigins) Origins(top, dn dit.DN) (urls []string, begins bool) {
+func (f fakeOrigins) Origins(_ uint32, top, dn dit.DN) (urls []string, begins bool) {
 	base, ok := f[top.Norm()]
 	if !ok || base == "" {
 		return nil, ok
@@ -23,6 +23,16 @@ func (f fakeOrigins) Origins(top, dn dit.DN) (urls []string, begins bool) {
 		base = rel.String() + "," + base
 	}
 	return []string{"ldap://one/" + base, "ldaps://two/" + base}, true
+}
+
+// claimedOrigins are those of content of the claim 8.
+type claimedOrigins struct{ fakeOrigins }
+
+func (f claimedOrigins) Origins(claim uint32, top, dn dit.DN) (urls []string, begins bool) {
+	if urls, begins = f.fakeOrigins.Origins(claim, top, dn); claim != 0 && claim != 8 {
+		urls = nil
+	}
+	return urls, begins
 }
 
 func addBody(dn string) []byte {
@@ -91,6 +101,21 @@ func TestR43WriteReferrals(t *testing.T) {
 	got := c.search(52, query{base: "cn=e,cn=n,o=a", scope: tree.Sub}, ctl(oidNoCopy, critical, nil))
 	if found(got) != both("cn=e,o=there") {
 		t.Errorf("Don't Use Copy: %s", found(got))
+	}
+}
+
+// R43: an entry that is published where the content of its claim stands no more is not
+// referred to the source of what is around it.
+func TestR43WriteReferralsOfWhatIsReplaced(t *testing.T) {
+	v := planted(t, "o=a|objectClass=organization|o=a",
+		"cn=n,o=a|objectClass=person|cn=n|sn=n",
+		"cn=e,cn=n,o=a|objectClass=person|cn=e|sn=e") // all of claim 7
+	_, addr := serve(t, Options{Backend: newBackend(v), Origins: claimedOrigins{fakeOrigins{"cn=n,o=a": "o=there"}}})
+	c := dial(t, addr)
+	for i, body := range [][]byte{modifyBody("cn=e,cn=n,o=a"), modifyBody("cn=new,cn=e,cn=n,o=a")} {
+		if r := c.do(int64(i+1), tagModify, body); r.code != 53 || r.urls != nil {
+			t.Errorf("%+v", r)
+		}
 	}
 }
 
