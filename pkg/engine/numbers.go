@@ -110,21 +110,27 @@ func (e *Engine) numberAll() {
 		give(numberedName+norm, e.nameLabel(e.state.Names[norm].Text))
 	}
 	records[0] = store.Record{Name: recordNumberLast, Value: strconv.AppendUint(nil, uint64(last), 10)}
-	if err := e.writeRecords(append(records, e.forgetNumbers(len(given))...)); err != nil {
+	gone := e.surplusNumbers(len(given))
+	for _, key := range gone {
+		records = append(records, store.Record{Name: recordNumber + key})
+	}
+	if err := e.writeRecords(records); err != nil {
 		e.log.Error("numbers of names not stored; a monitor does not see these names", "names", len(names), "error", err)
 		return
 	}
 	e.numbers.last = last
+	for _, key := range gone {
+		delete(e.numbers.of, key)
+	}
 	maps.Copy(e.numbers.of, given)
 }
 
-// forgetNumbers makes room for further ones.
-func (e *Engine) forgetNumbers(more int) (records []store.Record) {
+// surplusNumbers lists those that are to be forgotten, to make room for further ones.
+func (e *Engine) surplusNumbers(more int) (gone []string) {
 	excess := len(e.numbers.of) + more - e.numbers.limit
 	if excess <= 0 {
 		return nil
 	}
-	var gone []string
 	for key := range e.numbers.of {
 		norm, isName := strings.CutPrefix(key, numberedName)
 		if isName && e.state.Names[norm] == nil || !isName && e.subs[strings.TrimPrefix(key, numberedSource)] == nil {
@@ -133,11 +139,7 @@ func (e *Engine) forgetNumbers(more int) (records []store.Record) {
 	}
 	slices.SortFunc(gone, func(a, b string) int { return cmp.Compare(e.numbers.of[a].Number, e.numbers.of[b].Number) })
 	excess += e.numbers.limit / 8 // so that it is rare
-	for _, key := range gone[:min(excess, len(gone))] {
-		delete(e.numbers.of, key)
-		records = append(records, store.Record{Name: recordNumber + key})
-	}
-	return records
+	return gone[:min(excess, len(gone))]
 }
 
 // nameLabel is a name's label.

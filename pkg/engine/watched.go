@@ -40,7 +40,8 @@ type WatchedSource struct {
 // cannot be stored is left out.
 func (e *Engine) Watched(ctx context.Context) (out *Watched, err error) {
 	err = e.do(ctx, func() {
-		out = &Watched{Status: *e.status(), At: e.o.Now(), AlarmSerial: e.alarms.state.Serial}
+		status := e.status() // looks at the alarms
+		out = &Watched{Status: *status, At: e.o.Now(), AlarmSerial: e.alarms.state.Serial}
 		e.numberAll()
 		overlaps, links := e.overlaps(), map[string]*Link{}
 		for norm, n := range e.state.Names {
