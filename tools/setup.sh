@@ -80,6 +80,7 @@ fi
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
 	trap 'rm -f $policy' EXIT
+	trap 'exit 130' INT TERM HUP # dash runs no EXIT trap for these by itself
 	printf '#!/bin/sh\nexit 101\n' >$policy
 	chmod 755 $policy
 fi
