@@ -345,7 +345,7 @@ func (e *Engine) loadAlarms() error {
 		return err
 	}
 	l.show()
-	return e.writeRecords(bad)
+	return e.writeLater(bad)
 }
 
 // loadSerial reads the serial that was given last. It is no less than any that is borne.

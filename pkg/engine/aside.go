@@ -79,7 +79,7 @@ func (e *Engine) loadUnserved() error {
 	if err != nil {
 		return err
 	}
-	return e.writeRecords(stale)
+	return e.writeLater(stale)
 }
 
 // fetched tells those who await a claim's content how it went.

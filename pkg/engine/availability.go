@@ -159,7 +159,7 @@ func (e *Engine) loadPoints() error {
 		return err
 	}
 	e.points.runs = alarm.Extend(e.points.runs, true, e.o.Now().UTC())
-	return e.writeRecords(append(bad, jsonRecord(recordRuns, e.points.runs)))
+	return e.writeLater(append(bad, jsonRecord(recordRuns, e.points.runs)))
 }
 
 // cutChunk takes the name of a chunk's record apart.

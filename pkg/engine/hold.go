@@ -410,7 +410,7 @@ func (e *Engine) loadHolds() error {
 	if err != nil {
 		return err
 	}
-	if err := e.writeRecords(junk); err != nil {
+	if err := e.writeLater(junk); err != nil {
 		return err
 	}
 	return e.endLostHolds()

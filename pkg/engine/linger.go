@@ -125,7 +125,7 @@ func (e *Engine) loadLingers() error {
 	if err != nil {
 		return err
 	}
-	return e.writeRecords(stale)
+	return e.writeLater(stale)
 }
 
 // keep writes down since when content of removed claims is shown.

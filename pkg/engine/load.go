@@ -256,7 +256,7 @@ func (e *Engine) loadTree() error {
 		}
 	}
 	e.goneLists = nil
-	if err := e.dropHeirs(""); err != nil {
+	if err := e.dropHeirs(""); err != nil && !errors.Is(err, store.ErrFull) { // the next start does it
 		return err
 	}
 	return e.dropUnusedOwn()
@@ -339,7 +339,7 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 		return norm == cl.name.Norm() || !underNorm(norm, cl.name.Norm())
 	})
 	slices.Sort(gone)
-	bad := 0
+	bad, now := 0, dit.CSNAt(e.o.Now())
 	err = e.store.Entries(cl.number, func(it store.Item) error {
 		rec, err := decodeRecord(it.Value)
 		if err == nil {
@@ -349,7 +349,7 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 			bad++
 			return nil
 		}
-		cl.touched(it.Changed)
+		cl.touched(min(it.Changed, now)) // as publish does
 		if hiddenBy(cl.inner, conv.norm) || hiddenBy(gone, conv.norm) {
 			cl.hide(it.UUID, hiddenEntry{gen: it.Gen, hash: rec.hash, csn: it.CSN, norm: string(conv.norm), served: !cl.unserved})
 			return nil
@@ -378,7 +378,7 @@ func (e *Engine) dropUnusedOwn() error {
 		records = append(records, store.Record{Name: recordOwn + u.String()})
 	}
 	e.oldOwn = nil
-	return e.writeRecords(records)
+	return e.writeLater(records)
 }
 
 var errNoBase = errors.New("no base DN is set: put base_dn into the configuration first")

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -205,6 +206,17 @@ func (e *Engine) writeRecords(records []store.Record) error {
 		records = records[n:]
 	}
 	return nil
+}
+
+// writeLater is writeRecords of what a start can do without: with no room for it on the disk the next one
+// writes it.
+func (e *Engine) writeLater(records []store.Record) error {
+	err := e.writeRecords(records)
+	if errors.Is(err, store.ErrFull) {
+		e.log.Error("what the start found out was not written", "records", len(records), "error", err)
+		return nil
+	}
+	return err
 }
 
 // glueAhead writes an edit's own entries ahead of its batch when they are too

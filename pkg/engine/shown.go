@@ -117,7 +117,7 @@ func (e *Engine) loadShown() error {
 			}
 		}
 	}
-	return e.writeRecords(stale)
+	return e.writeLater(stale)
 }
 
 // resettle brings the content of claims where the queues want it. Those whose place

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // BackedUp is what a backup holds.
@@ -134,7 +132,7 @@ func (b *backup) all(kind byte) error {
 // content copies the entries that count, in the order of the store.
 func (b *backup) content() error {
 	prefix := []byte{kindContent}
-	it := b.v.txn.NewIterator(badger.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 64})
+	it := newIterator(b.v.txn, prefix)
 	defer it.Close()
 	state := func(id uint32) *claimState {
 		if c, ok := b.states[id]; ok {

@@ -43,12 +43,12 @@ func (s *Store) mend() error {
 	if err := m.logsThere(); err != nil {
 		return err
 	}
-	left, err := filepath.Glob(m.path(mendingName + "-*"))
+	left, err := m.files(mendingName+"-", "")
 	if err != nil {
 		return err
 	}
-	for _, dir := range left { // of a start that was cut off
-		if err := os.RemoveAll(dir); err != nil {
+	for _, name := range left { // of a start that was cut off
+		if err := os.RemoveAll(m.path(name)); err != nil {
 			return err
 		}
 	}
@@ -58,20 +58,20 @@ func (s *Store) mend() error {
 	if err := m.tables(); err != nil {
 		return err
 	}
-	logs, err := filepath.Glob(m.path("*.mem"))
+	logs, err := m.files("", ".mem")
 	if err != nil {
 		return err
 	}
-	for _, path := range logs {
-		if err := m.log(filepath.Base(path)); err != nil {
+	for _, name := range logs {
+		if err := m.log(name); err != nil {
 			return err
 		}
 	}
-	if logs, err = filepath.Glob(m.path("*.vlog")); err != nil {
+	if logs, err = m.files("", ".vlog"); err != nil {
 		return err
 	}
-	for _, path := range logs {
-		if err := m.valueLog(filepath.Base(path)); err != nil {
+	for _, name := range logs {
+		if err := m.valueLog(name); err != nil {
 			return err
 		}
 	}
@@ -79,6 +79,17 @@ func (s *Store) mend() error {
 }
 
 func (m *mender) path(name string) string { return filepath.Join(m.dir, name) }
+
+// files names what is in the directory, in order, by how the name begins and ends.
+func (m *mender) files(prefix, suffix string) (names []string, err error) {
+	there, err := os.ReadDir(m.dir)
+	for _, f := range there {
+		if name := f.Name(); strings.HasPrefix(name, prefix) && strings.HasSuffix(name, suffix) {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}
 
 // read gives a file, until the next is read.
 func (m *mender) read(name string) ([]byte, error) {
@@ -192,12 +203,12 @@ func (m *mender) registry() error {
 // tables looks at the manifest and at the tables that it names.
 func (m *mender) tables() error {
 	there := map[uint64]bool{}
-	paths, err := filepath.Glob(m.path("*.sst"))
+	names, err := m.files("", ".sst")
 	if err != nil {
 		return err
 	}
-	for _, path := range paths {
-		if id, ok := table.ParseFileID(path); ok {
+	for _, name := range names {
+		if id, ok := table.ParseFileID(name); ok {
 			there[id] = true
 		}
 	}
@@ -362,7 +373,10 @@ func (m *mender) valueLog(name string) error {
 	defer f.Close()
 	var key [8]byte
 	_, err = io.ReadFull(f, key[:])
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) || key == [8]byte{} {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil // cut to less than its head, which badger makes again
+	}
+	if err != nil || key == [8]byte{} {
 		return err
 	}
 	m.s.damaged(name+" named a key of encryption, which there is none of; it is right again", "file", name)
@@ -379,7 +393,7 @@ func (m *mender) logsThere() error {
 	if err != nil || string(state) != stateOpen {
 		return err
 	}
-	logs, err := filepath.Glob(m.path("*.mem"))
+	logs, err := m.files("", ".mem")
 	if err != nil || len(logs) > 0 {
 		return err
 	}

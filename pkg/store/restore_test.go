@@ -174,6 +174,32 @@ func TestRestoreInterrupted(t *testing.T) {
 	}
 }
 
+// Where the disk lost the restored store after the old one went aside, the start tells where that is.
+func TestRestoreLost(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := storeFiles(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := filepath.Join(dir, asidePart)
+	if err := os.Mkdir(part, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := os.Rename(filepath.Join(dir, name), filepath.Join(part, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open(t, dir, Options{})
+	if words := strings.Join(s.Mended(), "\n"); !strings.Contains(words, "restore again") || !strings.Contains(words, asidePrefix) {
+		t.Errorf("told %q", words)
+	}
+}
+
 // Invariant 13: a store that was restored may be damaged then, and the same backup restored in
 // its place: CSNs go on above those that it gave out.
 func TestRestoreAfterDamage(t *testing.T) {

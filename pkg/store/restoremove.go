@@ -39,6 +39,9 @@ func (m *mover) finish() (aside string, err error) {
 		return "", err
 	}
 	if whole {
+		if err := syncFile(m.dir); err != nil { // before anything that was there moves, it is decided for good
+			return "", err
+		}
 		if err := m.putAside(); err != nil {
 			return "", err
 		}
@@ -145,8 +148,19 @@ func storeFiles(dir string) ([]string, error) {
 // finishRestore ends at Open what a restore that was killed has left.
 func (s *Store) finishRestore() error {
 	m := mover{dir: s.dir, lock: s.lock, now: s.opts.Now, rename: os.Rename}
-	if _, err := m.finish(); err != nil {
+	aside, err := m.finish()
+	if err != nil {
 		return fmt.Errorf("finish the restore: %w", err)
 	}
+	if aside == "" {
+		return nil
+	}
+	if in, err := storeFiles(s.dir); err != nil {
+		return fmt.Errorf("finish the restore: %w", err)
+	} else if len(in) == 0 {
+		s.damaged("a restore was cut off, and what it restored is gone; the store that was there before is in "+aside+": restore again, or stop Shaft and move its files back", "dir", aside)
+		return nil
+	}
+	s.log.Warn("a restore that was cut off is finished", "dir", s.dir, "replaced", aside)
 	return nil
 }
