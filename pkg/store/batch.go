@@ -95,6 +95,24 @@ const maxName = 32 << 10
 // ErrTooBig says that a batch must be split, or that one value is beyond MaxValue.
 var ErrTooBig = errors.New("batch too big for one transaction")
 
+// bytes is what the batch brings, about.
+func (b *Batch) bytes() int64 {
+	n := b.bulk()
+	for i := range b.Puts {
+		n += len(b.Puts[i].Value) + 2*contentKeyLen
+	}
+	for _, c := range b.Cookies {
+		n += len(c.Cookie) + len(c.Server)
+	}
+	for _, r := range b.Records {
+		n += len(r.Name) + len(r.Value)
+	}
+	for _, line := range b.Journal {
+		n += len(line)
+	}
+	return int64(n)
+}
+
 // size checks the batch's bounds and gives the bytes that must go into its
 // transaction; Changes and Published are not counted.
 func (b *Batch) size() (int, error) {

@@ -255,7 +255,7 @@ func (s *Store) commit(b *Batch, special func(w *work) error) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	if err := s.roomFor(len(b.Puts) > 0); err != nil {
+	if err := s.roomFor(len(b.Puts) > 0, b.bytes()); err != nil {
 		return err
 	}
 	if err := s.checkCSNs(b); err != nil {

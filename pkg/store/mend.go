@@ -298,6 +298,9 @@ func (m *mender) table(id uint64, there bool) (kept bool, err error) {
 	if f.lost == 0 {
 		return true, m.correct(name, f.data, f.turned)
 	}
+	if err := m.s.roomToOpen(int64(len(data))); err != nil {
+		return false, err
+	}
 	records := f.records()
 	words := fmt.Sprintf("is damaged: %d records of it can be read and are kept", len(records))
 	if err := m.losing(name, words); err != nil || len(records) == 0 {
@@ -349,6 +352,11 @@ func (m *mender) log(name string) error {
 	}
 	f := &logFile{data: data, full: 2 * int(m.s.badgerOptions().MemTableSize)}
 	f.check()
+	if f.cut || len(f.lost) > 0 {
+		if err := m.s.roomToOpen(int64(f.full)); err != nil {
+			return err
+		}
+	}
 	switch {
 	case f.cut:
 		if err := m.losing(name, "is cut off: changes that were acknowledged may be lost"); err != nil {

@@ -136,7 +136,7 @@ func build(dir string, from io.Reader, o RestoreOptions) (*Restored, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, log: o.Log, opts: Options{Space: o.Space}}
+	s := &Store{dir: dir, log: o.Log, opts: Options{Space: o.Space, Now: o.Now}}
 	if s.opts.Space == nil {
 		s.opts.Space = func() (Space, error) { return spaceOf(dir) }
 	}
@@ -220,6 +220,9 @@ func (b *building) record(key, stored []byte) error {
 		return fmt.Errorf("record %x is none of a store: %w", key[:min(len(key), 32)], ErrBackup)
 	}
 	if b.since += len(key) + len(stored); b.since >= lookEvery {
+		if err := b.flush(); err != nil {
+			return err
+		}
 		if err := b.room(); err != nil {
 			return err
 		}
@@ -236,6 +239,13 @@ func (b *building) record(key, stored []byte) error {
 	}
 	b.meta = &m
 	return nil
+}
+
+// flush has badger write what was gathered, of which large values have no bound of its own.
+func (b *building) flush() error {
+	err := b.batch.Flush()
+	b.batch = b.s.db.NewWriteBatch()
+	return err
 }
 
 // finish writes the meta record, by which the store is another instance whose

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"shaft/pkg/dit"
 )
 
 // restoreDir tells a child process, which is this test binary, what to restore into,
@@ -306,6 +308,29 @@ func TestRestoreDiskFull(t *testing.T) {
 		if files, _ := os.ReadDir(dir); len(files) != 1 || files[0].Name() != lockName {
 			t.Errorf("there is %v", files)
 		}
+	}
+}
+
+// Large values of a backup are written as they come, so that memory holds few of them, and the look for room
+// sees them.
+func TestRestoreLargeValues(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	for i := range 40 {
+		commit(t, s, &Batch{CSN: dit.CSN(1 + i), Puts: []Put{{Claim: 1, UUID: scattered(i), CSN: dit.CSN(1 + i), Value: bytes.Repeat([]byte("x"), 300_000)}}})
+	}
+	dir, largest := t.TempDir(), int64(0)
+	out, err := Restore(dir, bytes.NewReader(backupOf(t, s)), RestoreOptions{Space: func() (Space, error) {
+		n, err := sizeOf(filepath.Join(dir, restoreTemp), func(name string) bool { return filepath.Ext(name) == ".vlog" })
+		if n < 11_000_000 { // else it is whole
+			largest = max(largest, n)
+		}
+		return Space{Free: plenty, Total: 2 * plenty, Files: -1}, err
+	}})
+	if err != nil || out.Entries != 40 {
+		t.Fatal(out, err)
+	}
+	if largest < lookEvery {
+		t.Errorf("at the last look %d bytes were written", largest)
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,7 +57,16 @@ type room struct {
 	mu   sync.Mutex
 	held bool // the ballast is there
 	full bool // content is refused
+
+	flight atomic.Int64 // bytes of stages that are being written
+
+	sizeMu sync.Mutex
+	size   int64 // of the files, as the disk has them
+	sized  time.Time
 }
+
+// sizeEvery is how often the files are looked at for the reserve: they grow by some MB a second at most.
+const sizeEvery = time.Minute
 
 // spaceOf asks the file system.
 func spaceOf(dir string) (Space, error) {
@@ -72,12 +83,20 @@ func spaceOf(dir string) (Space, error) {
 
 // reserve is the room below which content is refused.
 func (s *Store) reserve(total int64) int64 {
-	size := int64(0)
-	if s.db != nil {
-		lsm, vlog := s.db.Size()
-		size = lsm + vlog
+	r := &s.room
+	r.sizeMu.Lock()
+	defer r.sizeMu.Unlock()
+	now := s.opts.Now()
+	if age := now.Sub(r.sized); r.sized.IsZero() || age < 0 || age >= sizeEvery {
+		size, err := sizeOf(s.dir, func(name string) bool {
+			return slices.Contains([]string{".sst", ".vlog", ".mem"}, filepath.Ext(name))
+		})
+		if err == nil { // else what was there before will do
+			r.size = size
+		}
+		r.sized = now
 	}
-	return min(minReserve+size/reserveShare, maxReserve, total/smallShare)
+	return min(minReserve+r.size/reserveShare, maxReserve, total/smallShare)
 }
 
 // brim is the room below which nothing is written at all. To open a store takes twice as
@@ -89,15 +108,21 @@ func (s *Store) makeRoom() error {
 	r := &s.room
 	if s.opts.Ballast > 0 {
 		r.ballast = filepath.Join(s.dir, ballastName)
-		if _, err := os.Stat(r.ballast); err == nil {
-			r.held = true
+		if info, err := os.Stat(r.ballast); err == nil {
+			r.held = onDisk(info) >= info.Size() // a copy may have left out its zeros
 		}
 	}
+	return s.roomToOpen(0)
+}
+
+// roomToOpen tells whether there is what opening takes, and some bytes more.
+func (s *Store) roomToOpen(more int64) error {
+	r := &s.room
 	sp, err := s.opts.Space()
 	if err != nil {
 		return err
 	}
-	need := 2 * brim(s.reserve(sp.Total))
+	need := 2*brim(s.reserve(sp.Total)) + more
 	if sp.Free < need && r.held {
 		s.dropBallast()
 		if sp, err = s.opts.Space(); err != nil {
@@ -170,16 +195,20 @@ func (s *Store) judge(sp Space) error {
 	return nil
 }
 
-// roomFor tells whether a write may be made: content has to leave the reserve, what is decided
-// and remembered a part of it.
-func (s *Store) roomFor(content bool) error {
+// roomFor tells whether a write of some bytes may be made: content has to leave the reserve, what is decided
+// and remembered a part of it. The bytes, and those that stages are writing, count twice: badger
+// has them in a log and in a table.
+func (s *Store) roomFor(content bool, bytes int64) error {
 	sp, err := s.opts.Space()
 	if err != nil {
 		return err
 	}
-	full := s.judge(sp)
-	if !content && sp.Free >= brim(s.reserve(sp.Total)) && !sp.short() {
-		return nil
+	full, need := s.judge(sp), s.reserve(sp.Total)
+	if !content {
+		full, need = nil, brim(need)
+	}
+	if left := sp.Free - 2*(bytes+s.room.flight.Load()); full == nil && (left < need || sp.short()) {
+		return errContent
 	}
 	return full
 }
@@ -194,7 +223,7 @@ func (s *Store) roomToClose() bool {
 func (s *Store) awaitRoom() error {
 	tick := time.NewTicker(roomPoll)
 	defer tick.Stop()
-	for s.roomFor(false) != nil {
+	for s.roomFor(false, 0) != nil {
 		select {
 		case <-tick.C:
 		case <-s.sweeper.quit:

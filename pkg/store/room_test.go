@@ -48,21 +48,22 @@ func TestR33NearlyFull(t *testing.T) {
 	var log bytes.Buffer
 	s := open(t, t.TempDir(), Options{Space: g.space, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	refresh(t, s, 1, 100, "cookie", map[int]string{1: "a", 2: "b"})
+	const batch = 1 << 10 // what those here are smaller than
 	csn := dit.CSN(200)
 	for _, c := range []struct {
 		free           int64
 		content, facts bool
 	}{
-		{minReserve, true, true},
+		{minReserve + batch, true, true},
 		{minReserve - 1, false, true},
-		{minReserve, false, true}, // not yet
-		{minReserve / 8, false, true},
+		{minReserve + batch, false, true}, // not yet
+		{minReserve/8 + batch, false, true},
 		{minReserve/8 - 1, false, false},
 		{0, false, false},
-		{minReserve / 8, false, true},
+		{minReserve/8 + batch, false, true},
 		{minReserve + minReserve/4 - 1, false, true},
 		{minReserve + minReserve/4, true, true},
-		{minReserve, true, true},
+		{minReserve + batch, true, true},
 	} {
 		g.free.Store(c.free)
 		csn++
@@ -82,6 +83,7 @@ func TestR33NearlyFull(t *testing.T) {
 			t.Errorf("%d bytes free, in words: %q", c.free, words)
 		}
 	}
+	s.sweeper.await() // it looks for room too
 	g.files.Store(inodeReserve - 1)
 	if err := s.Full(); !errors.Is(err, ErrFull) || !strings.Contains(s.FullWords(), "room for 63 files") {
 		t.Errorf("without inodes: %v, %q", err, s.FullWords())
@@ -101,6 +103,46 @@ func TestR33NearlyFull(t *testing.T) {
 	s = open(t, s.dir, Options{})
 	if got := entries(t, s, 1); len(got) != 3 || s.LastCSN() < 200 {
 		t.Errorf("%v, CSN %d", got, s.LastCSN())
+	}
+}
+
+// A batch that would take of the reserve is refused, whatever part of it is large, and one that leaves it is not.
+func TestRoomForTheBatch(t *testing.T) {
+	g := newGauge(plenty)
+	s := open(t, t.TempDir(), Options{Space: g.space})
+	const size = 1 << 20
+	name := bytes.Repeat([]byte("x"), size/64)
+	var changed []Change
+	for i := range 64 {
+		changed = append(changed, Change{CSN: dit.CSN(100 + i), Kind: ChangeModify, UUID: scattered(i), DN: string(name)})
+	}
+	value := bytes.Repeat([]byte("x"), size)
+	for what, c := range map[string]struct {
+		b    Batch
+		need int64
+	}{
+		"value":   {Batch{CSN: 300, Puts: []Put{{Claim: 1, UUID: scattered(1), CSN: 300, Value: value}}}, minReserve},
+		"record":  {Batch{Records: []Record{{"n", value}}}, minReserve / 8},
+		"changes": {Batch{CSN: 200, Changes: changed}, minReserve / 8},
+	} {
+		g.free.Store(c.need + 2*size)
+		if err := s.Commit(&c.b); !errors.Is(err, ErrFull) || errors.Is(err, ErrFailed) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	g.free.Store(plenty)
+	if err := s.Full(); err != nil { // what was refused before is forgotten
+		t.Fatal(err)
+	}
+	g.free.Store(minReserve + 3*size)
+	commit(t, s, &Batch{CSN: 300, Puts: []Put{{Claim: 1, UUID: scattered(1), CSN: 300, Value: value}}})
+	s.room.flight.Add(size)
+	if _, err := s.Stage(2); err != nil {
+		t.Error(err)
+	}
+	s.room.flight.Add(size)
+	if _, err := s.Stage(3); !errors.Is(err, ErrFull) {
+		t.Errorf("with stages that write as much: %v", err)
 	}
 }
 
@@ -222,6 +264,17 @@ func TestBallast(t *testing.T) {
 	g.free.Store(plenty)
 	if err := s.Full(); err != nil || !held() {
 		t.Errorf("with room again: %v, ballast %v", err, held())
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	writeSparse(t, path, nil, 1<<20) // a copy that left out its zeros
+	s = open(t, filepath.Dir(path), o)
+	if err := s.Full(); err != nil || !held() {
+		t.Errorf("with a ballast of holes: %v", err)
+	}
+	if n, err := sizeOf(s.dir, func(name string) bool { return name == ballastName }); err != nil || n < 1<<20 {
+		t.Errorf("it takes %d bytes, %v", n, err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

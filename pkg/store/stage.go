@@ -87,7 +87,7 @@ type slab struct {
 func (s *Store) Stage(claimID uint32) (*Stage, error) {
 	err := s.writable()
 	if err == nil {
-		err = s.roomFor(true)
+		err = s.roomFor(true, 0)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stage claim %d: %w", claimID, err)
@@ -196,7 +196,7 @@ func (st *Stage) flush() {
 	st.fill = nil
 	err := st.s.writable()
 	if err == nil {
-		err = st.s.roomFor(true)
+		err = st.s.roomFor(true, int64(b.size))
 	}
 	if err != nil {
 		st.slabs <- nil
@@ -215,7 +215,9 @@ func (st *Stage) flush() {
 			st.s.sweeper.bulky.Add(int64(n))
 		}
 	}
+	st.s.room.flight.Add(int64(b.size))
 	landed := func(err error) {
+		st.s.room.flight.Add(-int64(b.size))
 		if err != nil {
 			st.s.fail(err)
 		}

@@ -26,21 +26,36 @@ func (s *Store) Usage() (u Usage, err error) {
 		return u, err
 	}
 	u.Reserve, u.Full = s.reserve(u.Total), s.judge(u.Space) != nil
-	files, err := os.ReadDir(s.dir)
+	u.Size, err = sizeOf(s.dir, func(string) bool { return true })
+	return u, err
+}
+
+// sizeOf sums the files of a store as the disk has them.
+func sizeOf(dir string, counts func(name string) bool) (size int64, err error) {
+	files, err := os.ReadDir(dir)
 	if err != nil {
-		return u, fmt.Errorf("size of store %s: %w", s.dir, err)
+		return 0, fmt.Errorf("size of store %s: %w", dir, err)
 	}
 	for _, f := range files {
+		if !counts(f.Name()) {
+			continue
+		}
 		info, err := f.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // swept meanwhile
 		}
 		if err != nil {
-			return u, fmt.Errorf("size of store %s: %w", s.dir, err)
+			return 0, fmt.Errorf("size of store %s: %w", dir, err)
 		}
-		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-			u.Size += sys.Blocks * 512 // what stat counts in, whatever the file system's own blocks are
-		}
+		size += onDisk(info)
 	}
-	return u, nil
+	return size, nil
+}
+
+// onDisk is what a file takes: holes take nothing.
+func onDisk(info fs.FileInfo) int64 {
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		return sys.Blocks * 512 // what stat counts in, whatever the file system's own blocks are
+	}
+	return info.Size()
 }
