@@ -75,6 +75,9 @@ func (s *Store) mend() error {
 			return err
 		}
 	}
+	if len(logs) > 0 {
+		return m.newestValues(logs[len(logs)-1])
+	}
 	return nil
 }
 

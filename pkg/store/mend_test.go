@@ -288,6 +288,41 @@ func TestR33LargeValueTurns(t *testing.T) {
 	}
 }
 
+// R33: damage in the newest log of large values, which badger would cut there: a bit is put right, and of more the
+// values behind it stay.
+func TestR33NewestLargeValues(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	const size = 100_000
+	for i := range 3 {
+		commit(t, s, &Batch{CSN: dit.CSN(1 + i), Puts: []Put{{Claim: 1, UUID: scattered(i), CSN: dit.CSN(1 + i), Value: bytes.Repeat([]byte{byte('a' + i)}, size)}}})
+	}
+	for _, c := range []struct {
+		what    string
+		fn      func(d []byte) []byte
+		left    []int
+		damaged bool
+	}{
+		{"nothing", func(d []byte) []byte { return d }, []int{0, 1, 2}, false},
+		{"a bit", func(d []byte) []byte { turn(d, 8*size*3/2); return d }, []int{0, 1, 2}, false},
+		{"more", func(d []byte) []byte { clear(d[size*3/2 : size*3/2+64]); return d }, []int{0, 2}, true},
+	} {
+		s := open(t, strike(t, s.dir, hit{file: "000001.vlog", fn: c.fn}), Options{})
+		got := map[dit.UUID]string{}
+		err := s.Entries(1, func(it Item) error { got[it.UUID] = string(it.Value); return nil })
+		if err != nil || len(got) != len(c.left) || claimOf(s, 1).Damaged != c.damaged || (len(s.mended) > 0) != (c.what != "nothing") {
+			t.Errorf("%s: %d values, %v, claim damaged %v, told %q", c.what, len(got), err, claimOf(s, 1).Damaged, s.mended)
+		}
+		for _, i := range c.left {
+			if got[scattered(i)] != strings.Repeat(string(rune('a'+i)), size) {
+				t.Errorf("%s: value %d is %.20q", c.what, i, got[scattered(i)])
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // valueOf is an entry as shown, without its generation and its CSN.
 func valueOf(shown string) string { return strings.SplitN(shown, "/", 3)[2] }
 
