@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,7 +30,7 @@ type AlarmChanged struct {
 const (
 	recordAlarm = "alarm/" // and its id
 	recordAck   = "ack/"   // and the alarm's id
-	// recordSerial is the serial that was given to an alarm last, in decimal.
+	// recordSerial is the serial that was given to an alarm last: a count, see countOf.
 	recordSerial = "alarmserial"
 )
 
@@ -274,7 +273,7 @@ func (e *Engine) storeAlarms(ch *alarm.Changes) {
 	}
 	var records []store.Record
 	if len(ch.Raised)+len(ch.Changed) > 0 { // ahead of those that bear it: none is ever given twice
-		records = append(records, serialRecord(e.alarms.state.Serial))
+		records = append(records, e.countOf(recordSerial, e.alarms.state.Serial))
 	}
 	for _, a := range slices.Concat(ch.Raised, ch.Changed, ch.Reworded) {
 		records = append(records, jsonRecord(recordAlarm+a.ID, a))
@@ -288,10 +287,6 @@ func (e *Engine) storeAlarms(ch *alarm.Changes) {
 	if err := e.writeRecords(records); err != nil {
 		e.log.Error("alarms not stored", "error", err)
 	}
-}
-
-func serialRecord(serial uint32) store.Record {
-	return store.Record{Name: recordSerial, Value: strconv.AppendUint(nil, uint64(serial), 10)}
 }
 
 // jsonRecord encodes what always can be: texts, numbers, times.
@@ -354,14 +349,17 @@ func (e *Engine) loadSerial() error {
 	for _, a := range s.Alarms {
 		s.Serial = max(s.Serial, a.Serial)
 	}
-	return e.store.Records(recordSerial, func(name string, value []byte) error {
-		n, err := strconv.ParseUint(string(value), 10, 32)
+	var instance string
+	err := e.store.Records(recordSerial, func(_ string, value []byte) error {
+		n, err := parseCount(value)
 		if err != nil {
 			e.log.Error("the stored serial of alarms is malformed; the highest that is borne counts", "error", err)
 		}
-		s.Serial = max(s.Serial, uint32(n))
+		s.Serial, instance = max(s.Serial, n.last), n.instance
 		return nil
 	})
+	s.Serial += e.lead(instance)
+	return err
 }
 
 const (

@@ -28,7 +28,7 @@ type Numbered struct {
 
 const (
 	recordNumber     = "number/"    // and numberedName or numberedSource, and what is numbered: a Numbered
-	recordNumberLast = "numberlast" // the number that was given last, in decimal
+	recordNumberLast = "numberlast" // the number that was given last: a count, see countOf
 
 	numberedName   = "name/"   // and its normal form
 	numberedSource = "source/" // and the subscription's id
@@ -66,14 +66,47 @@ func (e *Engine) loadNumbers() error {
 	if err != nil {
 		return err
 	}
-	return e.store.Records(recordNumberLast, func(_ string, value []byte) error {
-		n, err := strconv.ParseUint(string(value), 10, 32)
+	var instance string
+	err = e.store.Records(recordNumberLast, func(_ string, value []byte) error {
+		n, err := parseCount(value)
 		if err != nil {
 			e.log.Error("the stored count of numbers is malformed; the highest that is known counts", "error", err)
 		}
-		e.numbers.last = max(e.numbers.last, uint32(n))
+		e.numbers.last, instance = max(e.numbers.last, n.last), n.instance
 		return nil
 	})
+	e.numbers.last += e.lead(instance)
+	return err
+}
+
+// countLead is how far counts skip ahead in a store that was restored: what was given after the
+// backup nobody knows, and a monitor may remember it. It is more than was given in that time, and 2000
+// restores do not use up 31 bits.
+const countLead = 1 << 20
+
+// count is what was given last, and in which instance of the store: "" for unknown.
+type count struct {
+	last     uint32
+	instance string
+}
+
+// countOf gives the record of a count: in decimal, a blank, and the instance.
+func (e *Engine) countOf(name string, last uint32) store.Record {
+	return store.Record{Name: name, Value: fmt.Appendf(nil, "%d %s", last, e.Instance())}
+}
+
+func parseCount(value []byte) (count, error) {
+	last, instance, _ := strings.Cut(string(value), " ")
+	n, err := strconv.ParseUint(last, 10, 32)
+	return count{uint32(n), instance}, err
+}
+
+// lead is how far a count is to skip ahead that was stored in an instance of the store.
+func (e *Engine) lead(instance string) uint32 {
+	if us := e.store.Instance(); us == e.store.Namespace() || us.String() == instance {
+		return 0 // it was never restored, or not since
+	}
+	return countLead
 }
 
 // numberAll gives numbers to names and subscriptions that have none, in order.
@@ -109,7 +142,7 @@ func (e *Engine) numberAll() {
 	for _, norm := range names {
 		give(numberedName+norm, e.nameLabel(e.state.Names[norm].Text))
 	}
-	records[0] = store.Record{Name: recordNumberLast, Value: strconv.AppendUint(nil, uint64(last), 10)}
+	records[0] = e.countOf(recordNumberLast, last)
 	gone := e.surplusNumbers(len(given))
 	for _, key := range gone {
 		records = append(records, store.Record{Name: recordNumber + key})

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -199,5 +200,29 @@ func TestNumberRecord(t *testing.T) {
 	var back Numbered
 	if err := json.Unmarshal(r.Value, &back); err != nil || back != (Numbered{7, "cn=A"}) {
 		t.Errorf("%s: %+v %v", r.Value, back, err)
+	}
+}
+
+// R51: in a restored store numbers and serials go on above what may have been given after the backup.
+func TestNumbersAfterRestore(t *testing.T) {
+	w := newWorld(t)
+	w.trees("a cn=A")
+	w.wantNumbered("2 cn=A", "source 1 a")
+	var backup bytes.Buffer
+	_, err := w.e.Backup(t.Context(), &backup, "v")
+	must(t, err)
+	serial := w.watched().AlarmSerial
+	w.close()
+	w.dir = t.TempDir()
+	_, err = store.Restore(w.dir, &backup, store.RestoreOptions{})
+	must(t, err)
+	w.open()
+	w.trees("b cn=B")
+	for range 2 { // once for each restore
+		w.wantNumbered("2 cn=A", fmt.Sprintf("%d cn=B", countLead+4), "source 1 a", fmt.Sprintf("source %d b", countLead+3))
+		if now := w.watched().AlarmSerial; now < serial+countLead || now >= serial+2*countLead {
+			t.Errorf("the serial of alarms goes from %d to %d", serial, now)
+		}
+		w.restart()
 	}
 }
