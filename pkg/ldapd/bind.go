@@ -93,6 +93,15 @@ func (a *accounts) check(norm string, password []byte) (who *identity, busy bool
 	return &acc.identity, false
 }
 
+// account is what the accounts of now say of whom a bind has authenticated: what a reload
+// takes from it is taken at once.
+func (c *conn) account() identity {
+	if acc := c.srv.accounts.Load().byDN[c.who.norm]; acc != nil {
+		return acc.identity
+	}
+	return identity{}
+}
+
 // bindRequest is read here and not by the library, which gives neither the
 // version nor SASL's fields, and fails on methods that it does not know.
 type bindRequest struct {

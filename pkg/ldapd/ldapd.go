@@ -214,7 +214,8 @@ func New(o Options) (*Server, error) {
 }
 
 // SetAccounts replaces the identities of simple bind. Whoever is bound stays so
-// until the next bind. After an error the accounts are as before.
+// until the next bind, but is no operator any more, and acts for nobody, where its account
+// is gone or does not say so. After an error the accounts are as before.
 func (s *Server) SetAccounts(list []Account) error {
 	acc, err := newAccounts(s.opt.Backend.Version().Schema(), list)
 	if err != nil {

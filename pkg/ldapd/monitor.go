@@ -350,7 +350,7 @@ func (s *search) monitor(base string, scope tree.Scope, hidden bool) error {
 
 // watching gives the guard for cn=Monitor: an operator sees all of it.
 func (c *conn) watching(g *guard) *guard {
-	if c.who != nil && c.who.operator {
+	if c.who != nil && c.who.operator && c.account().operator {
 		return nil
 	}
 	return g

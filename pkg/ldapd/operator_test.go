@@ -19,7 +19,7 @@ func TestR47OperatorOverLDAP(t *testing.T) {
 		{Who: "anonymous", Allow: access.None},
 		{Who: "users", Allow: access.None},
 	}
-	_, addr := serve(t, o)
+	s, addr := serve(t, o)
 	c := dial(t, addr)
 	counts := func(id int64, controls ...[]byte) (monitored, served int) {
 		return len(c.search(id, query{base: monitorDN, scope: tree.Sub, attrs: []string{"+"}}, controls...)) - 1,
@@ -60,6 +60,15 @@ func TestR47OperatorOverLDAP(t *testing.T) {
 	}
 	if m, s := counts(54); m < 20 || s != entries {
 		t.Errorf("itself again: %d and %d", m, s)
+	}
+	if err := s.SetAccounts([]Account{{DN: "cn=anna,cn=operators", PasswordHash: cheap("a")}}); err != nil {
+		t.Fatal(err)
+	}
+	if m, s := counts(56); m != 0 || s != entries {
+		t.Errorf("operator no more: %d and %d", m, s)
+	}
+	if got := c.search(58, query{base: base}, as("cn=vera,cn=operators")); got[0].code != 123 {
+		t.Errorf("one that may not act for others any more: %+v", got)
 	}
 }
 

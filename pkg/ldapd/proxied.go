@@ -32,7 +32,7 @@ func (c *conn) proxied(req *request, ctl *requestControls, canonical bool) error
 // anonymous.
 func (c *conn) assumed(authzID []byte) (*identity, result) {
 	denied := result{code: resultAuthorizationDenied, text: "this identity may not act for another"}
-	if c.who == nil || !c.who.proxy {
+	if c.who == nil || !c.who.proxy || !c.account().proxy {
 		return nil, denied
 	}
 	if len(authzID) == 0 {
