@@ -322,7 +322,7 @@ func TestHostileMaster(t *testing.T) {
 // R51: an agent that takes the connection and never says a word is left, and so is one that hangs in the middle.
 func TestSilentMaster(t *testing.T) {
 	m := newMaster(t)
-	s := &session{d: answering(t), conn: nil, since: time.Now().Add(-replyWait - time.Second), awaits: 1}
+	s := &session{d: answering(t), conn: nil, ctx: t.Context(), since: time.Now().Add(-replyWait - time.Second), awaits: 1}
 	if err := s.tend(); err == nil || !strings.Contains(err.Error(), "has not answered for 15s") {
 		t.Error(err)
 	}
@@ -332,7 +332,7 @@ func TestSilentMaster(t *testing.T) {
 	d.Close() // while its word is awaited
 	left, right := net.Pipe()
 	defer right.Close()
-	s = &session{d: answering(t), conn: left, stands: true, heard: time.Now().Add(-pingEvery - time.Second)}
+	s = &session{d: answering(t), conn: left, ctx: t.Context(), stands: true, heard: time.Now().Add(-pingEvery - time.Second)}
 	asked := make(chan got, 1)
 	go func() { asked <- (&peer{t, right, p.w}).read() }()
 	if err := s.tend(); err != nil || s.awaits != 13 {

@@ -71,6 +71,7 @@ func (d *Door) say(err error) {
 type session struct {
 	d      *Door
 	conn   net.Conn
+	ctx    context.Context // of the door: what is written when it closes has leaveWait
 	id     uint32
 	packet uint32 // of our latest request
 	// awaits is what is asked of the SNMP agent at present, since when.
@@ -90,7 +91,7 @@ func (d *Door) connect(ctx context.Context) (stood time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	s := &session{d: d, conn: conn, heard: time.Now()}
+	s := &session{d: d, conn: conn, ctx: ctx, heard: time.Now()}
 	hurry := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Now().Add(leaveWait)) })
 	defer hurry()
 	frames, ended := make(chan *message, maxFrames), make(chan error, 1)
@@ -154,6 +155,9 @@ func (s *session) serve(ctx context.Context, frames <-chan *message, ended <-cha
 		case err = <-ended:
 			err = lost(err)
 		case m := <-frames:
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			err = s.take(m)
 		case <-s.d.outbox.wake:
 			err = s.notify()
@@ -315,6 +319,9 @@ func (s *session) send(h pdu.Header, content []byte) error {
 func (s *session) write(b []byte, wait time.Duration) error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(wait)); err != nil {
 		return lost(err)
+	}
+	if s.ctx.Err() != nil { // the door closed meanwhile, and its hurry was undone
+		_ = s.conn.SetWriteDeadline(time.Now().Add(leaveWait))
 	}
 	if _, err := s.conn.Write(b); err != nil {
 		return lost(err)
