@@ -74,9 +74,16 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 }
 
 // Forget implements upstream.Feed: the next Begin gives no cookie. The stored
-// one stays until a full load has taken its place, so a crash loses nothing.
-func (f *feed) Forget(ctx context.Context) error {
-	return f.e.do(ctx, func() { f.claim.cookie = nil })
+// one stays until a full load has taken its place, so a crash loses nothing. What the
+// session said before holds, and nobody says it again: without a cookie the next one
+// begins with what is there.
+func (f *feed) Forget(ctx context.Context) error { return f.e.do(ctx, f.forget) }
+
+func (f *feed) forget() {
+	if err := f.e.commitGroup(f.e.inbox.takeOf(f.claim)); err != nil {
+		f.e.log.Error("changes not committed", "claim", f.claim.id, "error", err)
+	}
+	f.claim.cookie = nil
 }
 
 // End implements upstream.Feed.

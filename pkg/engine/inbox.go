@@ -154,18 +154,25 @@ func (in *inbox) take() []change {
 	return group
 }
 
-// forget throws away what a claim has pending.
-func (in *inbox) forget(cl *claim) {
+// takeOf gives all that a claim has pending.
+func (in *inbox) takeOf(cl *claim) []change {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	delete(in.sources, cl)
-	in.reports = slices.DeleteFunc(in.reports, func(r report) bool { return r.claim == cl })
-	for i, c := range in.ring {
-		if c == cl {
-			in.ring = append(in.ring[:i], in.ring[i+1:]...)
-			return
-		}
+	p := in.sources[cl]
+	if p == nil {
+		return nil
 	}
+	delete(in.sources, cl)
+	in.ring = slices.DeleteFunc(in.ring, func(c *claim) bool { return c == cl })
+	return p.changes
+}
+
+// forget throws away what a claim has pending, and what its link reported.
+func (in *inbox) forget(cl *claim) {
+	in.takeOf(cl)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.reports = slices.DeleteFunc(in.reports, func(r report) bool { return r.claim == cl })
 }
 
 // forgetList throws away what a list's link reported.
