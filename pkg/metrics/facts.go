@@ -96,7 +96,8 @@ func (facts) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c facts) Collect(ch chan<- prometheus.Metric) {
 	out := sink(ch)
-	if f := c.m.figures(); f != nil {
+	c.m.look()
+	if f := c.m.known.figures; f != nil {
 		out.figures(f)
 		now := c.m.o.Now()
 		for i := range f.Sources {
@@ -104,18 +105,13 @@ func (c facts) Collect(ch chan<- prometheus.Metric) {
 		}
 		out.alarms(f.Alarms)
 	}
-	if c.m.watched.Store != nil {
-		u, err := c.m.watched.Store.Usage()
-		if err != nil {
-			c.m.o.Log.Warn("metrics without the store's size", "error", err)
-		} else {
-			out.tell(storeSize, float64(u.Size))
-			out.tell(storeFree, float64(u.Free))
-			out.tell(storeSystem, float64(u.Total))
-			out.tell(storeReserve, float64(u.Reserve))
-			out.truth(storeFull, u.Full)
-			out.tell(storeChanges, float64(u.Changes))
-		}
+	if u := c.m.known.usage; u != nil {
+		out.tell(storeSize, float64(u.Size))
+		out.tell(storeFree, float64(u.Free))
+		out.tell(storeSystem, float64(u.Total))
+		out.tell(storeReserve, float64(u.Reserve))
+		out.truth(storeFull, u.Full)
+		out.tell(storeChanges, float64(u.Changes))
 	}
 	if c.m.watched.LDAP != nil {
 		if f := c.m.watched.LDAP(); f != nil {

@@ -9,8 +9,8 @@
 // Nothing is counted that was not counted before: all but durations is gathered when it is
 // asked for. It is rendered once for all who ask within a second, or within ten times as long as that
 // took, so that no number of scrapers takes more than a tenth of a processor from the
-// others. The writer is asked and not waited for: what it told last is told again, with
-// the time of that.
+// others. Writer and store are asked and not waited for beyond two seconds: what they told last is told
+// again, of the writer with the time of that.
 package metrics
 
 import (
@@ -62,8 +62,15 @@ type Metrics struct {
 
 	mu      sync.Mutex // of what follows
 	watched Watched
-	known   *engine.Figures // the latest
+	known   found      // the latest
+	looking chan found // gives what the look that is under way finds; nil: none is
 	page    page
+}
+
+// found is what engine and store tell, each nil before it did.
+type found struct {
+	figures *engine.Figures
+	usage   *store.Usage
 }
 
 // page is what was rendered last.
@@ -74,7 +81,7 @@ type page struct {
 }
 
 const (
-	// writerWait bounds how long the writer is waited for; Prometheus gives a scrape 10 seconds.
+	// writerWait bounds how long writer and store are waited for; Prometheus gives a scrape 10 seconds.
 	writerWait = 2 * time.Second
 	// pageAge is how long a page is good, at least.
 	pageAge = time.Second
@@ -218,18 +225,56 @@ func (m *Metrics) render() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// figures asks the engine, or gives what it told last; nil for nothing yet.
-func (m *Metrics) figures() *engine.Figures {
-	if m.watched.Engine == nil {
-		return nil
+// look asks engine and store how things stand, with the lock held. Where a disk hangs they may
+// not answer for long: no more than one look is under way, and what they told last is kept.
+func (m *Metrics) look() {
+	select {
+	case late := <-m.looking:
+		m.take(late)
+	default:
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), writerWait)
-	defer cancel()
-	f, err := m.watched.Engine.Figures(ctx)
-	if err != nil {
-		m.o.Log.Warn("metrics tell what was so before: the writer does not answer", "error", err)
-		return m.known
+	if m.looking == nil {
+		answer, w := make(chan found, 1), m.watched
+		go func() { answer <- m.ask(w) }()
+		m.looking = answer
 	}
-	m.known = f
-	return f
+	wait := time.NewTimer(writerWait)
+	defer wait.Stop()
+	select {
+	case now := <-m.looking:
+		m.take(now)
+	case <-wait.C:
+		m.o.Log.Warn("metrics tell what was so before: writer or store do not answer")
+	}
+}
+
+// take notes what a look found.
+func (m *Metrics) take(now found) {
+	m.looking = nil
+	if now.figures != nil {
+		m.known.figures = now.figures
+	}
+	m.known.usage = now.usage
+}
+
+// ask is one look. It takes as long as engine and store do.
+func (m *Metrics) ask(w Watched) (out found) {
+	if w.Engine != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), writerWait)
+		defer cancel()
+		f, err := w.Engine.Figures(ctx)
+		if err != nil {
+			m.o.Log.Warn("metrics tell what was so before: the writer does not answer", "error", err)
+		}
+		out.figures = f
+	}
+	if w.Store != nil {
+		u, err := w.Store.Usage()
+		if err != nil {
+			m.o.Log.Warn("metrics without the store's size", "error", err)
+			return out
+		}
+		out.usage = &u
+	}
+	return out
 }

@@ -123,6 +123,38 @@ func storyFigures() *engine.Figures {
 	}
 }
 
+// silent is an engine that does not answer until it is let, as where its disk hangs.
+type silent struct {
+	*world
+	let chan struct{}
+}
+
+func (s silent) Figures(ctx context.Context) (*engine.Figures, error) {
+	<-s.let
+	return s.world.Figures(ctx)
+}
+
+// R52: where neither writer nor store answer, scrapes get what was told last, and no more than
+// one look waits; once they answer, that shows.
+func TestWhatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
+	w, m := newWorld(storyFigures())
+	told(t, w.get(t, m), "shaft_entries 5", "shaft_store_full 1")
+	e := silent{w, make(chan struct{})}
+	m.Watch(Watched{Engine: e, Store: w})
+	w.mu.Lock()
+	w.figures = &engine.Figures{At: noon, Entries: 6}
+	asked := w.asked
+	w.mu.Unlock()
+	for range 2 {
+		told(t, w.get(t, m), "shaft_entries 5", "shaft_store_full 1")
+	}
+	close(e.let)
+	told(t, w.get(t, m), "shaft_entries 6")
+	if n := w.asked - asked; n < 1 || n > 2 {
+		t.Errorf("%d looks", n)
+	}
+}
+
 // R37, R50, R52: what the engine knows is told, each fact once.
 func TestR52WhatTheEngineKnows(t *testing.T) {
 	w, m := newWorld(storyFigures())
