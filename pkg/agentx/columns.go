@@ -49,6 +49,8 @@ var systemColumns = []column[system]{
 	{13, "shaftAlarmsLatestSerial", func(s *system, _ time.Time) cell { return gauge(s.AlarmSerial) }},
 	{14, "shaftViewAge", func(s *system, now time.Time) cell { return age(now, s.At) }},
 	{15, "shaftNotificationsLost", func(s *system, _ time.Time) cell { return counter(s.lost.Load()) }},
+	{16, "shaftStoreFull", func(s *system, _ time.Time) cell { return truth(s.StoreFull != "") }},
+	{17, "shaftStoreFullText", func(s *system, _ time.Time) cell { return text(s.StoreFull) }},
 }
 
 var upstreamColumns = []column[upstreamRow]{

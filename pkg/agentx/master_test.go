@@ -225,10 +225,18 @@ func TestNotifications(t *testing.T) {
 	p = m.accept()
 	p.register()
 	p.reply(told(p, "#1: one waits"), 0)
+	p.reply(told(p, "#3: nothing is there", trap(1)), 268) // once more
+	if l.count("refuses a notification") != 0 || d.outbox.lost.Load() != 0 {
+		t.Errorf("it is given up at once: %s", l)
+	}
 	p.reply(told(p, "#3: nothing is there", trap(1)), 268)
-	await(t, "that it is refused is logged", func() bool { return l.count("refuses a notification") == 1 })
+	await(t, "that it is refused is logged and counted", func() bool {
+		c, _, found := d.view.Load().get([]uint32{1, 15, 0}, noon)
+		return found && c.value == uint32(1) && l.count("refuses a notification") == 1
+	})
 	src.raise(1, alarm.Clash, "two wait")
-	p.reply(told(p, "#4: two wait", trap(9)), 0)
+	p.reply(told(p, "#4: two wait", trap(9)), 267)
+	await(t, "what is denied is not sent again, and counted", func() bool { return d.outbox.lost.Load() == 2 })
 	src.clear(1, alarm.Clash)
 	p.reply(told(p, "cn=name 1", trap(10)), 0)
 	src.clear(2, alarm.Down)
@@ -238,6 +246,26 @@ func TestNotifications(t *testing.T) {
 	p.reply(told(p, "cn=name 2", trap(6)), 0)
 	src.change(func(w *engine.Watched) { w.Names = w.Names[:1] })
 	p.reply(told(p, "cn=name 2", trap(2)), 0) // a name that goes has no alarm any more
+}
+
+// R51: a disk that is too full and a store that failed are told apart.
+func TestStoreTrouble(t *testing.T) {
+	for _, test := range []struct{ failure, full string }{{}, {"input/output error", ""}, {"", "no room"}, {"input/output error", "no room"}} {
+		s := newScene()
+		s.watched.Failure, s.watched.StoreFull = test.failure, test.full
+		w, err := s.Watched(t.Context())
+		must(t, err)
+		v := viewOf(w, system{lost: &newOutbox().lost}, nil)
+		full := int32(2)
+		if test.full != "" {
+			full = 1
+		}
+		for name, want := range map[string]any{"shaftFailure": test.failure, "shaftStoreFull": full, "shaftStoreFullText": test.full} {
+			if got := cellOf(t, v, name); got != want {
+				t.Errorf("%+v: %s is %v, wanted %v", test, name, got, want)
+			}
+		}
+	}
 }
 
 // R51: what waits for the SNMP agent is bounded: the oldest is given up, and counted.

@@ -115,12 +115,21 @@ func (o *outbox) first() (n notice, number uint64, there bool) {
 	return o.waiting[0], o.taken, true
 }
 
-// done takes the oldest out, unless that was given up meanwhile.
-func (o *outbox) done(number uint64) {
+// done takes the oldest out, and tells so, unless that was given up meanwhile.
+func (o *outbox) done(number uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.taken == number {
-		o.waiting = o.waiting[1:]
-		o.taken++
+	if o.taken != number {
+		return false
+	}
+	o.waiting = o.waiting[1:]
+	o.taken++
+	return true
+}
+
+// drop gives the oldest up.
+func (o *outbox) drop(number uint64) {
+	if o.done(number) {
+		o.lost.Add(1)
 	}
 }

@@ -78,6 +78,7 @@ type session struct {
 	awaits pdu.Type // 0: nothing
 	since  time.Time
 	notice uint64    // number of the notice that is being notified
+	again  uint64    // the number, and one, of the notice that is sent a second time
 	stands bool      // it is registered
 	begun  time.Time // since when
 	heard  time.Time // when something came last
@@ -233,15 +234,27 @@ func (s *session) told(m *message) error {
 		s.d.o.Log.Info("registered with the SNMP agent", "address", s.d.o.Network+":"+s.d.o.Address, "context", s.d.o.Context, "subtree", s.d.objects.String())
 		return s.notify()
 	case asked == pdu.TypeNotify && m.code != pdu.ErrorNotOpen:
-		if m.code != pdu.ErrorNone {
-			s.d.o.Log.Warn("the SNMP agent refuses a notification", "error", describe(m.code))
-		}
-		s.d.outbox.done(s.notice)
+		s.notified(m.code)
 		return s.notify()
 	case m.code != pdu.ErrorNone:
 		return fmt.Errorf("the SNMP agent refuses the %s: %s", asks[asked], describe(m.code))
 	}
 	return s.notify()
+}
+
+// notified takes what became of the notification that was sent. One that the SNMP agent could
+// not process is sent once more; one that it refuses is lost.
+func (s *session) notified(code pdu.Error) {
+	switch {
+	case code == pdu.ErrorNone:
+		s.d.outbox.done(s.notice)
+		return
+	case code == pdu.ErrorProcessing && s.again != s.notice+1:
+		s.again = s.notice + 1
+		return
+	}
+	s.d.o.Log.Warn("the SNMP agent refuses a notification", "error", describe(code))
+	s.d.outbox.drop(s.notice)
 }
 
 var asks = map[pdu.Type]string{

@@ -22,7 +22,7 @@ type Status struct {
 	ContextCSN    string         `json:"context_csn"`
 	Followers     int            `json:"followers"`
 	Ready         bool           `json:"ready"`
-	Failure       string         `json:"failure,omitempty"` // why nothing is written any more, or until there is room on the disk
+	Failure       string         `json:"failure,omitempty"` // why nothing is written any more, or no content until there is room on the disk
 	// Damage is what was found damaged in the store's files at the start, and what was done about it.
 	Damage []string `json:"damage,omitempty"`
 	// SchemaClashes are definitions of servers that contradict what is known; the first 100.

@@ -11,7 +11,8 @@ import (
 
 // Watched is what a monitor that knows rows by numbers sees, all of one moment.
 type Watched struct {
-	Status
+	Status             // its Failure without what is in StoreFull
+	StoreFull   string // why no content is taken until there is room on the disk, see store.FullWords
 	At          time.Time
 	Names       []WatchedName   // by number
 	Sources     []WatchedSource // subscriptions, by number
@@ -42,6 +43,11 @@ func (e *Engine) Watched(ctx context.Context) (out *Watched, err error) {
 	err = e.do(ctx, func() {
 		status := e.status() // looks at the alarms
 		out = &Watched{Status: *status, At: e.o.Now(), AlarmSerial: e.alarms.state.Serial}
+		if e.failed == nil {
+			out.Failure, out.StoreFull = "", status.Failure
+		} else {
+			out.StoreFull = e.store.FullWords()
+		}
 		e.numberAll()
 		overlaps, links := e.overlaps(), map[string]*Link{}
 		for norm, n := range e.state.Names {

@@ -3,10 +3,12 @@ package engine
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,6 +108,37 @@ func TestNumbersDamaged(t *testing.T) {
 	must(t, w.e.do(t.Context(), func() { must(t, w.e.writeRecords(damaged)) }))
 	w.restart()
 	w.wantNumbered("4 cn=B", "5 cn=A", "source 1 a", "source 2 b")
+}
+
+// R51: a monitor is told a disk that is too full for content as such, and a store that failed as a failure; the
+// status has either in one line.
+func TestWatchedTellsFullFromFailed(t *testing.T) {
+	var free atomic.Int64
+	free.Store(50 << 30)
+	w := newWorld(t)
+	w.close()
+	w.space = func() (store.Space, error) { return store.Space{Free: free.Load(), Total: 100 << 30, Files: -1}, nil }
+	w.open()
+	const full, failed = "it has to be", "the store takes no more writes: input/output error"
+	wanted := func(when, failure, storeFull, status string) {
+		t.Helper()
+		got := w.watched()
+		if got.Failure != failure || (storeFull == "") != (got.StoreFull == "") || !strings.Contains(got.StoreFull, storeFull) {
+			t.Errorf("%s: failure %q, full %q", when, got.Failure, got.StoreFull)
+		}
+		if s := w.failure(); (status == "") != (s == "") || !strings.Contains(s, status) {
+			t.Errorf("%s: the status says %q", when, s)
+		}
+	}
+	wanted("all is well", "", "", "")
+	free.Store(1 << 20)
+	wanted("nearly full", "", full, full)
+	free.Store(50 << 30)
+	wanted("room again", "", "", "")
+	must(t, w.e.do(t.Context(), func() { w.e.fail(errors.New("input/output error")) }))
+	wanted("it failed", failed, "", failed)
+	free.Store(1 << 20)
+	wanted("both", failed, full, failed)
 }
 
 // R51: what a monitor sees of a clash, a list and their alarms is what lists show.

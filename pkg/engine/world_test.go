@@ -39,6 +39,7 @@ type world struct {
 	// promotion is the next engine's limit; 0: the default.
 	promotion time.Duration
 	refreshed func(RefreshOutcome, time.Duration) // the next engine's
+	space     func() (store.Space, error)         // of the next store's disk; nil: the real one
 }
 
 func newWorld(t *testing.T) *world {
@@ -57,7 +58,7 @@ func (w *world) open() {
 	w.t.Helper()
 	var err error
 	await(w.t, "the store is free: a program that is being started beside it has its lock for a moment", func() bool {
-		w.store, err = store.Open(w.dir, store.Options{})
+		w.store, err = store.Open(w.dir, store.Options{Space: w.space})
 		return !errors.Is(err, store.ErrLocked)
 	})
 	must(w.t, err)
