@@ -109,3 +109,52 @@ func TestAccessRules(t *testing.T) {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 }
+
+// R45: a slapd that was away while the rules changed, by SIGHUP or while Shaft was stopped, and comes
+// back with the newest cookie, loses what is hidden from it, though nothing else has changed.
+func TestRulesWhileMirrorIsAway(t *testing.T) {
+	up := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: ldaptest.SuSeSuffix, LDIF: suse(20)})
+	hide := func(prefix string) string {
+		return fmt.Sprintf(`access: [ { who: anonymous, filter: "(pkgName=%s*)", allow: none }, { who: anonymous, allow: sync } ]`, prefix)
+	}
+	rules := hide("none")
+	s := newShaft(t, "base_dn: "+base+"\n"+rules)
+	s.run("subscription", "add", "suse", "--url", up.URL()+"/"+ldaptest.SuSeSuffix, "--name", "cn=SuSe")
+	s.live("cn=SuSe")
+	replace := func(with string) {
+		t.Helper()
+		text, err := os.ReadFile(s.path("shaft.yaml"))
+		if err == nil {
+			err = os.WriteFile(s.path("shaft.yaml"), []byte(strings.Replace(string(text), rules, with, 1)), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules = with
+	}
+	m := mirror(t, "ldap://"+s.address, base, "type=refreshAndPersist", "schemachecking=off")
+	s.mirrors(t, m, base)
+	csn := func() string { return line(m.Search("-b", base, "-s", "base", "contextCSN"), "contextCSN") }
+	for _, c := range []struct {
+		name, prefix string
+		restart      bool
+	}{{"SIGHUP", "p01", false}, {"a restart", "p0", true}} {
+		eventually(t, 30*time.Second, "the mirror has the newest cookie", func() bool { return csn() == s.contextCSN() })
+		before := s.contextCSN()
+		m.Stop()
+		if c.restart {
+			s.stop()
+		}
+		replace(hide(c.prefix))
+		if c.restart {
+			s.start()
+		} else if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 30*time.Second, "other rules have a CSN", func() bool { return s.contextCSN() > before })
+		m.Start()
+		hidden := "dn: pkgName=" + c.prefix
+		eventually(t, 30*time.Second, c.name+": the mirror loses what is hidden", func() bool { return !strings.Contains(m.Dump(), hidden) })
+		s.mirrors(t, m, base)
+	}
+}

@@ -107,6 +107,7 @@ func TestAccessSince(t *testing.T) {
 	d := &Daemon{log: slog.New(slog.NewTextHandler(log, nil))}
 	one := []access.Rule{{Who: "users", Allow: access.Read}}
 	other := []access.Rule{{Who: "users", Allow: access.Sync}}
+	at := func(n uint64) func() dit.CSN { return func() dit.CSN { return dit.CSN(n) } }
 	for i, step := range []struct {
 		rules  []access.Rule
 		now    uint64
@@ -127,7 +128,7 @@ func TestAccessSince(t *testing.T) {
 		if step.damage != "" {
 			rewrite(t, filepath.Join(dir, accessFile), step.damage)
 		}
-		if got := d.accessSince(dir, step.rules, dit.CSN(step.now)); got != dit.CSN(step.want) {
+		if got := d.accessSince(dir, step.rules, dit.CSN(step.now), at(step.now)); got != dit.CSN(step.want) {
 			t.Errorf("step %d: since %d, not %d", i, got, step.want)
 		}
 	}
@@ -135,7 +136,7 @@ func TestAccessSince(t *testing.T) {
 		t.Errorf("%d lines:\n%s", n, log)
 	}
 	gone := filepath.Join(dir, "gone")
-	if got := d.accessSince(gone, one, 20); got != 20 || !strings.Contains(log.String(), "it cannot be kept") {
+	if got := d.accessSince(gone, one, 20, at(20)); got != 20 || !strings.Contains(log.String(), "it cannot be kept") {
 		t.Errorf("without a directory: %d\n%s", got, log)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, accessFile+".*")); len(left) > 0 {

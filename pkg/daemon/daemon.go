@@ -149,7 +149,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 	d.ldapd, err = ldapd.New(ldapd.Options{
 		Origins: origins, Binds: d.engine,
 		Backend: d.engine, Redated: d.engine.Redated(), Accounts: cfg.identities(), Log: o.Log, VendorVersion: o.Version,
-		Access: cfg.Access, AccessSince: d.accessSince(cfg.DataDir, cfg.Access, d.engine.Version().CSN()),
+		Access: cfg.Access, AccessSince: d.accessSince(cfg.DataDir, cfg.Access, d.engine.Version().CSN(), d.heldSince), Advance: d.advance,
 		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, Schema: d.engine.Schema, Followed: d.followed, TLS: cfg.TLS,
 		MaxConns: cfg.Limits.Connections, MaxPerAddress: cfg.Limits.PerAddress,
 		IdleTimeout: cfg.Limits.Idle, RequestTimeout: cfg.Limits.Request,

@@ -51,7 +51,7 @@ func (d *Daemon) reload(path string) error {
 	if err := d.ldapd.SetAccess(cfg.Access); err != nil {
 		return err
 	}
-	d.accessSince(d.cfg.DataDir, cfg.Access, d.engine.Version().CSN())
+	d.accessSince(d.cfg.DataDir, cfg.Access, d.engine.Version().CSN(), d.ldapd.AccessSince)
 	if h, ok := d.log.Handler().(*logHandler); ok {
 		h.mode.set(cfg)
 	}

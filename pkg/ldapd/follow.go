@@ -149,15 +149,37 @@ func (f *follower) run(op *operation) {
 	f.ct = f.c.srv.follows.join(f.ct)
 	f.c.srv.follows.enter(f)
 	defer f.leave()
+	v, since, err := f.begin()
+	if err != nil {
+		return
+	}
 	f.eye = f.ct.eye()
-	v := f.c.srv.opt.Backend.Version()
-	more, err := f.refresh(v)
+	more, err := f.refresh(v, since)
 	if err != nil || !more {
 		return
 	}
 	f.seen = v
 	f.persists.Store(true)
 	f.persist()
+}
+
+// begin gives the version to refresh to, and the newest CSN of other rules. The order
+// matters: a version from after the rules were replaced is never told of under those of
+// before. It waits while they are being replaced.
+func (f *follower) begin() (v *tree.Version, since dit.CSN, err error) {
+	for {
+		rules := f.c.srv.follows.otherRules()
+		v = f.c.srv.opt.Backend.Version()
+		f.rekey(v)
+		if since = f.c.srv.AccessSince(); since != settling {
+			return v, since, nil
+		}
+		select {
+		case <-rules:
+		case <-f.op.stop:
+			return nil, 0, errStopped
+		}
+	}
 }
 
 // leave ends its being counted, before anyone hears of its end.
@@ -179,10 +201,11 @@ func (f *follower) persist() {
 	owed := false // a cookie
 	for {
 		changed, rules := f.c.srv.opt.Backend.Changed(), f.c.srv.follows.otherRules()
+		v := f.c.srv.opt.Backend.Version() // before the rules: it is not told of under older ones
 		if err := f.obey(); err != nil {
 			return
 		}
-		if v := f.c.srv.opt.Backend.Version(); v.CSN() != f.seen.CSN() {
+		if v.CSN() != f.seen.CSN() {
 			sent, err := f.advance(v)
 			if err != nil {
 				return
@@ -269,9 +292,18 @@ func (f *follower) rest() {
 // obey takes what is lost by other access rules from the client, and gives it
 // what it gains (R45).
 func (f *follower) obey() error {
-	policy := f.c.srv.rules(f.seen.Schema())
-	if policy == f.policy {
+	before := f.ct
+	if !f.rekey(f.seen) {
 		return nil
+	}
+	return f.send(changeover(before, f.ct, f.seen))
+}
+
+// rekey has the follower go by the rules that are in force; false when that changes nothing.
+func (f *follower) rekey(v *tree.Version) bool {
+	policy := f.c.srv.rules(v.Schema())
+	if policy == f.policy {
+		return false
 	}
 	f.policy = policy
 	key := contentKey{request: f.ct.key.request}
@@ -279,13 +311,13 @@ func (f *follower) obey() error {
 		key.grants = policy.of(f.who)
 	}
 	if key.grants == f.ct.key.grants {
-		return nil
+		return false
 	}
 	before := f.ct
 	f.ct = f.c.srv.follows.join(&content{srv: before.srv, key: key, base: before.base, scope: before.scope,
 		matcher: before.matcher, sel: before.sel, typesOnly: before.typesOnly})
 	f.c.srv.follows.leave(before)
-	return f.send(changeover(before, f.ct, f.seen))
+	return true
 }
 
 // advance brings the follower to a newer version; sent tells whether it was told its cookie.

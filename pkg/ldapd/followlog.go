@@ -19,10 +19,11 @@ const logAtOnce = 4
 // refresh brings a client to the content of a version (RFC 4533 section 3.3): all of
 // it, what changed since its cookie (a delete phase), or what is behind the
 // log's begin, all that changed and the UUIDs of the rest (a present phase).
-// more tells that the persist stage follows; else the search is at its end.
-func (f *follower) refresh(v *tree.Version) (more bool, err error) {
+// more tells that the persist stage follows; else the search is at its end. A cookie that is
+// not newer than since may be of other access rules.
+func (f *follower) refresh(v *tree.Version, since dit.CSN) (more bool, err error) {
 	at := readCookie(f.cookie, v.SID(), v.CSN())
-	since, redated := f.c.srv.rules(v.Schema()).since, f.c.srv.opt.Redated
+	redated := f.c.srv.opt.Redated
 	if since > 0 && at.csn <= since && at.csn >= redated && !at.initial && !at.unknown {
 		at.unknown, f.reload = true, true // what it may see has changed since; an older cookie gets all anyhow
 	}

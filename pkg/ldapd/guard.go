@@ -18,7 +18,6 @@ import (
 type policy struct {
 	list   []access.Rule
 	schema *schema.Schema
-	since  dit.CSN // the newest change when other rules were in force; 0: there were none
 	*access.Policy
 
 	mu     sync.Mutex
@@ -53,22 +52,48 @@ type top struct {
 
 // SetAccess replaces the access rules; without any, everything is for everyone.
 // Operations that are under way go on with those of before, but followers, who
-// are told of what they lose and gain. After an error the rules are as before.
+// are told of what they lose and gain. After an error the rules are as before. One
+// call at a time.
 func (s *Server) SetAccess(list []access.Rule) error {
 	p, err := newPolicy(s.opt.Backend.Version().Schema(), list)
 	if err != nil {
 		return err
 	}
-	if old := s.policy.Load(); old != nil {
-		if reflect.DeepEqual(old.list, list) {
-			return nil
-		}
-		p.since = s.opt.Backend.Version().CSN()
+	old := s.policy.Load()
+	if old == nil {
+		s.policy.Store(p)
+		return nil
 	}
+	if reflect.DeepEqual(old.list, list) {
+		return nil
+	}
+	s.ruledAt.Store(settling)
 	s.policy.Store(p)
+	s.follows.ruled()
+	s.ruledAt.Store(uint64(s.settle()))
 	s.follows.ruled()
 	return nil
 }
+
+// settling is AccessSince while rules are being replaced: whoever comes back waits.
+const settling = 1<<64 - 1
+
+// settle has a version with a newer CSN come after the rules: whoever shows an older one
+// may hold what other rules gave, and slapd removes nothing unless told a newer one.
+func (s *Server) settle() (since dit.CSN) {
+	if s.opt.Advance != nil {
+		csn, err := s.opt.Advance()
+		if err == nil {
+			return csn - 1
+		}
+		s.opt.Log.Error("no CSN can be taken for the new access rules; a slapd that was away may keep what they hide until something changes", "error", err)
+	}
+	return s.opt.Backend.Version().CSN()
+}
+
+// AccessSince is up to which CSN a follower may have been told of other rules'
+// content; 0: there were none.
+func (s *Server) AccessSince() dit.CSN { return dit.CSN(s.ruledAt.Load()) }
 
 func newPolicy(sch *schema.Schema, list []access.Rule) (*policy, error) {
 	compiled, err := access.Compile(sch, list)
@@ -89,7 +114,6 @@ func (s *Server) rules(sch *schema.Schema) *policy {
 		s.opt.Log.Error("access rules do not suit the new schema; they go by the old one", "error", err)
 		fresh = &policy{list: p.list, schema: sch, Policy: p.Policy, grants: map[string]*grants{}}
 	}
-	fresh.since = p.since
 	s.policy.CompareAndSwap(p, fresh)
 	return fresh
 }

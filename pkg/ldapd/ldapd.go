@@ -89,6 +89,9 @@ type Options struct {
 	// AccessSince is the newest change when these rules came to hold, be it before
 	// a restart: a follower's cookie that is no newer is worth nothing. 0: ever.
 	AccessSince dit.CSN
+	// Advance has the content get a newer CSN with nothing else changed, and gives it.
+	// Asked when the access rules are replaced; nil: they get none.
+	Advance func() (dit.CSN, error)
 	// Redated: every entry has this CSN or a newer one, since the content was restored
 	// from a backup; a follower with an older cookie gets all of it. 0: it never was.
 	Redated       dit.CSN
@@ -168,6 +171,7 @@ type Server struct {
 	opt      Options
 	accounts atomic.Pointer[accounts]
 	policy   atomic.Pointer[policy]
+	ruledAt  atomic.Uint64 // AccessSince, or settling
 	mux      *ldapserver.RouteMux
 	fixed    atomic.Pointer[fixedEntries]
 	nextConn atomic.Uint64
@@ -205,7 +209,7 @@ func New(o Options) (*Server, error) {
 	if err := s.SetAccess(o.Access); err != nil {
 		return nil, err
 	}
-	s.policy.Load().since = o.AccessSince
+	s.ruledAt.Store(uint64(o.AccessSince))
 	if err := s.SetTLS(o.TLS); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package ldapd
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"shaft/pkg/access"
+	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
 	"shaft/pkg/tree"
 )
@@ -177,6 +179,64 @@ func TestSyncAccess(t *testing.T) {
 	rules()
 	said, _ = c.persisted(5)
 	wantSaid(t, "no rules any more", said, "add ou=Package Listers", "add cn=b", "add cn=a", "add cn=d", "add cn=c")
+}
+
+// R45: other rules come with a newer CSN. Who shows an older cookie gets a reload under it, whether
+// the rules were replaced before it came or while it asks; who shows the newer one gets nothing.
+func TestAccessAdvances(t *testing.T) {
+	w := newWorld(t)
+	asked, onward := make(chan bool, 1), make(chan bool, 1)
+	advance := func() (dit.CSN, error) {
+		asked <- true
+		if !<-onward {
+			return 0, errors.New("no room")
+		}
+		return w.edit(func(b *tree.Builder) { b.SetCSN(w.next()) }).CSN(), nil
+	}
+	s, addr := serve(t, Options{Backend: w.b, Advance: advance})
+	w.edit(func(b *tree.Builder) {
+		w.put(b, 1, "cn=a", "open")
+		w.put(b, 2, "cn=b", "secret")
+	})
+	open := access.Rule{Who: "anonymous", Allow: access.Sync}
+	set := func(list ...access.Rule) <-chan error {
+		done := make(chan error, 1)
+		go func() { done <- s.SetAccess(list) }()
+		return done
+	}
+	poll := func(cookie string) (said []string, last string) {
+		t.Helper()
+		c := dial(t, addr)
+		c.follow(1, everything(syncrepl.RefreshOnly, cookie))
+		return c.refresh()
+	}
+	before := w.b.Version().CSN()
+	old := w.cookieNow(3)
+	done := set(access.Rule{Who: "anonymous", Filter: "(description=secret)", Allow: access.None}, open)
+	<-asked
+	early := dial(t, addr)
+	early.follow(1, everything(syncrepl.RefreshOnly, old))
+	eventually(t, "one that comes meanwhile waits", func() bool { return s.Followers() == 1 })
+	onward <- true
+	said, cookie := early.refresh()
+	wantSaid(t, "while rules are replaced", said, "add ou=Package Listers", "add cn=a", "done 0 false")
+	if err := <-done; err != nil || s.AccessSince() != w.b.Version().CSN()-1 || w.b.Version().CSN() <= before {
+		t.Errorf("%v; since %d, now %d, before %d", err, s.AccessSince(), w.b.Version().CSN(), before)
+	}
+	if cookie != w.cookieNow(3) {
+		t.Errorf("the cookie is %s, and not %s", cookie, w.cookieNow(3))
+	}
+	said, _ = poll(old)
+	wantSaid(t, "a cookie from before", said, "add ou=Package Listers", "add cn=a", "done 0 false")
+	said, _ = poll(cookie)
+	wantSaid(t, "the new cookie", said, "done 0 true")
+
+	onward <- false
+	if err := <-set(open); err != nil || s.AccessSince() != w.b.Version().CSN() {
+		t.Errorf("where no CSN can be taken: %v; since %d", err, s.AccessSince())
+	}
+	said, _ = poll(cookie)
+	wantSaid(t, "a cookie from before the last rules", said, "add ou=Package Listers", "add cn=a", "add cn=b", "done 0 false")
 }
 
 // The cost of a follower that waits.
