@@ -21,6 +21,7 @@ type SNMPd struct {
 	Port     int
 	TrapPort int
 	AgentX   string // where subagents reach it, as shaft.yaml has it: unix:PATH or tcp:HOST:PORT
+	Retries  int    // how often Run asks again where no reply comes, as a manager does, UDP being what it is
 
 	t      TB
 	dir    string
@@ -28,7 +29,9 @@ type SNMPd struct {
 	exited chan struct{}
 }
 
-const snmpdConf = `agentaddress udp:127.0.0.1:%d
+// The receive buffer holds requests of some hundred managers at once, as far as the kernel grants it.
+const snmpdConf = `[snmp] serverRecvBuf 4194304
+agentaddress udp:127.0.0.1:%d
 master agentx
 agentXSocket %s
 agentXTimeout 30
@@ -143,7 +146,7 @@ func (s *SNMPd) end(cmd *exec.Cmd, exited chan struct{}, sig os.Signal) {
 }
 
 // Run runs snmpget or its like against it, asking in one of the ways, and gives the lines that it prints:
-// OID, space, value. wait bounds how long a reply may take.
+// OID, space, value. wait bounds how long a reply to each try may take.
 func (s *SNMPd) Run(wait time.Duration, program string, how []string, args ...string) ([]string, error) {
 	numeric := []string{"-m", "", "-On", "-Oq", "-Ot"}
 	return s.run(wait, program, slices.Concat(how, numeric), args)
@@ -179,7 +182,7 @@ func (s *SNMPd) run(wait time.Duration, program string, options, args []string) 
 	ctx, cancel := context.WithTimeout(context.Background(), toolPatience)
 	defer cancel()
 	seconds := strconv.FormatFloat(wait.Seconds(), 'f', 2, 64)
-	all := slices.Concat(options, []string{"-t", seconds, "-r", "0", fmt.Sprintf("udp:127.0.0.1:%d", s.Port)}, args)
+	all := slices.Concat(options, []string{"-t", seconds, "-r", strconv.Itoa(s.Retries), fmt.Sprintf("udp:127.0.0.1:%d", s.Port)}, args)
 	out, err := s.command(ctx, program, all...).CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %s", program, err, out)

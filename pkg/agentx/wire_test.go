@@ -266,7 +266,7 @@ func TestNextAndBulk(t *testing.T) {
 		}
 	}
 	r := rand.New(rand.NewSource(1))
-	places := all(d.view.Load())
+	places := all(d.view.Load(), noon)
 	for range 200 {
 		var content []byte
 		var from [][]uint32

@@ -48,6 +48,7 @@ type scene struct {
 	serial  uint32
 	asked   map[string]int // for availability
 	fails   bool
+	at      time.Time // when all is taken; zero: when it is asked for
 }
 
 func newScene() *scene {
@@ -63,7 +64,10 @@ func (s *scene) Watched(context.Context) (*engine.Watched, error) {
 		return nil, errors.New("the writer hangs")
 	}
 	w := s.watched
-	w.At, w.AlarmSerial = time.Now(), s.serial
+	w.At, w.AlarmSerial = s.at, s.serial
+	if w.At.IsZero() {
+		w.At = time.Now()
+	}
 	w.Status.Names, w.Subscriptions = len(w.Names), len(w.Sources)
 	w.Names = append([]engine.WatchedName(nil), w.Names...)
 	w.Sources = append([]engine.WatchedSource(nil), w.Sources...)
