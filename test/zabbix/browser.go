@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,7 +117,7 @@ func (b *browser) until(condition string) {
 	deadline := time.Now().Add(patience)
 	for b.eval("document.readyState === 'complete' && ("+condition+")") != "true" {
 		if time.Now().After(deadline) {
-			b.shoot("failed")
+			b.save("failed")
 			b.r.Fatalf("the page %s never says %s:\n%.2000s", b.eval("location.href"), condition, b.eval("document.body.innerText"))
 		}
 		b.r.wait()
@@ -129,14 +132,36 @@ func (b *browser) login(web string) {
 	b.until("document.querySelector('#enter') === null && document.querySelector('.menu-main') !== null")
 }
 
-// shoot saves what the page shows, without its filter, as a picture.
+// shoot saves a picture of the page, which has to show something.
 func (b *browser) shoot(name string) {
+	picture, err := png.Decode(bytes.NewReader(b.save(name)))
+	b.r.must(err)
+	if blank(picture) {
+		b.r.Fatalf("the picture %s shows nothing", name)
+	}
+}
+
+// blank tells whether a picture is of one colour.
+func blank(p image.Image) bool {
+	for y := p.Bounds().Min.Y; y < p.Bounds().Max.Y; y++ {
+		for x := p.Bounds().Min.X; x < p.Bounds().Max.X; x++ {
+			if p.At(x, y) != p.At(p.Bounds().Min.X, p.Bounds().Min.Y) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// save saves what the page shows, without its filter, as a picture in PNG.
+func (b *browser) save(name string) []byte {
 	b.eval("document.querySelectorAll('.filter-space, .filter-container').forEach(e => e.remove())")
 	var picture struct{ Data string }
 	b.call("Page.captureScreenshot", object{"format": "png"}, &picture)
-	png, err := base64.StdEncoding.DecodeString(picture.Data)
+	data, err := base64.StdEncoding.DecodeString(picture.Data)
 	b.r.must(err)
 	path := filepath.Join(b.r.out, name+".png")
-	b.r.must(os.WriteFile(path, png, 0o644))
+	b.r.must(os.WriteFile(path, data, 0o644))
 	b.r.say("picture %s", path)
+	return data
 }

@@ -5,6 +5,9 @@
 //
 //	make e2e-zabbix               # as root: installs what is missing, then runs this
 //	go run ./test/zabbix -keep    # leaves everything running at the end, until interrupted
+//	go run ./test/zabbix -scenes 3 -keep # plays three scenes of the eight, up to the pictures
+//
+// A run that takes longer than twelve minutes fails.
 //
 // Everything is below one new directory, listens on free ports of 127.0.0.1, runs under
 // the accounts of Debian's packages, and ends with the run.
@@ -22,15 +25,16 @@ import (
 
 func main() {
 	keep := flag.Bool("keep", false, "leave everything running at the end, until interrupted")
+	scenes := flag.Int("scenes", 0, "play only so many `scenes`; 0 is all")
 	out := flag.String("out", "tmp/zabbix", "`directory` of the screenshots")
 	flag.Parse()
-	if err := demonstrate(*out, *keep); err != nil {
+	if err := demonstrate(*out, *scenes, *keep); err != nil {
 		fmt.Fprintf(os.Stderr, "zabbix: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func demonstrate(out string, keep bool) error {
+func demonstrate(out string, scenes int, keep bool) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("run it as root: PostgreSQL and Zabbix are started under accounts of their own")
 	}
@@ -39,13 +43,16 @@ func demonstrate(out string, keep bool) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	r, err := newRun(ctx, out)
+	limited, cancel := context.WithTimeout(ctx, runLimit)
+	defer cancel()
+	r, err := newRun(limited, out)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(r.dir)
 	err = r.do(func(r *run) {
-		play(r)
+		play(r, scenes)
+		r.goesOn()
 		if keep {
 			r.say("everything runs in %s; interrupt to end it", r.dir)
 			<-ctx.Done()

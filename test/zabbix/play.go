@@ -35,8 +35,8 @@ type stage struct {
 	sources map[string]*ldaptest.Slapd
 }
 
-// play is the demonstration. What a scene leaves open the next begins with.
-func play(r *run) {
+// play is the demonstration, or its first scenes. What a scene leaves open the next begins with.
+func play(r *run, scenes int) {
 	st := &stage{run: r, sources: map[string]*ldaptest.Slapd{}}
 	for name, o := range map[string]ldaptest.SlapdOptions{
 		"suse":   {Suffix: ldaptest.SuSeSuffix, LDIF: ldaptest.SuSeLDIF},
@@ -52,7 +52,7 @@ func play(r *run) {
 	st.a = startAgent(r, root)
 	st.s = startShaft(r, st.a)
 	st.w = z.watch(st.a)
-	for _, scene := range []struct {
+	story := []struct {
 		title string
 		play  func(*stage)
 	}{
@@ -64,7 +64,11 @@ func play(r *run) {
 		{"What is removed is noticed", (*stage).removal},
 		{"Restarts, and what changes meanwhile", (*stage).restarts},
 		{"One problem for each clash, and none at the end", (*stage).end},
-	} {
+	}
+	if scenes > 0 {
+		story = story[:min(scenes, len(story))]
+	}
+	for _, scene := range story {
 		r.scene(scene.title)
 		scene.play(st)
 	}
@@ -216,32 +220,25 @@ func (st *stage) troubles() {
 	st.sources["many"].Stop()
 	st.sources["many"].Rebuild(manyPackages(0))
 	st.sources["many"].Start()
-	st.w.open("each kind of alarm is a problem of its severity", clashed, "average down "+suse, "high held "+many, "warning overlap "+suse, "warning overlap "+inner,
-		"warning name-error dpkg", "average not-syncrepl "+plain, "disaster no-lkg "+plain)
+	open := []string{clashed, "average down " + suse, "high held " + many, "warning overlap " + suse, "warning overlap " + inner,
+		"warning name-error dpkg", "average not-syncrepl " + plain, "disaster no-lkg " + plain}
+	st.w.open("each kind of alarm is a problem of its severity", open...)
 	st.w.agrees(st.s)
 	if p := st.w.newest("warning overlap " + suse); !strings.Contains(p.Name, innerDN+","+base) {
 		st.Fatalf("the cause is not shown as it is: %s", p.Name)
 	}
 	st.sources["dpkg"].Stop()
-	st.w.open("a list whose server is down is one, beside the names that it made", clashed, "average down "+suse, "high held "+many, "warning overlap "+suse, "warning overlap "+inner,
-		"warning name-error dpkg", "average not-syncrepl "+plain, "disaster no-lkg "+plain,
-		"average down dpkg", "average down cn=Debian Squeeze", "average down cn=Ubuntu Kylin")
+	open = append(open, "average down dpkg", "average down cn=Debian Squeeze", "average down cn=Ubuntu Kylin")
+	st.w.open("a list whose server is down is one, beside the names that it made", open...)
 	st.w.agrees(st.s)
+	st.w.set(`CONTACT.MAX:"`+suse+`"`, "1s")
+	st.w.set(`CONTACT.MAX:"`+many+`"`, "1s") // its refresh is held, and its server answers
+	st.w.open("a source that is not heard of is one", append(open, "high contact "+suse)...)
+	st.w.set(`CONTACT.MAX:"`+suse+`"`, "0")
+	st.w.set(`CONTACT.MAX:"`+many+`"`, "0")
+	st.w.open("which a macro switches off", open...)
 	st.pictures()
 	st.sources["dpkg"].Start()
-}
-
-// pictures shows what there is to see while all is wrong.
-func (st *stage) pictures() {
-	b := startBrowser(st.run, 1700, 1250)
-	defer b.close()
-	b.login(st.w.web)
-	b.open(st.w.web+"zabbix.php?action=problem.view&show=1&show_timeline=0&show_tags=0&compact_view=0&sort=severity&sortorder=DESC", "document.querySelectorAll('.problem-severity, .disaster-bg').length > 0")
-	b.shoot("problems")
-	b.open(st.w.web+"zabbix.php?action=host.dashboard.view&from=now-15m&to=now&hostid="+st.w.host, "document.querySelectorAll('.dashboard-grid-widget').length > 5 && document.querySelectorAll('.is-loading').length === 0")
-	b.shoot("dashboard")
-	b.open(st.w.web+"zabbix.php?action=latest.view&hostids%5B%5D="+st.w.host+"&name=SuSe&filter_set=1", "document.body.innerText.includes('Overlap')")
-	b.shoot("latest")
 }
 
 func (st *stage) reason() {

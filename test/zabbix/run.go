@@ -19,6 +19,8 @@ const (
 	// pollPatience is how long Zabbix may take to notice: two polls, its configuration cache
 	// and a busy machine. It notices within some ten seconds, and in a minute or two that an agent is away.
 	pollPatience = 4 * time.Minute
+	// runLimit is how long a run may take: it takes two thirds of that on two cores.
+	runLimit = 12 * time.Minute
 	// pause is how long a condition that does not hold yet is left alone.
 	pause = 200 * time.Millisecond
 )
@@ -135,8 +137,17 @@ func (r *run) holds(limit time.Duration, what string, hindrance func() string) {
 func (r *run) wait() {
 	select {
 	case <-r.ctx.Done():
-		r.Fatalf("interrupted")
 	case <-time.After(pause):
+	}
+	r.goesOn()
+}
+
+// goesOn ends a run that is interrupted, or takes too long.
+func (r *run) goesOn() {
+	if err := r.ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
+		r.Fatalf("it takes longer than %v", runLimit)
+	} else if err != nil {
+		r.Fatalf("interrupted")
 	}
 }
 

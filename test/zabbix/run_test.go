@@ -82,6 +82,12 @@ func TestHolds(t *testing.T) {
 	if err := r.do(func(r *run) { r.holds(patience, "it never comes", func() string { return "no" }) }); err == nil || err.Error() != "interrupted" {
 		t.Errorf("interrupted: %v", err)
 	}
+	ctx, cancel = context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	r.ctx = ctx
+	if err := r.do((*run).goesOn); err == nil || err.Error() != "it takes longer than 12m0s" {
+		t.Errorf("too long: %v", err)
+	}
 }
 
 // A program that ends too soon is told with the end of its log.

@@ -25,8 +25,13 @@ type export struct {
 			Items                 []zabbixItem
 			Rules                 []zabbixRule `yaml:"discovery_rules"`
 			Macros                []struct{ Macro, Value, Description string }
-			Dashboards            []struct{ Name string }
-			Valuemaps             []struct {
+			Dashboards            []struct {
+				Name  string
+				Pages []struct {
+					Widgets []struct{ Type, Name string }
+				}
+			}
+			Valuemaps []struct {
 				Name     string
 				Mappings []struct{ Value, Newvalue string }
 			}
