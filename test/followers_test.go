@@ -144,6 +144,8 @@ func TestLdapsearchFollows(t *testing.T) {
 	has("dn: cn=new,cn=Src," + base)
 	src.slapd.Apply("dn: cn=newer," + src.suffix + "\nchangetype: add\nobjectClass: device\ncn: newer\n")
 	has("dn: cn=newer,cn=Src," + base)
+	_, deleted, _ := strings.Cut(s.search("-b", "cn=new,cn=Src,"+base, "-s", "base", "entryUUID"), "entryUUID: ")
+	uuid, _, _ := strings.Cut(deleted, "\n")
 	src.slapd.Apply("dn: cn=new," + src.suffix + "\nchangetype: delete\n")
-	has("delete")
+	has("SyncState control, UUID " + uuid + " deleted")
 }

@@ -57,7 +57,8 @@ func TestR39Monitor(t *testing.T) {
 		"cn=Connection 1,cn=Connections,cn=Monitor": {"monitorConnectionAuthzDN": "cn=mirror," + base, "monitorConnectionOpsReceived": "3",
 			"monitorConnectionOpsExecuting": "1", "monitorConnectionPeerAddress": "IP=" + c.nc.LocalAddr().String(), "monitorConnectionLocalAddress": "IP=" + addr},
 		consumer: {"objectClass": "olmSyncReplInstance", "olmSRSyncPhase": "Persist", "olmSRLastContact": "20231114221320Z", "shaftEntries": "12",
-			"shaftCookieTime": "20210101000000Z", "shaftLastChange": "20200913122640Z", "monitoredInfo": "no reason"},
+			"olmSRLastCookieRcvd": "rid=001,csn=20200101000000.000000Z#000000#001#000000;20210101000000.000000Z#000000#002#000000",
+			"shaftCookieTime":     "20210101000000Z", "shaftLastChange": "20200913122640Z", "monitoredInfo": "no reason"},
 	} {
 		for name, value := range want {
 			if v := got[strings.ToLower(dn)].attrs[name]; !slices.Equal(v, []string{value}) {
