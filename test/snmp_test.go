@@ -35,7 +35,8 @@ var (
 	snmpKinds  = map[string]string{"1": "no-lkg", "2": "held", "3": "down", "4": "not-syncrepl", "5": "clash", "6": "overlap", "7": "name-error"}
 )
 
-// names lists, by index, what snmptable shows of the names, in the words of `shaft name list`.
+// told lists what snmptable shows of names, of what waits and of sources, in the words of `shaft name list` and
+// `shaft subscription list`, and gives the index of each name.
 func (s *snmp) told(how []string) (rows []string, indexes map[string]string, err error) {
 	names, err := s.agent.Table(how, s.mibs, "shaftNameTable")
 	if err != nil {
@@ -44,6 +45,27 @@ func (s *snmp) told(how []string) (rows []string, indexes map[string]string, err
 	alarms, err := s.agent.Table(how, s.mibs, "shaftAlarmTable")
 	if err != nil {
 		return nil, nil, err
+	}
+	queues, err := s.agent.Table(how, s.mibs, "shaftQueueTable")
+	if err != nil {
+		return nil, nil, err
+	}
+	sources, err := s.agent.Table(how, s.mibs, "shaftUpstreamTable")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, u := range sources {
+		rows = append(rows, row("source", u["shaftUpstreamID"], map[string]string{"1": "tree", "2": "list"}[u["shaftUpstreamKind"]], u["shaftUpstreamURL"],
+			snmpStates[u["shaftUpstreamState"]], u["shaftUpstreamOnline"] == "1", u["shaftUpstreamClaims"], u["shaftUpstreamEntries"]))
+	}
+	dns := map[string]string{}
+	for _, n := range names {
+		dns[n["index"]] = n["shaftNameDN"]
+	}
+	for _, q := range queues {
+		subject, position, _ := strings.Cut(q["index"], ".")
+		rows = append(rows, row("waits", dns[subject], position, q["shaftQueueClaim"], q["shaftQueueSubscription"], q["shaftQueueURL"],
+			snmpStates[q["shaftQueueState"]], q["shaftQueueOnline"] == "1", q["shaftQueueEntries"]))
 	}
 	kinds := map[string][]string{}
 	for _, a := range alarms {
@@ -64,12 +86,41 @@ func (s *snmp) told(how []string) (rows []string, indexes map[string]string, err
 
 func row(facts ...any) string { return fmt.Sprint(facts...) }
 
-// listed is the same of `shaft name list -o json`.
+// listed is the same of the lists.
 func (s *snmp) listed() (rows []string) {
 	s.t.Helper()
-	for _, n := range s.names() {
+	type link struct {
+		Claim, Subscription, URL, State string
+		Online                          bool
+		Entries                         int
+	}
+	var names []struct {
+		DN            string
+		Head          link
+		LastKnownGood bool `json:"last_known_good"`
+		Entries       int
+		Queue         []link
+		Alarms        []string
+	}
+	var sources []struct{ ID, Kind, URL string }
+	for what, into := range map[string]any{"name": &names, "subscription": &sources} {
+		if err := json.Unmarshal([]byte(s.run(what, "list", "-o", "json")), into); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	by := map[string]link{} // of trees, each with one claim
+	for _, n := range names {
 		rows = append(rows, row(n.DN, n.Head.Claim, n.Head.Subscription, n.Head.URL, n.Head.State,
 			n.Head.Online, n.LastKnownGood, fmt.Sprint(n.Entries), fmt.Sprint(len(n.Queue)), n.Alarms))
+		by[n.Head.Subscription] = n.Head
+		for i, q := range n.Queue {
+			rows = append(rows, row("waits", n.DN, fmt.Sprint(i+1), q.Claim, q.Subscription, q.URL, q.State, q.Online, fmt.Sprint(q.Entries)))
+			by[q.Subscription] = q
+		}
+	}
+	for _, u := range sources {
+		l := by[u.ID]
+		rows = append(rows, row("source", u.ID, u.Kind, u.URL, l.State, l.Online, "1", fmt.Sprint(l.Entries)))
 	}
 	slices.Sort(rows)
 	return rows
