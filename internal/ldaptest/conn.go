@@ -2,6 +2,7 @@ package ldaptest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -136,7 +137,7 @@ func (c *conn) send(frame []byte) error {
 func (c *conn) begin(id int64) *op {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.ops) >= maxOps || c.ops[id] != nil {
+	if len(c.ops) >= cmp.Or(c.server.o.MaxSearches, maxOps) || c.ops[id] != nil {
 		return nil
 	}
 	o := &op{}

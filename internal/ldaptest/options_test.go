@@ -160,3 +160,57 @@ func TestManySearchesOnOneConnection(t *testing.T) {
 	conn.Close()
 	waitStats(t, s, func(st Stats) bool { return st.Running == 0 && st.Open == 0 && st.Connections == 1 })
 }
+
+// Those that TurnAway closes have nothing from it; once it is up again, what was there is.
+func TestTurnAway(t *testing.T) {
+	s := start(t, Options{Suffix: SuSeSuffix, LDIF: SuSeLDIF})
+	all := len(dns(lookUp(t, s, "-b", SuSeSuffix)))
+	before := s.Stats().Connections
+	s.TurnAway()
+	for i := range 3 {
+		c, err := net.Dial("tcp", s.Addr())
+		check(t, err)
+		if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+			t.Errorf("it says something: %v", err)
+		}
+		c.Close()
+		waitStats(t, s, func(st Stats) bool { return len(st.TurnedAway) == i+1 && st.Connections == before && st.Open == 0 })
+	}
+	check(t, s.Up())
+	if got := len(dns(lookUp(t, s, "-b", SuSeSuffix))); got != all || got == 0 {
+		t.Errorf("%d entries, %d before", got, all)
+	}
+}
+
+// One search too many on a connection is refused, in the way that is wanted.
+func TestMaxSearches(t *testing.T) {
+	for code, want := range map[int]int{0: busy, 11: 11} {
+		s := start(t, Options{Suffix: "dc=tea", LDIF: teaLDIF, MaxSearches: 2, TooMany: code})
+		conn, err := net.Dial("tcp", s.Addr())
+		check(t, err)
+		defer conn.Close()
+		check(t, conn.SetDeadline(time.Now().Add(patience)))
+		for id := range int32(3) {
+			q := syncrepl.Request{Base: "dc=tea", Filter: dit.Filter{Op: dit.FilterPresent, Attr: "dc"}, Mode: syncrepl.RefreshAndPersist}
+			_, err := conn.Write(syncrepl.AppendSearch(nil, id+1, q))
+			check(t, err)
+		}
+		frames := connFrames{bufio.NewReader(conn)}
+		refused := 0
+		for range 5 { // an entry and an end for each that is taken
+			frame, err := frames.Next()
+			check(t, err)
+			var m syncrepl.Message
+			check(t, syncrepl.Decode(frame, &m))
+			if m.Kind == syncrepl.KindDone {
+				if refused++; m.MessageID != 3 || m.Code != want {
+					t.Errorf("search %d ends with %d, want %d", m.MessageID, m.Code, want)
+				}
+			}
+		}
+		if refused != 1 {
+			t.Errorf("%d searches were refused", refused)
+		}
+		waitStats(t, s, func(st Stats) bool { return st.Persisting == 2 })
+	}
+}

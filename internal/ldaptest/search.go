@@ -1,6 +1,7 @@
 package ldaptest
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -65,7 +66,7 @@ func (c *conn) search(m request) error {
 	q.matcher = dit.Compile(c.server.o.Schema, q.filter)
 	q.sel = dit.NewSelection(c.server.o.Schema, q.attrs)
 	if q.op = c.begin(m.id); q.op == nil {
-		return fail(busy, "too many operations, or a message ID in use")
+		return fail(cmp.Or(c.server.o.TooMany, busy), "too many operations, or a message ID in use")
 	}
 	c.wg.Add(1)
 	go func() {

@@ -47,6 +47,9 @@ type Options struct {
 	// them it ends with 4, a refresh too. PageLimit is how many a page holds at
 	// most, however many were asked for. 0 is no limit.
 	SizeLimit, PageLimit int
+	// MaxSearches is how many searches of one connection may run at a time: one more is
+	// answered with TooMany (51 when 0). 0 is far more than any test has.
+	MaxSearches, TooMany int
 	// NoPaging answers 12 to a critical control of pages.
 	NoPaging bool
 	// RootDSE are more operational attributes of the root DSE; SetRootDSE changes them.
@@ -62,11 +65,12 @@ type Stats struct {
 	Searches       int // plain ones, a page each
 	Paged          int // of these, pages (RFC 2696)
 	SyncSearches   int
-	Running        int      // searches that are being answered now, plain or not
-	Persisting     int      // of these, sync searches that are in their persist stage now
-	Cookies        []string // of each sync search, "" for none
-	RefreshEntries int      // entries with attributes sent in refresh stages
-	PersistEntries int      // and in persist stages
+	Running        int         // searches that are being answered now, plain or not
+	Persisting     int         // of these, sync searches that are in their persist stage now
+	Cookies        []string    // of each sync search, "" for none
+	RefreshEntries int         // entries with attributes sent in refresh stages
+	PersistEntries int         // and in persist stages
+	TurnedAway     []time.Time // when those came that TurnAway closed
 }
 
 // Search is what a Script is told of a search.
@@ -101,6 +105,7 @@ type Server struct {
 	script   Script
 	stalled  chan struct{} // not nil while stalled; closed by Resume
 	cut      int           // PDUs until sync searches are cut; -1: never
+	away     bool          // see TurnAway
 	closed   bool
 
 	running sync.WaitGroup
@@ -150,13 +155,14 @@ func (s *Server) URL() string {
 	return "ldap://" + s.Addr()
 }
 
-// Up listens again after Down.
+// Up listens again after Down, and takes connections again after TurnAway.
 func (s *Server) Up() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return errors.New("the server is closed")
 	}
+	s.away = false
 	if s.listener != nil {
 		return nil
 	}
@@ -179,6 +185,17 @@ func (s *Server) Down() {
 		s.listener.Close()
 		s.listener = nil
 	}
+	for c := range s.conns {
+		c.close()
+	}
+}
+
+// TurnAway closes all connections, and from now on each that comes, unread, as what
+// balances loads does before servers that are all down.
+func (s *Server) TurnAway() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = true
 	for c := range s.conns {
 		c.close()
 	}
@@ -238,6 +255,7 @@ func (s *Server) statsLocked() Stats {
 	st := s.stats
 	st.Open = len(s.conns)
 	st.Cookies = append([]string(nil), st.Cookies...)
+	st.TurnedAway = append([]time.Time(nil), st.TurnedAway...)
 	return st
 }
 
@@ -332,6 +350,12 @@ func (s *Server) admit(l net.Listener, nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener != l || len(s.conns) >= maxConns {
+		nc.Close()
+		return
+	}
+	if s.away {
+		s.stats.TurnedAway = append(s.stats.TurnedAway, time.Now())
+		s.wake()
 		nc.Close()
 		return
 	}

@@ -61,6 +61,9 @@ func open(ctx context.Context, src Source, o Options, contact func()) (*conn, er
 // open connects, speaks TLS where the source has it, binds, and looks whether
 // this is a loop.
 func (p *place) open(ctx context.Context, src Source, o Options, contact func()) (*conn, error) {
+	if !o.Pool.pace(ctx) {
+		return nil, context.Cause(ctx)
+	}
 	raw, err := p.connect(ctx, o)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,12 @@ const (
 	// stage before the next: it counts twice on its way there.
 	maxRefreshes = 6
 
+	// maxAtOnce is how many connections are begun at once after a quiet time, and paceOf how
+	// long after one the next begins behind these: no more than wait in a listener's
+	// queue (128, of old), and than cost a fifth of a core where each speaks TLS.
+	maxAtOnce = 100
+	paceOf    = 5 * time.Millisecond
+
 	// maxGroups is how many servers and identities may be remembered before
 	// those that nobody uses are forgotten.
 	maxGroups = 1000
@@ -37,7 +43,8 @@ const (
 type Pool struct {
 	mu      sync.Mutex
 	groups  map[string]*group
-	resting int // searches that rest
+	resting int       // searches that rest
+	paced   time.Time // when the connection may begin that nobody asked for yet, see pace
 
 	rests  sync.WaitGroup
 	closed chan struct{}
@@ -49,7 +56,7 @@ type group struct {
 	limit   int   // searches that a connection takes, as far as is known
 	before  int   // limit before searches were refused
 	strikes int   // connections in a row that broke while searches began
-	failure error // of the latest dial; it is told again until the pause is over
+	failure error // of the latest dial, or of what broke at once; it is told again until the pause is over
 	until   time.Time
 	pauses  backoff
 }
@@ -57,11 +64,13 @@ type group struct {
 // shared is a connection and those who use it. It is dialled once for all.
 type shared struct {
 	group  *group
+	o      Options
 	cancel context.CancelCauseFunc
 	at     atomic.Int64 // UnixNano of its last octet
 
-	ready    chan struct{} // closed when the next four are set
+	ready    chan struct{} // closed when the next five are set
 	conn     *conn
+	stood    time.Time // when it was ready
 	err      error
 	openLDAP bool          // the server is a slapd
 	turns    chan struct{} // holds a token for each search that is in its refresh
@@ -140,10 +149,10 @@ func (p *Pool) join(src Source, o Options) (*shared, error) {
 		return nil, g.failure
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	s := &shared{group: g, cancel: cancel, ready: make(chan struct{})}
+	s := &shared{group: g, o: o, cancel: cancel, ready: make(chan struct{})}
 	s.users.Store(1)
 	g.conns = append(g.conns, s)
-	go p.dial(ctx, s, src, o)
+	go p.dial(ctx, s, src)
 	return s, nil
 }
 
@@ -174,15 +183,26 @@ func (g *group) bury() {
 	})
 }
 
-// judge learns from a connection's end: where two in a row broke while searches
-// began, each of the next is to have fewer than these; of one search alone that got
-// no answer nothing is learnt.
+// judge learns from a connection's end. One that breaks as soon as it stands is as good
+// as none: a server that hangs up on every search is not dialled anew by each link.
+// Where two in a row broke while searches began, each of the next is to have fewer than
+// these; of one search alone that got no answer nothing is learnt.
 func (g *group) judge(s *shared) {
 	if s.judged || s.conn == nil {
 		return
 	}
 	s.judged = true
 	w := s.conn.wire
+	switch cause := w.cause(); {
+	case cause == nil: // those who had it need none any more
+		g.pauses.reset()
+		return
+	case errors.Is(cause, errFull):
+	case s.o.Now().Sub(s.stood) < s.o.MinBackoff:
+		g.fail(lost(cause), s.o)
+	default:
+		g.pauses.reset()
+	}
 	if w.answered+w.mute < 2 || w.mute == 0 && !errors.Is(w.cause(), errFull) {
 		g.strikes = 0
 		return
@@ -192,28 +212,31 @@ func (g *group) judge(s *shared) {
 	}
 }
 
-func (s *shared) dead() bool {
+// fail has what was tried in vain told to all, until a pause is over.
+func (g *group) fail(err error, o Options) {
+	g.pauses.min, g.pauses.max, g.pauses.random = o.MinBackoff, o.MaxBackoff, o.Rand
+	g.failure, g.until = err, o.Now().Add(g.pauses.pause())
+}
+
+// known tells whether it is known what became of the dial.
+func (s *shared) known() bool {
 	select {
 	case <-s.ready:
-		return s.err != nil || s.conn.wire.cause() != nil
+		return true
 	default:
 		return false
 	}
 }
+
+func (s *shared) dead() bool { return s.known() && (s.err != nil || s.conn.wire.cause() != nil) }
 
 // large tells whether whoever is alone on it takes a large refresh.
-func (s *shared) large() bool {
-	select {
-	case <-s.ready:
-		return s.err == nil && s.conn.wire.large.Load()
-	default:
-		return false
-	}
-}
+func (s *shared) large() bool { return s.known() && s.err == nil && s.conn.wire.large.Load() }
 
 // dial is the goroutine that makes the connection; the last user waits for it.
-func (p *Pool) dial(ctx context.Context, s *shared, src Source, o Options) {
+func (p *Pool) dial(ctx context.Context, s *shared, src Source) {
 	defer close(s.ready)
+	o := s.o
 	c, err := open(ctx, src, o, func() { s.at.Store(o.Now().UnixNano()) })
 	if err == nil {
 		c.wire.others = func() bool { return s.users.Load() > 1 }
@@ -230,16 +253,34 @@ func (p *Pool) dial(ctx context.Context, s *shared, src Source, o Options) {
 	defer p.mu.Unlock()
 	g := s.group
 	g.limit = min(g.limit, limit)
-	s.err, g.failure = err, err
-	if ctx.Err() != nil {
-		g.failure = nil // nobody wanted it any more
+	s.err, s.stood, g.failure = err, o.Now(), nil
+	if err != nil && ctx.Err() == nil { // else nobody wanted it any more
+		g.fail(err, o)
 	}
-	if g.failure == nil {
-		g.pauses.reset()
-		return
+}
+
+// pace waits until one more connection may begin, whoever is at its other end; false when
+// ctx ended. A start, or the end of an outage, has them begin in a row. A nil
+// pool does not wait.
+func (p *Pool) pace(ctx context.Context) bool {
+	if p == nil {
+		return true
 	}
-	g.pauses.min, g.pauses.max, g.pauses.random = o.MinBackoff, o.MaxBackoff, o.Rand
-	g.until = o.Now().Add(g.pauses.pause())
+	now := time.Now()
+	p.mu.Lock()
+	if quiet := now.Add(-maxAtOnce * paceOf); p.paced.Before(quiet) {
+		p.paced = quiet
+	}
+	p.paced = p.paced.Add(paceOf)
+	timer := time.NewTimer(p.paced.Sub(now))
+	p.mu.Unlock()
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // errNoRoom: others were faster, or it takes fewer than it seemed.
@@ -328,7 +369,7 @@ func (l *lease) leave() {
 		s.begun--
 	}
 	if last {
-		if s.dead() {
+		if s.known() {
 			s.group.judge(s)
 		}
 		s.group.conns = slices.DeleteFunc(s.group.conns, func(c *shared) bool { return c == s })
@@ -337,9 +378,7 @@ func (l *lease) leave() {
 	if !last {
 		return
 	}
-	select {
-	case <-s.ready: // it says good-bye, which an end of its context would cut short
-	default:
+	if !s.known() { // else it says good-bye, which an end of its context would cut short
 		s.cancel(errUnused)
 		<-s.ready
 	}

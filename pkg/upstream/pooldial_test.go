@@ -6,6 +6,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"shaft/pkg/syncrepl"
 )
 
 // R13: links that share connections dial a server that is away as often as one link
@@ -47,5 +49,103 @@ func TestManyLinksDialAsOne(t *testing.T) {
 	src.Base = "o=Elsewhere"
 	if _, err := o.lease(t.Context(), src, false, func() {}); !errors.Is(err, away) || dials > 1 {
 		t.Errorf("another base of that server: %v after %d dials", err, dials)
+	}
+}
+
+// A server that takes connections, and hangs up on every search, is dialled as often as
+// one link would, however many there are; once a connection has lasted its end is
+// nothing that the next has to wait for.
+func TestHangsUpAtOnce(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{sync: func(s *session, r request) { s.Close() }})
+	now := time.Unix(1e9, 0)
+	o := Options{
+		Pool: NewPool(), Now: func() time.Time { return now }, Rand: func() float64 { return 0.5 },
+		MinBackoff: time.Second, MaxBackoff: 8 * time.Second,
+	}.withDefaults()
+	// search is what a link does; lasted is for how long the connection stands before.
+	search := func(lasted time.Duration) bool {
+		l, err := o.lease(t.Context(), s.source(), false, func() {})
+		if err != nil {
+			wantReason(t, err.Error(), "connection lost")
+			return false
+		}
+		defer l.leave()
+		now = now.Add(lasted)
+		if _, err := l.wire.begin(t.Context(), true, func(id int32) []byte {
+			return syncrepl.AppendSearch(nil, id, syncrepl.Request{Mode: syncrepl.RefreshAndPersist})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		next(t, l.wire.closed)
+		return true
+	}
+	var at []time.Duration
+	for begun := now; now.Before(begun.Add(30 * time.Second)); now = now.Add(100 * time.Millisecond) {
+		for range 50 {
+			if search(0) {
+				at = append(at, now.Sub(begun))
+			}
+		}
+	}
+	if len(at) < 5 || len(at) > 8 {
+		t.Errorf("%d connections, at %v", len(at), at)
+	}
+	now = now.Add(o.MaxBackoff)
+	for i := range 3 {
+		if !search(o.MinBackoff) {
+			t.Errorf("connection %d was not made though the one before had lasted", i)
+		}
+	}
+}
+
+// Who leaves a connection that stands has it begin anew with the shortest pause.
+func TestPartingIsNoFailure(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{})
+	o := Options{Pool: NewPool(), Now: func() time.Time { return time.Unix(1e9, 0) }, MinBackoff: time.Second}.withDefaults()
+	g := o.Pool.group(identity(s.source()))
+	g.pauses.next = time.Hour
+	for range 3 {
+		l, err := o.lease(t.Context(), s.source(), false, func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.leave()
+		if g.failure != nil || g.pauses.next != 0 {
+			t.Errorf("%v is told, and the next pause is %v", g.failure, g.pauses.next)
+		}
+	}
+}
+
+// R15: connections to whatever servers begin apart where many begin at a time, those of
+// probes and of links that share none too.
+func TestConnectionsBeginApart(t *testing.T) {
+	p, begun := NewPool(), time.Now()
+	for range maxAtOnce {
+		p.pace(t.Context())
+	}
+	if p.paced.After(time.Now()) {
+		t.Error("the first have waited")
+	}
+	const more = 40
+	o := Options{Pool: p, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no") }}.withDefaults()
+	src, _, err := ParseURL("ldap://192.0.2.1:3890/o=Away")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range more {
+		if _, err := open(t.Context(), src, o, func() {}); err == nil {
+			t.Fatal("it was let in")
+		}
+	}
+	if took := time.Since(begun); took < more*paceOf {
+		t.Errorf("%d beyond the first took %v", more, took)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	p.paced = time.Now().Add(time.Hour)
+	cancel()
+	if _, err := open(ctx, src, o, func() {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("while it waits: %v", err)
 	}
 }

@@ -11,9 +11,11 @@ import (
 
 // Probe starts a goroutine that asks the server at intervals whether it is
 // there (connect, bind, base search), and reports what it found each time; for
-// waiting claims. The states are Live and Down. The first probe is made at once.
+// waiting claims. The states are Live and Down. The first probe is made at once, the others
+// after half of the interval and some of the other half, so that many go apart.
 func Probe(src Source, interval time.Duration, report func(Status), o Options) *Link {
 	return start(src, o, report, func(l *linkImpl, ctx context.Context) {
+		pauses := backoff{random: l.o.Rand}
 		for {
 			state, reason := Live, ""
 			if err := l.probe(ctx); err != nil {
@@ -25,7 +27,7 @@ func Probe(src Source, interval time.Duration, report func(Status), o Options) *
 			}
 			l.change(state, reason)
 			l.report(l.current())
-			if !l.sleep(ctx, interval) {
+			if !l.sleep(ctx, pauses.jitter(interval)) {
 				return
 			}
 		}

@@ -13,7 +13,7 @@ func TestProbe(t *testing.T) {
 	c := newClock()
 	reports := make(chan Status, 10)
 	o := quick()
-	o.After = c.after
+	o.After, o.Rand = c.after, func() float64 { return 0.5 }
 	o.DialTimeout = 100 * time.Millisecond
 	l := Probe(s.source(), 7*time.Second, func(s Status) { reports <- s }, o)
 	defer l.Close()
@@ -39,7 +39,7 @@ func TestProbe(t *testing.T) {
 			c.end(t)
 		}
 		answers <- test.answer
-		if d := c.next(t); d != 7*time.Second {
+		if d := c.next(t); d != 5250*time.Millisecond {
 			t.Errorf("pause of %v", d)
 		}
 		got := next(t, reports)
