@@ -14,6 +14,7 @@ type cable struct {
 
 	mu    sync.Mutex
 	cut   bool
+	brief int64 // how much a connection brings back before it stands still; 0: everything
 	conns map[net.Conn]bool
 	wg    sync.WaitGroup
 }
@@ -53,8 +54,17 @@ func (c *cable) carry(near net.Conn) {
 	if !c.hold(near, far) {
 		return
 	}
-	c.wg.Go(func() { io.Copy(far, near); far.Close() })
-	io.Copy(near, far)
+	left := make(chan struct{})
+	c.wg.Go(func() { defer close(left); io.Copy(far, near); far.Close() })
+	c.mu.Lock()
+	brief := c.brief
+	c.mu.Unlock()
+	if brief > 0 {
+		io.CopyN(near, far, brief)
+		<-left
+	} else {
+		io.Copy(near, far)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.conns, near)
@@ -79,6 +89,13 @@ func (c *cable) sever() {
 		conn.Close()
 	}
 	clear(c.conns)
+}
+
+// stall has each connection from now on bring back so many bytes and no more; 0: all.
+func (c *cable) stall(after int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.brief = after
 }
 
 func (c *cable) mend() {

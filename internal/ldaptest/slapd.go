@@ -150,6 +150,12 @@ func (s *Slapd) NoSyncprov(without bool) {
 	s.write("slapd.conf", s.config())
 }
 
+// MoreSchema gives a slapd that is stopped other schema text in place of SlapdOptions.Schema.
+func (s *Slapd) MoreSchema(text string) {
+	s.t.Helper()
+	s.write("more.schema", text)
+}
+
 // RootDN may write everything, with SlapdPassword.
 func (s *Slapd) RootDN() string { return "cn=admin," + s.o.Suffix }
 

@@ -33,6 +33,8 @@ type Options struct {
 	Upstream upstream.Options // how servers are reached; tests set short waits
 	Probe    time.Duration    // see engine.Options.ProbeEvery
 	Notify   *Notify          // the service manager; nil: none
+	// Now is the clock that changes are dated by; nil: time.Now.
+	Now func() time.Time
 }
 
 // Daemon is one running Shaft; several can run in one process.
@@ -69,7 +71,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	d.tell(status("reading the store in " + cfg.DataDir))
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Log: o.Log})
 	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog, Committed: d.metrics.Committed,
-		Ballast: store.DefaultBallast})
+		Ballast: store.DefaultBallast, Now: o.Now})
 	if err != nil {
 		return d, err
 	}
@@ -81,7 +83,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	d.engine, err = engine.Open(engine.Options{
 		Store: st, Schema: cfg.Schema, BaseDN: cfg.BaseDN, BaseEntry: cfg.BaseEntry, Index: cfg.Index,
 		LearnSchema: true, ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, PromotionLimit: cfg.Promotion, Guard: &cfg.Guard, Log: o.Log,
-		Refreshed: d.metrics.Refreshed,
+		Refreshed: d.metrics.Refreshed, Now: o.Now,
 	})
 	if err != nil {
 		return d, err

@@ -86,7 +86,7 @@ func baseEntry(url string) (*ldap.Entry, error) {
 		return nil, err
 	}
 	defer c.Close()
-	res, err := c.Search(ldap.NewSearchRequest(base, ldap.ScopeBaseObject, 0, 0, 0, false, "(objectClass=*)", nil, nil))
+	res, err := c.Search(ldap.NewSearchRequest(base, ldap.ScopeBaseObject, 0, 0, 0, false, "(objectClass=*)", []string{"*", "+"}, nil))
 	if err != nil {
 		return nil, err
 	}

@@ -122,6 +122,8 @@ func TestSyncRefusals(t *testing.T) {
 		{"a field twice", plain.body(t), ctl(syncrepl.OIDSyncRequest, nil, slices.Concat([]byte{0x30, 6}, good[2:], good[2:])), 2},
 		{"twice", plain.body(t), slices.Concat(mode(1), mode(1)), 2},
 		{"paged", plain.body(t), slices.Concat(mode(1), pagedRequest(5, nil)), 2},
+		{"with an unknown critical control", plain.body(t), slices.Concat(mode(1), ctl("1.2.3.4", critical, nil)), 12},
+		{"with an unknown control", plain.body(t), slices.Concat(mode(1), ctl("1.2.3.4", nil, nil)), 0},
 		{"derefInSearching", deref(1), mode(3), 2},
 		{"derefFindingBaseObj", deref(2), mode(1), 0},
 		{"derefAlways", deref(3), mode(1), 2},
