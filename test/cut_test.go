@@ -98,6 +98,16 @@ func (c *cable) stall(after int64) {
 	c.brief = after
 }
 
+// reset is sever with a TCP reset to both ends.
+func (c *cable) reset() {
+	c.mu.Lock()
+	for conn := range c.conns {
+		conn.(*net.TCPConn).SetLinger(0)
+	}
+	c.mu.Unlock()
+	c.sever()
+}
+
 func (c *cable) mend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

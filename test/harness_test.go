@@ -209,20 +209,22 @@ func (s *shaft) run(args ...string) string {
 
 // name is what scripts read of `shaft name list -o json`.
 type name struct {
-	DN   string
-	Head struct {
-		Claim, Subscription, URL, State string
-		Online                          bool
-		LastContact                     string `json:"last_contact"`
-		LastChange                      string `json:"last_change"`
-	}
+	DN            string
+	Head          link
 	LastKnownGood bool `json:"last_known_good"`
 	Entries       int
-	Queue         []struct {
-		Claim, Subscription, URL string
-		Online                   bool
-	}
-	Alarms []string
+	Queue         []link
+	Alarms        []string
+	Lingering     *struct{ Claim string }
+}
+
+// link is a claim in a name's queue.
+type link struct {
+	Claim, Subscription, URL, State, Reason string
+	Online                                  bool
+	LastContact                             string `json:"last_contact"`
+	LastChange                              string `json:"last_change"`
+	Entries                                 int
 }
 
 func (s *shaft) names() map[string]name {

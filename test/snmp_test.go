@@ -19,14 +19,20 @@ type snmp struct {
 	mibs  string // directories with SHAFT-MIB and what it imports
 }
 
-func newSNMP(t *testing.T, extra string) *snmp {
+// newSNMP starts a Shaft that finds the agent at an address.
+func newSNMP(t *testing.T, agent *ldaptest.SNMPd, address string) *snmp {
 	t.Helper()
 	dir, err := finish(t, exec.Command("../tools/mibs.sh"))
 	if err != nil {
 		t.Fatalf("the standard MIBs: %v: %s", err, dir)
 	}
-	agent := ldaptest.StartSNMPd(t, "unix")
-	return &snmp{newShaft(t, fmt.Sprintf("base_dn: %s\nagentx: { address: %q }\n%s", base, agent.AgentX, extra)), agent, strings.TrimSpace(dir) + ":../mibs"}
+	return &snmp{newShaft(t, fmt.Sprintf("base_dn: %s\nagentx: { address: %q }\n", base, address)), agent, strings.TrimSpace(dir) + ":../mibs"}
+}
+
+// follow subscribes to one of the story's servers under a name.
+func (s *snmp) follow(id string, from *ldaptest.Slapd, suffix, name string) {
+	s.t.Helper()
+	s.run("subscription", "add", id, "--url", from.URL()+"/"+suffix, "--name", name)
 }
 
 // states and kinds are the words of the MIB's numbers.
@@ -89,27 +95,12 @@ func row(facts ...any) string { return fmt.Sprint(facts...) }
 // listed is the same of the lists.
 func (s *snmp) listed() (rows []string) {
 	s.t.Helper()
-	type link struct {
-		Claim, Subscription, URL, State string
-		Online                          bool
-		Entries                         int
-	}
-	var names []struct {
-		DN            string
-		Head          link
-		LastKnownGood bool `json:"last_known_good"`
-		Entries       int
-		Queue         []link
-		Alarms        []string
-	}
 	var sources []struct{ ID, Kind, URL string }
-	for what, into := range map[string]any{"name": &names, "subscription": &sources} {
-		if err := json.Unmarshal([]byte(s.run(what, "list", "-o", "json")), into); err != nil {
-			s.t.Fatal(err)
-		}
+	if err := json.Unmarshal([]byte(s.run("subscription", "list", "-o", "json")), &sources); err != nil {
+		s.t.Fatal(err)
 	}
 	by := map[string]link{} // of trees, each with one claim
-	for _, n := range names {
+	for _, n := range s.names() {
 		rows = append(rows, row(n.DN, n.Head.Claim, n.Head.Subscription, n.Head.URL, n.Head.State,
 			n.Head.Online, n.LastKnownGood, fmt.Sprint(n.Entries), fmt.Sprint(len(n.Queue)), n.Alarms))
 		by[n.Head.Subscription] = n.Head
@@ -124,6 +115,18 @@ func (s *snmp) listed() (rows []string) {
 	}
 	slices.Sort(rows)
 	return rows
+}
+
+// trapped starts to receive notifications; what it gives waits for one with the words.
+func (s *snmp) trapped() func(words string) {
+	s.t.Helper()
+	traps := s.agent.Traps()
+	return func(words string) {
+		s.t.Helper()
+		eventually(s.t, time.Minute, "a notification: "+words, func() bool {
+			return slices.ContainsFunc(traps(), func(line string) bool { return strings.Contains(line, words) })
+		})
+	}
 }
 
 // agree waits until SNMP by v2c and v3 tells what the list tells, which ready has to hold of, and
@@ -157,27 +160,19 @@ func (s *snmp) kindsOf(rdn string) string { return strings.Join(s.names()[rdn+",
 func TestSNMP(t *testing.T) {
 	suse := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: ldaptest.SuSeSuffix, LDIF: ldaptest.SuSeLDIF})
 	redhat := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: ldaptest.RedHatSuffix, LDIF: ldaptest.RedHatLDIF})
-	s := newSNMP(t, "")
-	traps := s.agent.Traps()
-	trapped := func(words string) {
-		t.Helper()
-		eventually(t, time.Minute, "a notification: "+words, func() bool {
-			return slices.ContainsFunc(traps(), func(line string) bool { return strings.Contains(line, words) })
-		})
-	}
+	agent := ldaptest.StartSNMPd(t, "unix")
+	s := newSNMP(t, agent, agent.AgentX)
+	trapped := s.trapped()
 	always := func() bool { return true }
-	add := func(id string, from *ldaptest.Slapd, suffix, name string) {
-		t.Helper()
-		s.run("subscription", "add", id, "--url", from.URL()+"/"+suffix, "--name", name)
-	}
 	s.agree("with nothing", always)
-	add("suse", suse, ldaptest.SuSeSuffix, "cn=SuSe")
-	add("redhat", redhat, ldaptest.RedHatSuffix, "cn=Red Hat")
+	s.follow("suse", suse, ldaptest.SuSeSuffix, "cn=SuSe")
+	s.follow("redhat", redhat, ldaptest.RedHatSuffix, "cn=Red Hat")
 	s.live("cn=SuSe")
 	s.live("cn=Red Hat")
 	first := s.agree("two names", always)
-	add("rival", redhat, ldaptest.RedHatSuffix, "cn=SuSe")
-	s.agree("a clash", func() bool { return s.kindsOf("cn=SuSe") == "clash" })
+	s.follow("rival", redhat, ldaptest.RedHatSuffix, "cn=SuSe")
+	clash := s.agree("a clash", func() bool { return s.kindsOf("cn=SuSe") == "clash" })
+	s.cells("a clash", clash)
 	trapped("#1: suse is shown, 1 claim waits: rival")
 
 	s.agent.Kill()
@@ -201,7 +196,7 @@ func TestSNMP(t *testing.T) {
 	suse.Start()
 	s.start()
 	s.live("cn=SuSe")
-	add("redhat", redhat, ldaptest.RedHatSuffix, "cn=red hat") // back, spelt otherwise
+	s.follow("redhat", redhat, ldaptest.RedHatSuffix, "cn=red hat") // back, spelt otherwise
 	s.live("cn=red hat")
 	third := s.agree("Shaft was away", func() bool { return s.kindsOf("cn=SuSe") == "clash" })
 	if third["cn=SuSe,"+base] != first["cn=SuSe,"+base] || third["cn=red hat,"+base] != first["cn=Red Hat,"+base] {
@@ -223,7 +218,7 @@ func TestSNMP(t *testing.T) {
 	if label := get("3.1.2", third["cn=red hat,"+base]); label != "cn=Red Hat" {
 		t.Errorf("the label of a name that came back is %q", label)
 	}
-	add("third", redhat, ldaptest.RedHatSuffix, "cn=SuSe")
+	s.follow("third", redhat, ldaptest.RedHatSuffix, "cn=SuSe")
 	eventually(t, time.Minute, "another rival raises it again", func() bool { return get("5.1.1", at) == "2" && get("5.1.7", at) == "2" })
 	var list []struct{ Kind, Text string }
 	if err := json.Unmarshal([]byte(s.run("alarm", "list", "-o", "json")), &list); err != nil {

@@ -52,6 +52,9 @@ createUser -e 0x8000000001020304 trapper SHA "auth-pass-phrase" AES "priv-pass-p
 authUser log trapper authPriv
 `
 
+// snmpdPoll is how long an snmpd that starts is given to answer before it is asked again.
+const snmpdPoll = 250 * time.Millisecond
+
 // Ways to ask an SNMPd.
 var (
 	SNMPv2c = []string{"-v2c", "-c", "public"}
@@ -105,11 +108,27 @@ func (s *SNMPd) command(ctx context.Context, program string, args ...string) *ex
 	return cmd
 }
 
-// Start starts it anew, with its ports and what it was configured for.
+// Start starts it anew, with its ports and what it was configured for, and waits until it answers: what is asked
+// before is lost.
 func (s *SNMPd) Start() {
 	s.t.Helper()
 	s.cmd = s.command(context.Background(), "/usr/sbin/snmpd", "-f", "-I", "-smux", "-Lf", filepath.Join(s.dir, "log"), "-C", "-c", filepath.Join(s.dir, "snmpd.conf"))
 	s.exited = s.begin(s.cmd)
+	deadline := time.Now().Add(slapdPatience)
+	for {
+		_, err := s.Run(snmpdPoll, "snmpget", SNMPv2c, ".1.3.6.1.4.1.8072.9999.9999.389.1.1.3.0")
+		if err == nil {
+			return
+		}
+		select {
+		case <-s.exited:
+			s.t.Fatalf("snmpd ended: %v", err)
+		case <-time.After(slapdPoll):
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("snmpd does not answer within %v: %v", slapdPatience, err)
+		}
+	}
 }
 
 // begin starts a program; the channel is closed at its end.
@@ -124,6 +143,24 @@ func (s *SNMPd) begin(cmd *exec.Cmd) (exited chan struct{}) {
 		close(exited)
 	}()
 	return exited
+}
+
+// Restart starts it anew with another configuration, beside which there are its port and the community "public" alone.
+func (s *SNMPd) Restart(conf string) {
+	s.t.Helper()
+	s.Stop()
+	s.write("snmpd.conf", fmt.Sprintf("agentaddress udp:127.0.0.1:%d\nrocommunity public 127.0.0.1\n%s", s.Port, conf))
+	s.Start()
+}
+
+// Log is what it has logged.
+func (s *SNMPd) Log() string {
+	s.t.Helper()
+	b, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	if err != nil {
+		s.t.Fatalf("snmpd: %v", err)
+	}
+	return string(b)
 }
 
 // Stop ends it in order; it closes the sessions of subagents. Kill is kill -9.
@@ -153,9 +190,10 @@ func (s *SNMPd) Run(wait time.Duration, program string, how []string, args ...st
 }
 
 // Table runs snmptable, which needs directories with the MIB's modules, on a table of SHAFT-MIB,
-// and gives its rows by the names of the columns, with the row's index as index.
+// and gives its rows by the names of the columns, with the row's index as index. It asks for each row in one
+// request, so that what a row tells is of one moment.
 func (s *SNMPd) Table(how []string, mibs, table string) (rows []map[string]string, err error) {
-	named := []string{"-M", mibs, "-m", "SHAFT-MIB", "-Ci", "-Cf", "\t", "-OeUb"}
+	named := []string{"-M", mibs, "-m", "SHAFT-MIB", "-CB", "-Ci", "-Cf", "\t", "-OeUb"}
 	lines, err := s.run(slapdPatience, "snmptable", slices.Concat(how, named), []string{"SHAFT-MIB::" + table})
 	if err != nil {
 		return nil, err

@@ -49,7 +49,7 @@ func FuzzRequest(f *testing.F) {
 		msg(9, tagDelete, []byte(base)),
 		msg(10, tagSearch, query{base: "", attrs: []string{"+"}}.body(f), pagedRequest(1, nil)),
 		msg(11, tagSearch, query{base: base, scope: tree.Sub}.body(f), pagedRequest(1, nil)),
-		msg(12, tagSearch, query{base: base}.bodyWith(nested(100))),
+		msg(12, tagSearch, query{base: base}.bodyWith(nested(filterNot, 100))),
 		longLengths(msg(13, tagExtended, extendedBody("1.3.6.1.1.8"))),
 		{0x30, 0x84, 0x80, 0, 0, 0},
 	} {

@@ -195,11 +195,11 @@ func TestStartTLSWhileBusy(t *testing.T) {
 }
 
 // R10: a client's certificate is verified if it shows one: an expired one, and
-// one of another authority, end the handshake.
+// one of another authority, end the handshake, of ldaps and behind StartTLS.
 func TestClientCertificates(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
-	s, _ := serve(t, Options{TLS: ca.server()})
-	addr := also(t, s, "ldaps://127.0.0.1:0")
+	s, plain := serve(t, Options{TLS: ca.server()})
+	secure := also(t, s, "ldaps://127.0.0.1:0")
 	for _, tt := range []struct {
 		name string
 		pair tls.Certificate
@@ -210,18 +210,25 @@ func TestClientCertificates(t *testing.T) {
 		{"of another authority", other.valid("pulley"), false},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-			cfg := ca.client()
-			cfg.MinVersion, cfg.MaxVersion = version, version
-			// Whoever the server asks for: the client shows what it has.
-			cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tt.pair, nil }
-			c := dial(t, addr)
-			err := c.upgrade(cfg)
-			if err == nil { // with TLS 1.3 the server's word comes behind the handshake
-				c.write(msg(1, tagExtended, extendedBody(whoAmI)))
-				_, err = c.read()
-			}
-			if (err == nil) != tt.good {
-				t.Errorf("%s certificate, TLS 0x%x: %v", tt.name, version, err)
+			for _, addr := range []string{secure, plain} {
+				cfg := ca.client()
+				cfg.MinVersion, cfg.MaxVersion = version, version
+				// Whoever the server asks for: the client shows what it has.
+				cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tt.pair, nil }
+				c := dial(t, addr)
+				if addr == plain {
+					if r := c.startTLS(1); r.code != 0 {
+						t.Fatalf("StartTLS: %+v", r)
+					}
+				}
+				err := c.upgrade(cfg)
+				if err == nil { // with TLS 1.3 the server's word comes behind the handshake
+					c.write(msg(2, tagExtended, extendedBody(whoAmI)))
+					_, err = c.read()
+				}
+				if (err == nil) != tt.good {
+					t.Errorf("%s certificate, TLS 0x%x, StartTLS %v: %v", tt.name, version, addr == plain, err)
+				}
 			}
 		}
 	}
