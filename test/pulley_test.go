@@ -80,6 +80,14 @@ func (p *pulley) upTo(line string) string {
 	return ""
 }
 
+// say gives it a command.
+func (p *pulley) say(command string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p.in, command+"\n"); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // holds waits until its copy is what Shaft serves at a base.
 func (p *pulley) holds(s *shaft, at, when string) {
 	p.t.Helper()
@@ -90,9 +98,7 @@ func (p *pulley) holds(s *shaft, at, when string) {
 		}
 	}()
 	eventually(p.t, 30*time.Second, when+": pulley has what is served at "+at, func() bool {
-		if _, err := io.WriteString(p.in, "dump\n"); err != nil {
-			p.t.Fatal(err)
-		}
+		p.say("dump")
 		got = copied(p.upTo("."))
 		served, _ := s.trySearch("-b", at)
 		want = copied(served)
@@ -148,4 +154,48 @@ func TestPulleyFollows(t *testing.T) {
 	s.run("subscription", "remove", "b")
 	eventually(t, 30*time.Second, "the name goes", func() bool { return !strings.Contains(s.dump(base), "cn=Glue") })
 	both("a name that goes")
+}
+
+// R40, R42: such a program makes its copy anew, on the connection that it has or by another one, and leaves the search before
+// to itself, which goes on and is not read: the new copy is right, and is kept; and where a connection has
+// as many searches as it may, the program asks 90 times a second for one more, and nobody else notices.
+func TestPulleyStartsAgain(t *testing.T) {
+	program := buildPulley(t)
+	src := source(t, "src", 11)
+	s := newShaft(t, "base_dn: "+base)
+	s.run("subscription", "add", "src", "--url", src.slapd.URL()+"/"+src.suffix, "--name", "cn=Src")
+	s.live("cn=Src")
+	url := "ldap://" + s.address
+	other, again := startPulley(t, program, url, base), startPulley(t, program, url, base)
+	other.upTo("refreshed")
+	again.upTo("refreshed")
+	changed := func(when string) {
+		t.Helper()
+		for range 8 {
+			src.change()
+		}
+		again.holds(s, base, when)
+		other.holds(s, base, when)
+	}
+	changed("the first search")
+	for _, how := range []string{"connect", "resync", "connect"} {
+		again.say(how)
+		again.upTo("refreshed")
+		changed("after " + how)
+	}
+	const most = 16 // of a connection
+	for n := range most {
+		again.say("resync")
+		if n < most-1 {
+			again.upTo("refreshed")
+		}
+	}
+	again.upTo("refused: Server is busy")
+	for range 8 {
+		src.change()
+	}
+	other.holds(s, base, "while another is refused")
+	if n := s.followers(); n != 1+1+2+most {
+		t.Errorf("%d followers", n)
+	}
 }

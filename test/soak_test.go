@@ -34,6 +34,11 @@ const (
 	// soakLeft is how many descriptors and goroutines there may be afterwards more than before: those
 	// of the store, and of who scrapes the metrics, come and go.
 	soakLeft = 12
+	// soakSlowest is how long a search of the good client may take where the soak takes soakLong: it has a
+	// share of two cores, as each of the others has.
+	soakSlowest = 10 * time.Second
+	// soakLag is how long ago the mirror may have been where Shaft is.
+	soakLag = time.Minute
 	// soakGoroutines is how many there may be at any moment: a few for each of 60 connections.
 	soakGoroutines = 500
 )
@@ -84,19 +89,28 @@ func TestSoak(t *testing.T) {
 						t.Errorf("%s, bout %d: %v", h.name, s.bouts[i].Load(), err)
 						return
 					}
-					s.bouts[i].Add(1)
+					if ctx.Err() == nil { // else it may have been cut short
+						s.bouts[i].Add(1)
+					}
 				}
 			})
 		}
 	}
 	var samples []footprint
-	for end := time.Now().Add(*soakTime); time.Now().Before(end) && !t.Failed(); {
+	var lag behind
+	end := time.Now().Add(*soakTime)
+	for now := time.Now(); !t.Failed() && (now.Before(end) || now.Before(end.Add(limit)) && s.untried() != ""); now = time.Now() {
 		src.change()
 		samples = append(samples, s.sample(t))
+		lag.look(time.Now(), s.contextCSN(), line(m.Search("-LLL", "-b", base, "-s", "base", "contextCSN"), "contextCSN"))
 	}
 	stop()
 	attacks.Wait()
 	s.report(t, src, before, samples)
+	t.Logf("the mirror was behind for %v at most", lag.most.Round(time.Millisecond))
+	if lag.most > soakLag {
+		t.Errorf("the mirror was behind for %v", lag.most)
+	}
 	src.slapd.Apply(fmt.Sprintf("dn: cn=the last,%s\nchangetype: add\nobjectClass: device\ncn: the last\n", src.suffix))
 	eventually(t, limit, "the last change is served", func() bool { return strings.Contains(s.dump(base), "dn: cn=the last,") })
 	s.mirrors(t, m, base)
@@ -105,6 +119,41 @@ func TestSoak(t *testing.T) {
 		return now.files <= before.files+soakLeft && now.goroutines <= before.goroutines+soakLeft
 	})
 	s.checkLog(t)
+}
+
+// untried names a kind of attack that came to no check yet, though the soak is long enough for it.
+func (s *soaked) untried() string {
+	for i, h := range hostiles {
+		if s.bouts[i].Load() == 0 && *soakTime > h.takes {
+			return h.name
+		}
+	}
+	return ""
+}
+
+// behind is how far a mirror is behind what it follows.
+type behind struct {
+	told []toldAt      // what it has not, the oldest first
+	most time.Duration // that something has taken
+}
+
+// toldAt is when a CSN was seen for the first time.
+type toldAt struct {
+	at  time.Time
+	csn string
+}
+
+// look notes where a server is, and where its mirror.
+func (b *behind) look(now time.Time, csn, mirror string) {
+	if n := len(b.told); n == 0 || b.told[n-1].csn != csn {
+		b.told = append(b.told, toldAt{now, csn})
+	}
+	for len(b.told) > 0 && b.told[0].csn <= mirror {
+		b.told = b.told[1:]
+	}
+	if len(b.told) > 0 {
+		b.most = max(b.most, now.Sub(b.told[0].at))
+	}
 }
 
 func newSoaked(t *testing.T) *soaked {
@@ -195,8 +244,32 @@ func (s *soaked) report(t *testing.T, src *traffic, before footprint, samples []
 	if most.rss > soakRSS || most.goroutines > soakGoroutines {
 		t.Errorf("RSS was %.0f MiB (at most %d are allowed), with %d goroutines (%d)", most.rss, soakRSS, most.goroutines, soakGoroutines)
 	}
-	if *soakTime >= soakLong && late > early+soakGrowth {
+	if name := s.untried(); name != "" && !t.Failed() {
+		t.Errorf("no bout of %q has ended", name)
+	}
+	if *soakTime < soakLong {
+		return
+	}
+	if late > early+soakGrowth {
 		t.Errorf("RSS grew from %.0f MiB to %.0f", early, late)
+	}
+	if slowest := time.Duration(s.slowest.Load()); slowest > soakSlowest {
+		t.Errorf("the slowest search of the good client took %v", slowest)
+	}
+}
+
+// A mirror is behind from the moment on at which what it lacks was there.
+func TestBehind(t *testing.T) {
+	var b behind
+	begin := time.Now()
+	for i, c := range []struct {
+		csn, mirror string
+		most        time.Duration // in seconds
+	}{{"1", "1", 0}, {"2", "1", 0}, {"3", "1", 1}, {"3", "2", 1}, {"4", "2", 2}, {"5", "5", 2}, {"5", "5", 2}, {"6", "5", 2}, {"6", "5", 2}, {"6", "", 2}, {"6", "", 3}} {
+		b.look(begin.Add(time.Duration(i)*time.Second), c.csn, c.mirror)
+		if b.most != c.most*time.Second {
+			t.Errorf("look %d: behind for %v, want %v s", i, b.most, c.most)
+		}
 	}
 }
 

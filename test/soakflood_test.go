@@ -71,6 +71,9 @@ func floodBout(_ context.Context, s *soaked, r *rand.Rand) error {
 	return errors.Join(err, <-sent)
 }
 
+// muteTime is how long a client reads nothing: the server waits a minute for it to take something.
+const muteTime = 90 * time.Second
+
 // muteBout sends as much and never reads; after a while the server has cut it.
 func muteBout(ctx context.Context, s *soaked, r *rand.Rand) error {
 	c, err := rawDial(s.address)
@@ -81,17 +84,16 @@ func muteBout(ctx context.Context, s *soaked, r *rand.Rand) error {
 	if _, err := c.push(s.deluge); err != nil {
 		return err
 	}
-	const patience = 90 * time.Second // the server waits 60 for a client to take something
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-time.After(patience):
+	case <-time.After(muteTime):
 	}
 	c.nc.SetReadDeadline(time.Now().Add(limit))
 	const buffered = 64 << 20 // far beyond what kernels hold for a connection
 	n, err := io.CopyN(io.Discard, c.nc, buffered)
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("a client that read nothing for %v is still connected, and %d octets came, %w", patience, n, err)
+		return fmt.Errorf("a client that read nothing for %v is still connected, and %d octets came, %w", muteTime, n, err)
 	}
 	return nil
 }

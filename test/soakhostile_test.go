@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"shaft/pkg/ber"
 	"shaft/pkg/dit"
@@ -23,25 +24,29 @@ import (
 // early when ctx is done.
 type bout func(ctx context.Context, s *soaked, r *rand.Rand) error
 
-// hostiles are all kinds of attack, one bout of each at a time but for those that last.
-var hostiles = []struct {
+// hostile is a kind of attack.
+type hostile struct {
 	name  string
 	bout  bout
-	times int // bouts at the same time
-}{
-	{"corpus", corpusBout, 2},
-	{"cookies", cookieBout, 1},
-	{"controls", controlBout, 1},
-	{"filters", filterBout, 1},
-	{"20,000 requests before a read", floodBout, 1},
-	{"20,000 requests without a read", muteBout, 3},
-	{"half-open", halfOpenBout, 40},
-	{"a byte a second", slowBout, 10},
-	{"stripped StartTLS", strippingBout, 1},
-	{"certificates", certificateBout, 1},
-	{"guessed passwords", guessBout, 2},
-	{"vanished", vanishBout, 1},
-	{"good client", goodBout, 1},
+	times int           // bouts at the same time
+	takes time.Duration // a bout, at least, where it is longer than any soak
+}
+
+// hostiles are all kinds of attack, one bout of each at a time but for those that last.
+var hostiles = []hostile{
+	{"corpus", corpusBout, 2, 0},
+	{"cookies", cookieBout, 1, 0},
+	{"controls", controlBout, 1, 0},
+	{"filters", filterBout, 1, 0},
+	{"20,000 requests before a read", floodBout, 1, 0},
+	{"20,000 requests without a read", muteBout, 3, muteTime},
+	{"half-open", halfOpenBout, 40, 0},
+	{"a byte a second", slowBout, 10, 0},
+	{"stripped StartTLS", strippingBout, 1, 0},
+	{"certificates", certificateBout, 1, 0},
+	{"guessed passwords", guessBout, 2, 0},
+	{"vanished", vanishBout, 1, 0},
+	{"good client", goodBout, 1, 0},
 }
 
 // corpus is what the fuzz tests keep of messages, and requests to make worse.
@@ -177,24 +182,35 @@ func syncValue(mode int64, cookie string) []byte {
 	return ber.AppendBytes(nil, ber.Sequence, b)
 }
 
-// cookies are those of others, of a time to come, and nonsense.
-var cookies = []string{
-	"", "rid=001", "rid=001,csn=", "rid=001,csn=20990101000000.000000Z#000000#001#000000", "rid=001,csn=20010101000000.000000Z#000000#001#000000",
-	"rid=001,csn=20010101000000.000000Z#000000#000#000000", "rid=-1,csn=x", "rid=99999999999", "\x00", "csn=", "rid=001,csn=20011301000000.000000Z#000000#001#000000",
-	"localhost:389#cn=directory manager:o=x:(objectClass=*)#12", strings.Repeat("rid=", 50_000), "rid=001,csn=" + strings.Repeat("20010101000000.000000Z#000000#001#000000;", 5000),
-	strings.Repeat("\xff", 1000), "rid=001,sid=\xc3\x28",
+// cookies are those of others, of a time to come, and nonsense, which are refused; and what says nothing of the
+// content, or is of this server and from before all that it remembers, which is not.
+var cookies = []struct {
+	text    string
+	refused bool
+}{
+	{"", false}, {"rid=001", false}, {"rid=001,csn=", false},
+	{"rid=001,csn=20010101000000.000000Z#000000#001#000000", false},
+	{"rid=001,csn=20990101000000.000000Z#000000#001#000000", true},
+	{"rid=001,csn=20010101000000.000000Z#000000#000#000000", true},
+	{"rid=001,csn=20011301000000.000000Z#000000#001#000000", true},
+	{"rid=-1,csn=x", true}, {"rid=99999999999", true}, {"\x00", true}, {"csn=", true},
+	{"localhost:389#cn=directory manager:o=x:(objectClass=*)#12", true},
+	{strings.Repeat("rid=", 50_000), true},
+	{"rid=001,csn=" + strings.Repeat("20010101000000.000000Z#000000#001#000000;", 5000), true},
+	{strings.Repeat("\xff", 1000), true}, {"rid=001,sid=\xc3\x28", true},
 }
 
-// cookieBout follows with a hostile cookie: a whole refresh, a difference, or 4096.
+// cookieBout follows with a hostile cookie: 4096, or a whole refresh or a difference where it is none.
 func cookieBout(_ context.Context, s *soaked, r *rand.Rand) error {
 	c, err := rawDial(s.address)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	cookie := cookies[r.IntN(len(cookies))]
+	pick := cookies[r.IntN(len(cookies))]
+	cookie, known := pick.text, true
 	if r.IntN(2) == 0 {
-		cookie = string(worse(r, []byte("rid=007,csn=20260101000000.000000Z#000000#001#000000")))
+		cookie, known = string(worse(r, []byte("rid=007,csn=20260101000000.000000Z#000000#001#000000"))), false
 	}
 	mode := []int64{0, 1, 1, 2, 3, 3, 4, -1}[r.IntN(8)]
 	if err := c.send(searchMessage(1, base, 2, anything, controlOf(syncrepl.OIDSyncRequest, true, syncValue(mode, cookie)))); err != nil {
@@ -202,18 +218,22 @@ func cookieBout(_ context.Context, s *soaked, r *rand.Rand) error {
 	}
 	for {
 		m, err := c.next()
+		wrong := func() error { return fmt.Errorf("cookie %.80q, mode %d: result %d %s", cookie, mode, m.code, m.text) }
 		switch {
 		case err != nil:
 			return fmt.Errorf("cookie %.80q, mode %d: %w", cookie, mode, err)
 		case m.op == opMore && mode == 3: // the refresh is done, or some of it
+			if known && pick.refused {
+				return wrong()
+			}
 			if m.body.Peek() != ber.ContextPrimitive(0) {
 				continue
 			}
 			return c.send(rawMessage(2, opAbandon, []byte{1}), rawMessage(3, opUnbind, nil))
 		case m.op == opSearched:
-			legal := mode == 1 || mode == 3
-			if legal && m.code != 0 && m.code != syncrepl.ResultRefreshRequired || !legal && m.code != 2 || m.code == 0 && mode == 3 {
-				return fmt.Errorf("cookie %.80q, mode %d: result %d %s", cookie, mode, m.code, m.text)
+			legal, refused := mode == 1 || mode == 3, m.code == syncrepl.ResultRefreshRequired
+			if legal && m.code != 0 && !refused || !legal && m.code != 2 || m.code == 0 && mode == 3 || legal && known && refused != pick.refused {
+				return wrong()
 			}
 			return nil
 		}

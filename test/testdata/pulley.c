@@ -7,10 +7,17 @@
  *	pulley URL BASE
  *
  * A search that is refused is tried again 90 times a second. Once the refresh has ended
- * "refreshed" is printed; each line on the standard input then has the copy printed as
- * LDIF, up to a line with a dot. It ends with the standard input, or with status 1 when
- * it is told what cannot be: an add of what it holds, a modify or delete of what it does
- * not hold, two entries of one name, or an end of the search.
+ * "refreshed" is printed; then there are lines on the standard input:
+ *
+ *	dump	the copy is printed as LDIF, up to a line with a dot
+ *	resync	the copy is dropped, and made anew by another search of this connection;
+ *		the one before is not abandoned, and goes on
+ *	connect	the same by another connection; the one before stays open, and is never
+ *		read again
+ *
+ * It ends with the standard input, without an unbind, or with status 1 when it is told
+ * what cannot be: an add of what it holds, a modify or delete of what it does not hold,
+ * two entries of one name, or an end of the search.
  */
 #include <poll.h>
 #include <stdarg.h>
@@ -27,7 +34,7 @@
 enum {
 	UUID = 16,
 	ATTEMPTS = 5400,       /* a minute of searches that are refused */
-	BETWEEN = 1000000 / 90 /* microseconds from one to the next */
+	BETWEEN = 1000 / 90    /* milliseconds from one to the next */
 };
 
 /* One entry of the copy. */
@@ -176,19 +183,30 @@ static int result(ldap_sync_t *sync, LDAPMessage *message, int deletes)
 	return 0;
 }
 
-/* check looks for the Sync control in the root DSE. */
+/* check looks for the Sync control in the root DSE, which is to spell supportedControl so. */
 static void check(LDAP *ld)
 {
 	struct timeval limit = { 2, 0 };
 	char *operational[] = { "+", NULL };
 	LDAPMessage *answer = NULL;
+	BerElement *ber = NULL;
 	struct berval **values;
+	char *name;
 	int rc, i;
 
 	rc = ldap_search_ext_s(ld, "", LDAP_SCOPE_BASE, "(objectclass=*)", operational, 0, NULL, NULL, &limit, 0, &answer);
 	if (rc != LDAP_SUCCESS)
 		die("the root DSE: %s", ldap_err2string(rc));
-	values = ldap_get_values_len(ld, ldap_first_entry(ld, answer), "supportedControl");
+	name = ldap_first_attribute(ld, ldap_first_entry(ld, answer), &ber);
+	while (name && strcmp(name, "supportedControl")) {
+		ldap_memfree(name);
+		name = ldap_next_attribute(ld, ldap_first_entry(ld, answer), ber);
+	}
+	if (!name)
+		die("the root DSE has no supportedControl");
+	values = ldap_get_values_len(ld, ldap_first_entry(ld, answer), name);
+	ldap_memfree(name);
+	ber_free(ber, 0);
 	if (ldap_count_values_len(values) < 2)
 		die("the root DSE has fewer than two values of supportedControl");
 	for (i = 0; values[i]; i++)
@@ -200,12 +218,17 @@ static void check(LDAP *ld)
 	ldap_msgfree(answer);
 }
 
-/* begin follows the base, and comes back once the refresh has ended. */
+/* begin follows the base with an empty copy, and comes back once the refresh has ended. */
 static void begin(ldap_sync_t *sync, LDAP *ld, char *base)
 {
 	int rc, tries;
 
+	while (copy)
+		forget(&copy);
+	persisting = 0;
 	for (tries = 1;; tries++) {
+		struct pollfd input = { 0, 0, 0 }; /* its end alone */
+
 		ldap_sync_initialize(sync);
 		sync->ls_base = base;
 		sync->ls_scope = LDAP_SCOPE_SUBTREE;
@@ -224,7 +247,10 @@ static void begin(ldap_sync_t *sync, LDAP *ld, char *base)
 		}
 		if (tries == ATTEMPTS)
 			die("refused %d times: %s", tries, ldap_err2string(rc));
-		usleep(BETWEEN);
+		if (poll(&input, 1, BETWEEN) < 0)
+			die("poll");
+		if (input.revents)
+			exit(0);
 	}
 	sync->ls_timeout = 0; /* from now on what is there is taken, and not waited for */
 	persisting = 1;
@@ -241,24 +267,48 @@ static void take(ldap_sync_t *sync)
 		die("in the persist stage: %s", ldap_err2string(rc));
 }
 
-int main(int argc, char **argv)
+/* dial opens a connection, and looks whether its server can be followed. */
+static LDAP *dial(const char *url)
 {
 	LDAP *ld = NULL;
+	int version = LDAP_VERSION3;
+
+	if (ldap_initialize(&ld, url) != LDAP_SUCCESS || ldap_set_option(ld, LDAP_OPT_PROTOCOL_VERSION, &version) != LDAP_OPT_SUCCESS)
+		die("%s is no URL of a server", url);
+	check(ld);
+	return ld;
+}
+
+static void dump(void)
+{
+	struct held *h;
+
+	for (h = copy; h; h = h->next) {
+		fputs(h->ldif, stdout);
+		putchar('\n');
+	}
+	puts(".");
+	fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+	LDAP *ld;
 	ldap_sync_t sync;
-	int version = LDAP_VERSION3, fd = -1;
+	int fd = -1;
 	char line[16];
 
 	if (argc != 3)
 		die("usage: pulley URL BASE");
-	if (ldap_initialize(&ld, argv[1]) != LDAP_SUCCESS || ldap_set_option(ld, LDAP_OPT_PROTOCOL_VERSION, &version) != LDAP_OPT_SUCCESS)
-		die("%s is no URL of a server", argv[1]);
-	check(ld);
+	ld = dial(argv[1]);
 	begin(&sync, ld, argv[2]);
-	if (ldap_get_option(ld, LDAP_OPT_DESC, &fd) != LDAP_OPT_SUCCESS)
-		die("no connection");
 	for (;;) {
-		struct pollfd wait[] = { { 0, POLLIN, 0 }, { fd, POLLIN, 0 } };
-		struct held *h;
+		struct pollfd wait[] = { { 0, POLLIN, 0 }, { 0, POLLIN, 0 } };
+		ssize_t n;
+
+		if (ldap_get_option(ld, LDAP_OPT_DESC, &fd) != LDAP_OPT_SUCCESS)
+			die("no connection");
+		wait[1].fd = fd;
 
 		/* libldap may have read more than it has given: the wait is short */
 		if (poll(wait, 2, 50) < 0)
@@ -266,13 +316,18 @@ int main(int argc, char **argv)
 		take(&sync);
 		if (!wait[0].revents)
 			continue;
-		if (read(0, line, sizeof line) <= 0)
+		n = read(0, line, sizeof line - 1);
+		if (n <= 0)
 			return 0;
-		for (h = copy; h; h = h->next) {
-			fputs(h->ldif, stdout);
-			putchar('\n');
+		line[n] = 0;
+		if (!strcmp(line, "dump\n")) {
+			dump();
+			continue;
 		}
-		puts(".");
-		fflush(stdout);
+		if (!strcmp(line, "connect\n"))
+			ld = dial(argv[1]);
+		else if (strcmp(line, "resync\n"))
+			die("no such command: %s", line);
+		begin(&sync, ld, argv[2]);
 	}
 }
