@@ -30,8 +30,8 @@ const (
 )
 
 // delayRow measures how long after its request a change at a provider is seen at a
-// server that copies it.
-func delayRow(name, title string, sources int, watch watching) row {
+// server that copies it. The slapd that copies has the lines.
+func delayRow(name, title string, sources int, lines string, watch watching) row {
 	return row{
 		name:  name,
 		title: func(options) string { return title },
@@ -40,7 +40,7 @@ func delayRow(name, title string, sources int, watch watching) row {
 			{"median ms until the provider answers", neutral}},
 		floors: map[string]float64{"median ms": 0.5, "CPU µs a change": 0.3},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
-			return b.sampleDelay(ctx, s, sources, watch)
+			return b.sampleDelay(ctx, s, sources, lines, watch)
 		},
 	}
 }
@@ -130,12 +130,12 @@ type delayed struct {
 	watch watcher
 }
 
-func (b *bench) sampleDelay(ctx context.Context, s side, n int, watch watching) (figures []float64, err error) {
+func (b *bench) sampleDelay(ctx context.Context, s side, n int, lines string, watch watching) (figures []float64, err error) {
 	providers, err := b.delaySources(ctx, n)
 	if err != nil {
 		return nil, err
 	}
-	p, address, profiles, err := b.delayServer(ctx, s, providers)
+	p, address, profiles, err := b.delayServer(ctx, s, lines, providers)
 	if err != nil {
 		return nil, err
 	}
@@ -186,9 +186,9 @@ func (b *bench) sampleDelay(ctx context.Context, s side, n int, watch watching) 
 }
 
 // delayServer starts a server that copies the providers.
-func (b *bench) delayServer(ctx context.Context, s side, providers []*slapd) (p *process, address string, _ *profiles, err error) {
+func (b *bench) delayServer(ctx context.Context, s side, lines string, providers []*slapd) (p *process, address string, _ *profiles, err error) {
 	if s == theirs {
-		c, err := b.startConsumer(providerLines, providers...)
+		c, err := b.startConsumer(lines+providerLines, providers...)
 		if err != nil {
 			return nil, "", nil, err
 		}

@@ -45,7 +45,7 @@ func descriptionOf(t *testing.T, address, dn string) (text string) {
 func TestDelays(t *testing.T) {
 	providers := []*slapd{smallProvider(t, "dc=one,dc=example"), smallProvider(t, "dc=two,dc=example")}
 	b := &bench{dir: t.TempDir()}
-	c, err := b.startConsumer(providerLines, providers...)
+	c, err := b.startConsumer(unsynced+providerLines, providers...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func (b *bench) startReplica(ctx context.Context, s side) (replica, error) {
 	if s == ours {
 		return b.startCopy(ctx, b.profileName())
 	}
-	return b.startConsumer("", b.provider)
+	return b.startConsumer(unsynced, b.provider)
 }
 
 // startConsumer starts an empty slapd and returns when it has everything.

@@ -73,7 +73,7 @@ func (b *bench) reloadable(ctx context.Context, s side) (p *process, reload func
 		return t.p, func() (*process, error) { return t.p, b.copy.resync(ctx, b.content.total()) }, err
 	}
 	if b.consumer == nil {
-		if b.consumer, err = b.startConsumer("", b.provider); err != nil {
+		if b.consumer, err = b.startConsumer(unsynced, b.provider); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -75,10 +75,12 @@ func databaseDir(dir string, i int) string { return filepath.Join(dir, "db", fmt
 // providerLines make a database one that can be followed.
 const providerLines = "overlay syncprov\n"
 
-// consumerLines have the database not fsync, which is what a replica that is to
-// be filled soon is advised to do; Shaft has no such mode and fsyncs.
-const consumerLines = `dbnosync
-syncrepl rid=%03d provider=ldap://%s type=refreshAndPersist retry="1 +"
+// unsynced has a database not fsync, which is what a replica that is to be filled
+// soon is advised to do; Shaft has no such mode and fsyncs.
+const unsynced = "dbnosync\n"
+
+// consumerLines make a database a copy.
+const consumerLines = `syncrepl rid=%03d provider=ldap://%s type=refreshAndPersist retry="1 +"
   searchbase="%s" bindmethod=simple schemachecking=off
 `
 
