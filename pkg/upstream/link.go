@@ -173,6 +173,7 @@ func (l *linkImpl) follow(ctx context.Context, feed Feed) {
 			reloads = 0
 		}
 		var pause time.Duration
+		var back <-chan struct{}
 		switch {
 		case errors.Is(err, errAlone), errors.Is(err, errFull):
 			l.log.Info("link leaves a shared connection", "reason", err.Error())
@@ -196,9 +197,9 @@ func (l *linkImpl) follow(ctx context.Context, feed Feed) {
 			pause = pauses.jitter(l.o.MaxBackoff)
 		default:
 			l.down(err)
-			pause = pauses.pause()
+			pause, back = pauses.pause(), l.o.Pool.back(l.src)
 		}
-		if !l.sleep(ctx, pause) {
+		if !l.sleep(ctx, pause, back) {
 			return
 		}
 	}
@@ -219,13 +220,15 @@ func (l *linkImpl) reload(ctx context.Context, feed Feed, err error, times int, 
 	return pauses.pause()
 }
 
-// sleep waits; false when ctx ended.
-func (l *linkImpl) sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits, no longer than until back is closed; false when ctx ended.
+func (l *linkImpl) sleep(ctx context.Context, d time.Duration, back <-chan struct{}) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
 	select {
 	case <-l.o.After(d):
+		return true
+	case <-back:
 		return true
 	case <-ctx.Done():
 		return false

@@ -56,7 +56,7 @@ func (l *linkImpl) polls(ctx context.Context, feed Feed, pauses *backoff) bool {
 			l.down(err)
 			pause = min(every, pauses.pause())
 		}
-		if !l.sleep(ctx, pause) {
+		if !l.sleep(ctx, pause, nil) {
 			return false
 		}
 	}

@@ -59,6 +59,7 @@ type group struct {
 	failure error // of the latest dial, or of what broke at once; it is told again until the pause is over
 	until   time.Time
 	pauses  backoff
+	back    chan struct{} // closed and renewed when the server is there after a failure
 }
 
 // shared is a connection and those who use it. It is dialled once for all.
@@ -167,7 +168,7 @@ func (p *Pool) group(key string) *group {
 			}
 		}
 	}
-	g := &group{limit: maxSearches}
+	g := &group{limit: maxSearches, back: make(chan struct{})}
 	p.groups[key] = g
 	return g
 }
@@ -253,10 +254,28 @@ func (p *Pool) dial(ctx context.Context, s *shared, src Source) {
 	defer p.mu.Unlock()
 	g := s.group
 	g.limit = min(g.limit, limit)
-	s.err, s.stood, g.failure = err, o.Now(), nil
-	if err != nil && ctx.Err() == nil { // else nobody wanted it any more
+	s.err, s.stood = err, o.Now()
+	switch {
+	case ctx.Err() != nil: // nobody wanted it any more
+		g.failure = nil
+	case err != nil:
 		g.fail(err, o)
+	case g.failure != nil:
+		g.failure = nil
+		close(g.back)
+		g.back = make(chan struct{})
 	}
+}
+
+// back gives what is closed when the server is there again, for links that wait to try it
+// anew: the first that finds it spares the others the rest of their pauses.
+func (p *Pool) back(src Source) <-chan struct{} {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.group(identity(src)).back
 }
 
 // pace waits until one more connection may begin, whoever is at its other end; false when

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,5 +148,52 @@ func TestConnectionsBeginApart(t *testing.T) {
 	cancel()
 	if _, err := open(ctx, src, o, func() {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("while it waits: %v", err)
+	}
+}
+
+// R13: the first link that finds its server back spares the others their pauses.
+func TestBackForAll(t *testing.T) {
+	noLeak(t)
+	s := listen(t, &server{sync: func(s *session, r request) { s.refresh(1, "c") }})
+	o, _ := pooled()
+	var away atomic.Bool
+	var hours atomic.Int64
+	dial := o.Dial
+	o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if away.Load() {
+			return nil, errors.New("no route")
+		}
+		return dial(ctx, network, address)
+	}
+	o.Now = func() time.Time { return time.Unix(1e9, 0).Add(time.Duration(hours.Load()) * time.Hour) }
+	clocks, recorders := make([]*clock, 20), make([]*recorder, 20)
+	for i := range recorders {
+		recorders[i], clocks[i] = newRecorder(), newClock()
+		o.After = clocks[i].after
+		follow(t, below(s.source(), i), recorders[i], o)
+	}
+	for _, r := range recorders {
+		r.await(t, Live)
+	}
+	away.Store(true)
+	hours.Add(1) // the connection has lasted
+	s.hangUp()
+	for i, r := range recorders {
+		wantReason(t, r.await(t, Down).Reason, "connection lost")
+		clocks[i].next(t)
+	}
+	clocks[0].end(t)
+	wantReason(t, recorders[0].await(t, Down).Reason, "no route")
+	clocks[0].next(t)
+	away.Store(false)
+	hours.Add(1) // the pause of all is over
+	clocks[0].end(t)
+	for _, r := range recorders {
+		r.await(t, Live)
+	}
+	for i, c := range clocks[1:] {
+		if n := len(c.pauses); n > 0 {
+			t.Errorf("link %d has paused %d times more", i+1, n)
+		}
 	}
 }

@@ -27,7 +27,7 @@ func Probe(src Source, interval time.Duration, report func(Status), o Options) *
 			}
 			l.change(state, reason)
 			l.report(l.current())
-			if !l.sleep(ctx, pauses.jitter(interval)) {
+			if !l.sleep(ctx, pauses.jitter(interval), nil) {
 				return
 			}
 		}
