@@ -17,13 +17,17 @@ import (
 const (
 	stageBytes  = 512 << 10
 	stageFlight = 2
+
+	// firstBuffer is what a stage takes at first, and twice as much each time that is
+	// full: a thousand small refreshes at a time are not to take half a gigabyte.
+	firstBuffer = 8 << 10
 )
 
 var errDiscarded = errors.New("stage was discarded")
 
 // Stage is a refresh being written beside the live content. It is for one
 // goroutine, not the single writer's, and never seen before CommitStage. It
-// keeps 24 bytes in memory for each entry staged, and 1.5 MB of buffers.
+// keeps 24 bytes in memory for each entry staged, and up to 1.5 MB of buffers.
 type Stage struct {
 	s     *Store
 	claim uint32
@@ -174,8 +178,8 @@ func recordSize(value []byte) int {
 // add encodes one record.
 func (b *slab) add(k Key, p stamp, value []byte) {
 	need := recordSize(value)
-	if cap(b.buf)-len(b.buf) < need { // empty, or the record is larger than a slab
-		b.buf = make([]byte, 0, max(stageBytes, need))
+	if cap(b.buf)-len(b.buf) < need { // the entries before stay where they are
+		b.buf = make([]byte, 0, max(need, min(stageBytes, max(2*cap(b.buf), firstBuffer))))
 	}
 	start := len(b.buf)
 	b.buf = contentKey(b.buf, k)
