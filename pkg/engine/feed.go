@@ -60,7 +60,7 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 		if _, portable := syncrepl.ParseCookie(cookie); f.claim.server != server && !portable || f.claim.taken != f.claim.origin() {
 			cookie = nil
 		}
-		f.e.inbox.forget(f.claim) // of the session before: it comes again by the cookie
+		f.e.inbox.takeOf(f.claim) // of the session before: it comes again by the cookie
 		f.refresh = f.e.newRefresh(f)
 		f.refresh.sent = len(cookie) > 0
 		if !f.refresh.sent && f.e.holdOf(string(f.claim.id)) == nil {

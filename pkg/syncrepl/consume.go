@@ -135,6 +135,10 @@ type consumer struct {
 	refused  bool   // the sink did not take the latest
 	ended    bool
 	one      [1]dit.UUID
+
+	// Persist stage: the entry that the latest message with a cookie was of, and that cookie.
+	latest   dit.UUID
+	latestBy []byte
 }
 
 // last ends the session with err. What the persist stage said before that holds.
@@ -191,6 +195,9 @@ func (c *consumer) entry(m *Message) error {
 	if err := c.identify(m); err != nil {
 		return err
 	}
+	if err := c.order(m); err != nil {
+		return err
+	}
 	switch {
 	case m.State == StateDelete:
 		c.one[0] = m.UUID
@@ -201,6 +208,19 @@ func (c *consumer) entry(m *Message) error {
 	}
 	c.changed, c.gathered = true, true
 	return c.did(c.sink.Put(Entry{UUID: m.UUID, DN: m.DN, Attrs: m.Attrs}))
+}
+
+// order refuses a change that is older than the one of the same entry right before it: of
+// what came between the two nobody knows whether it is to be believed.
+func (c *consumer) order(m *Message) error {
+	if !c.persist || !m.HasCookie {
+		return nil
+	}
+	if m.UUID == c.latest && olderCookie(m.Cookie, c.latestBy) {
+		return fmt.Errorf("persist stage: of entry %s an older change came behind a newer one: %w", m.UUID, ErrReload)
+	}
+	c.latest, c.latestBy = m.UUID, append(c.latestBy[:0], m.Cookie...)
+	return nil
 }
 
 // identify gives an entry without a UUID the one that is made up for its DN,
@@ -243,8 +263,12 @@ func (c *consumer) remove(ids []dit.UUID) error {
 	return c.did(c.sink.Delete(ids))
 }
 
-// stay: in the persist stage there is nothing to tell of what is unchanged.
+// stay: in the persist stage there is nothing to tell of what is unchanged, unless the refresh
+// took what it did not name for gone: then its end came too early.
 func (c *consumer) stay(ids []dit.UUID) error {
+	if c.persist && c.present {
+		return fmt.Errorf("persist stage: entries are said to be unchanged behind the end of a present phase: %w", ErrReload)
+	}
 	if c.persist {
 		return nil
 	}

@@ -79,6 +79,25 @@ func MergeCookie(held, got []byte) []byte {
 	return []byte(h.String())
 }
 
+// olderCookie tells whether a cookie of OpenLDAP's form says less than another one: no CSN
+// that is newer, or of another server, and one that is older.
+func olderCookie(got, than []byte) bool {
+	g, ok1 := splitCookie(got)
+	t, ok2 := splitCookie(than)
+	if !ok1 || !ok2 {
+		return false
+	}
+	older := false
+	for _, csn := range g.csns {
+		at := slices.IndexFunc(t.csns, func(c string) bool { return c[csnSID:csnSIDEnd] == csn[csnSID:csnSIDEnd] })
+		if at < 0 || csn > t.csns[at] {
+			return false
+		}
+		older = older || csn < t.csns[at]
+	}
+	return older
+}
+
 // sameForm tells whether the cookie that ends a refresh can continue the one that was
 // sent. slapd answers some cookies that are not its own with everything, says that what it
 // left out stayed, and gives a cookie of its own.

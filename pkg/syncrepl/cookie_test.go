@@ -139,3 +139,26 @@ func FuzzCookie(f *testing.F) {
 		}
 	})
 }
+
+// R12: of two cookies of OpenLDAP's form one may be older than the other; of others nobody knows.
+func TestOlderCookie(t *testing.T) {
+	for _, c := range []struct {
+		got, than string
+		want      bool
+	}{
+		{"rid=001,csn=" + csnA1, "rid=001,csn=" + csnA2, true},
+		{"rid=001,csn=" + csnA2, "rid=001,csn=" + csnA1, false},
+		{"rid=001,csn=" + csnA1, "rid=002,csn=" + csnA1, false},
+		{"rid=001,csn=" + csnB1, "rid=001,csn=" + csnA2, false},
+		{"rid=001,csn=" + csnA1 + ";" + csnB1, "rid=001,csn=" + csnB1 + ";" + csnA2, true},
+		{"rid=001,csn=" + csnA1 + ";" + csnB2, "rid=001,csn=" + csnB1 + ";" + csnA2, false},
+		{"rid=001,csn=" + csnA1, "rid=001,csn=" + csnB1 + ";" + csnA2, true},
+		{"rid=001,csn=" + csnA1 + ";" + csnB1, "rid=001,csn=" + csnA2, false},
+		{"rid=001", "rid=001,csn=" + csnA2, false},
+		{"1", "2", false}, {"", "rid=001,csn=" + csnA2, false}, {"rid=001,csn=" + csnA1, "", false},
+	} {
+		if got := olderCookie([]byte(c.got), []byte(c.than)); got != c.want {
+			t.Errorf("%q older than %q: %v", c.got, c.than, got)
+		}
+	}
+}
