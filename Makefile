@@ -26,10 +26,11 @@ test: setup ## all tests, the race detector on where there are goroutines
 	go test -race -timeout $(TIMEOUT) $(RACE)
 	go test -timeout $(TIMEOUT) -run '^TestMirrors$$' ./test -mirrored 100000
 
-test-long: ## long random histories under the race detector, 500 rounds of kill -9 (minutes)
+test-long: ## long random histories under the race detector, 500 rounds of kill -9, faults at every message of real slapds (minutes)
 	go test -race -timeout 60m -run '^TestRandomHistories$$' ./pkg/queue -steps 1000000
 	go test -race -timeout 60m -run '^TestWholeHistories$$' ./pkg/engine -steps 2000
 	go test -timeout 60m -run '^TestR12KillRounds$$' ./test -rounds 500
+	go test -race -timeout 30m -run '^TestEveryMessage$$' ./pkg/engine -every
 
 soak: setup ## ten minutes of hostile clients of all kinds beside a follower
 	go test -count 1 -timeout 30m -run '^TestSoak$$' -v ./test -soak 10m
