@@ -24,6 +24,7 @@ type content struct {
 	seed   uint64
 	people int
 	top    string // above the people, a dc; "": suffix
+	pad    int    // bytes of random letters in each person beyond those of attributes
 }
 
 func (c content) suffix() string {
@@ -85,7 +86,7 @@ func (c content) attributes(i int) []attribute {
 		words[w] = pick(r, filler)
 	}
 	town := pick(r, towns)
-	return []attribute{
+	out := []attribute{
 		{"objectClass", "top"}, {"objectClass", "person"},
 		{"objectClass", "organizationalPerson"}, {"objectClass", "inetOrgPerson"},
 		{"uid", p.uid},
@@ -107,6 +108,20 @@ func (c content) attributes(i int) []attribute {
 		{"manager", c.rdns(manager) + "," + c.suffix()},
 		{"description", strings.Join(words, " ")},
 	}
+	if c.pad > 0 {
+		out = append(out, attribute{"description", padding(r, c.pad)})
+	}
+	return out
+}
+
+// padding is what no compression makes much of.
+func padding(r *rand.Rand, n int) string {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+	out := make([]byte, n)
+	for i := range out {
+		out[i] = letters[r.IntN(len(letters))]
+	}
+	return string(out)
 }
 
 // writeLDIF writes everything for slapadd. A town that is not ASCII is left as

@@ -7,6 +7,7 @@
 //	go run ./test/bench -check               # fails when a ratio is under its floor
 //	go run ./test/bench -only refresh -cpuprofile /tmp/profiles
 //	go run ./test/bench -entries 1000 -ldif  # the content alone
+//	go run ./test/bench -only '^(grow|dump)$' -rounds 1 -pad 230 -entries 10000,100000,1000000 -plot growth.svg
 //
 // A slapd provider is loaded with made-up people (generate.go). Shaft and a
 // slapd consumer copy it by SyncRepl (refresh.go); then a load generator sends
@@ -22,6 +23,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -31,6 +33,9 @@ import (
 type options struct {
 	rounds   int
 	entries  int           // people; the ous above them come on top
+	sizes    []int         // each of them is entries once
+	pad      int           // bytes that a person has beyond those of attributes
+	plot     string        // file for a drawing of the growth row over sizes; "": none
 	window   time.Duration // that a load is measured for
 	seed     uint64
 	only     *regexp.Regexp
@@ -80,7 +85,10 @@ func parseOptions(args []string) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.IntVar(&o.rounds, "rounds", defaultRounds, "`times` that each side is measured")
-	fs.IntVar(&o.entries, "entries", defaultEntries, "people in the provider")
+	o.sizes = []int{defaultEntries}
+	fs.Func("entries", fmt.Sprintf("people in the provider; everything is measured with each of several `numbers`, parted by commas (default %d)", defaultEntries), o.parseSizes)
+	fs.IntVar(&o.pad, "pad", 0, "`bytes` more in each person, random letters")
+	fs.StringVar(&o.plot, "plot", "", "`file` for a drawing, SVG, of how what the row grow measures goes with the entries")
 	fs.DurationVar(&o.window, "window", defaultWindow, "how long a load is measured")
 	fs.Uint64Var(&o.seed, "seed", 1, "of content and requests")
 	fs.BoolVar(&o.markdown, "markdown", false, "print tables as in docs/benchmarks.md")
@@ -93,7 +101,7 @@ func parseOptions(args []string) (options, error) {
 		return o, err
 	}
 	if *quick || o.check {
-		o.rounds, o.entries, o.window = 1, quickEntries, quickWindow
+		o.rounds, o.sizes, o.window = 1, []int{quickEntries}, quickWindow
 		if o.check {
 			o.rounds = checkRounds
 		}
@@ -105,40 +113,75 @@ func parseOptions(args []string) (options, error) {
 	if o.only, err = regexp.Compile(*only); err != nil {
 		return o, fmt.Errorf("-only: %w", err)
 	}
-	if o.rounds < 1 || o.entries < 1 || o.window <= 0 || fs.NArg() > 0 {
-		return o, errors.New("-rounds, -entries and -window are above 0, and no other arguments are taken")
+	if o.rounds < 1 || o.pad < 0 || o.window <= 0 || fs.NArg() > 0 {
+		return o, errors.New("-rounds, -entries and -window are above 0, -pad is not below, and no other arguments are taken")
 	}
+	o.entries = o.sizes[0]
 	return o, nil
 }
 
-// run measures the wanted rows and prints them.
+// parseSizes reads the numbers of -entries.
+func (o *options) parseSizes(list string) error {
+	o.sizes = nil
+	for _, text := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is not a number above 0", text)
+		}
+		o.sizes = append(o.sizes, n)
+	}
+	return nil
+}
+
+// content is what the provider has.
+func (o options) content() content { return content{seed: o.seed, people: o.entries, pad: o.pad} }
+
+// run measures the wanted rows with each number of entries and prints them.
 func run(ctx context.Context, o options) error {
 	if o.ldif {
-		return content{seed: o.seed, people: o.entries}.writeLDIF(os.Stdout)
+		return o.content().writeLDIF(os.Stdout)
 	}
-	rows := wanted(o)
-	if len(rows) == 0 {
+	if len(wanted(o)) == 0 {
 		return fmt.Errorf("-only: no row matches; there are %s", rowNames())
 	}
-	b, err := newBench(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer b.close()
-	printMachine(os.Stdout, b.machine, o)
 	var low []string
-	for _, r := range rows {
-		res, err := b.measure(ctx, r)
+	var growth []grown
+	for _, o.entries = range o.sizes {
+		results, err := runRows(ctx, o)
 		if err != nil {
-			return fmt.Errorf("row %s: %w", r.name, err)
-		}
-		if err := res.print(os.Stdout, o.markdown); err != nil {
 			return err
 		}
-		low = append(low, res.tooLow()...)
+		for _, res := range results {
+			low = append(low, res.tooLow()...)
+			growth = append(growth, res.growth(o.content().total())...)
+		}
 	}
 	if o.check && len(low) > 0 {
 		return fmt.Errorf("under their floors:\n  %s", strings.Join(low, "\n  "))
 	}
-	return nil
+	if o.plot == "" {
+		return nil
+	}
+	return os.WriteFile(o.plot, drawGrowth(growth), 0o644)
+}
+
+// runRows measures the wanted rows with one content.
+func runRows(ctx context.Context, o options) (results []*result, err error) {
+	b, err := newBench(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	printMachine(os.Stdout, b.machine, o)
+	for _, r := range wanted(o) {
+		res, err := b.measure(ctx, r)
+		if err != nil {
+			return nil, fmt.Errorf("row %s: %w", r.name, err)
+		}
+		if err := res.print(os.Stdout, o.markdown); err != nil {
+			return nil, err
+		}
+		results = append(results, res)
+	}
+	return results, nil
 }

@@ -144,6 +144,15 @@ func (p *process) memory() (peak, anonymous float64, err error) {
 	return peak, anonymous, err
 }
 
+// resident is how much memory the process has now, mapped files included, in MiB.
+func (p *process) resident() (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseKB(field(string(b), "VmRSS"))
+}
+
 // parseKB reads "123 kB" as MiB.
 func parseKB(s string) (float64, error) {
 	n, err := strconv.ParseFloat(strings.TrimSuffix(s, " kB"), 64)

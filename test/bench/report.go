@@ -13,6 +13,7 @@ import (
 
 // result is a measured row.
 type result struct {
+	row     string
 	title   string
 	sides   [2]string
 	figures []figure

@@ -66,6 +66,7 @@ var rows = []row{refreshRow, reloadRow,
 	tlsRow("tls", "new connections with TLS, 8 at the same time, no session resumed", false),
 	tlsRow("tls-resumed", "new connections with TLS, 8 at the same time, sessions resumed", true),
 	snmpRow,
+	growRow,
 }
 
 const (
@@ -112,6 +113,7 @@ type bench struct {
 	sources  []*slapd // whose changes are watched; started by the first rows that need them
 	round    int
 	row      string
+	empty    float64 // anonymous memory of a Shaft with nothing in it, MiB; 0: not measured yet
 }
 
 // newBench builds Shaft, loads the provider and starts it.
@@ -119,7 +121,7 @@ func newBench(ctx context.Context, o options) (b *bench, err error) {
 	if err := needTools(); err != nil {
 		return nil, err
 	}
-	b = &bench{o: o, content: content{seed: o.seed, people: o.entries}}
+	b = &bench{o: o, content: o.content()}
 	if b.dir, err = os.MkdirTemp("", "shaft-bench"); err != nil {
 		return nil, err
 	}
@@ -157,7 +159,7 @@ func (b *bench) close() {
 
 // measure takes the sides in turns; who begins changes with the round.
 func (b *bench) measure(ctx context.Context, r row) (*result, error) {
-	res := &result{title: r.title(b.o), sides: r.names(), figures: r.figures, floors: r.floors}
+	res := &result{row: r.name, title: r.title(b.o), sides: r.names(), figures: r.figures, floors: r.floors}
 	b.row = r.name
 	for b.round = 1; b.round <= b.o.rounds; b.round++ {
 		for i := range 2 {

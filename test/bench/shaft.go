@@ -43,6 +43,7 @@ type shaft struct {
 	dir      string
 	address  string
 	client   *operator.Client
+	config   string
 	profiles *profiles // nil: none
 }
 
@@ -57,19 +58,30 @@ func (b *bench) startShaft(more string, listeners ...string) (*shaft, error) {
 	if s.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	config := filepath.Join(dir, "shaft.yaml")
+	s.config = filepath.Join(dir, "shaft.yaml")
 	text := fmt.Sprintf("base_dn: %q\ndata_dir: data\nlisten: [ %s ]\n%s", baseDN, quoted(append(listeners, "ldap://"+s.address)), more)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	s.client = operator.NewClient(filepath.Join(s.data(), "control.sock"))
+	return s, s.start(b)
+}
+
+// start runs the daemon on the data that is there; what it collects of garbage stands in
+// its log.
+func (s *shaft) start(b *bench) (err error) {
+	env := []string{"GODEBUG=gctrace=1"}
 	if b.o.profiles == "" {
-		s.process, err = startProcess(dir, nil, b.shaft, "serve", "--config", config)
-		return s, err
+		s.process, err = startProcess(s.dir, env, b.shaft, "serve", "--config", s.config)
+		return err
 	}
-	s.profiles = &profiles{from: dir, to: b.o.profiles}
-	s.process, err = startProcess(dir, []string{daemonConfig + "=" + config, daemonProfiles + "=" + dir}, b.shaft)
-	return s, err
+	from, err := os.MkdirTemp(s.dir, "profiles")
+	if err != nil {
+		return err
+	}
+	s.profiles = &profiles{from: from, to: b.o.profiles}
+	s.process, err = startProcess(s.dir, append(env, daemonConfig+"="+s.config, daemonProfiles+"="+from), b.shaft)
+	return err
 }
 
 // quoted makes a list for YAML.

@@ -31,9 +31,14 @@ func (s spread) String() string {
 	return fmt.Sprintf("%s (%s to %s)", number(s.median), number(s.min), number(s.max))
 }
 
-// number prints three digits or more, thousands apart.
+// unknown is a figure that a side does not have.
+var unknown = math.NaN()
+
+// number prints three digits or more, thousands apart; nothing for unknown.
 func number(v float64) string {
 	switch a := math.Abs(v); {
+	case math.IsNaN(v):
+		return ""
 	case a == 0:
 		return "0"
 	case a < 10:
