@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -295,10 +296,8 @@ func (e *Engine) loadContent(b *tree.Builder) error {
 			return fmt.Errorf("content of claim %s: %w", cl.id, err)
 		}
 		cl.entries += len(entries)
-		if len(entries) > 0 {
-			b.Adopt(entries[0].pack)
-			all = append(all, entries...)
-		}
+		adoptLoaded(b, entries)
+		all = append(all, entries...)
 	}
 	slices.SortFunc(all, loadOrder)
 	for i := range all {
@@ -328,47 +327,97 @@ func (e *Engine) putLoaded(b *tree.Builder, le *loadedEntry) {
 	}
 }
 
-// readContent prepares one claim's stored entries for the tree.
-func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
-	conv, err := storedConverter(e.schema, cl)
-	if err != nil {
-		return nil, err
+// adoptLoaded takes over the packs of what readContent gave, each once.
+func adoptLoaded(b *tree.Builder, entries []loadedEntry) {
+	var packs []*tree.Pack
+	for i := range entries {
+		if p := entries[i].pack; !slices.Contains(packs, p) {
+			b.Adopt(p)
+			packs = append(packs, p)
+		}
 	}
-	pack := tree.NewPack(e.schema, e.o.Index)
+}
+
+// contentReader prepares a share of one claim's stored entries for the tree.
+type contentReader struct {
+	e       *Engine
+	cl      *claim
+	gone    []string // names below the claim's that are about to come back by themselves
+	now     dit.CSN
+	conv    *converter
+	pack    *tree.Pack
+	entries []loadedEntry
+	hidden  map[dit.UUID]hiddenEntry
+	changed dit.CSN // newest change
+	bad     int
+}
+
+// readContent prepares one claim's stored entries for the tree, by several goroutines where they
+// are many.
+func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 	gone := slices.DeleteFunc(slices.Clone(e.pendingUnhide), func(norm string) bool {
 		return norm == cl.name.Norm() || !underNorm(norm, cl.name.Norm())
 	})
 	slices.Sort(gone)
-	bad, now := 0, dit.CSNAt(e.o.Now())
-	err = e.store.Entries(cl.number, func(it store.Item) error {
-		rec, err := decodeRecord(it.Value)
-		if err == nil {
-			err = conv.restore(rec)
+	now := dit.CSNAt(e.o.Now())
+	readers := make([]*contentReader, store.Workers())
+	err = e.store.EntriesShared(cl.number, func(worker int, it store.Item) (err error) {
+		r := readers[worker]
+		if r == nil {
+			r = &contentReader{e: e, cl: cl, gone: gone, now: now}
+			if r.conv, err = storedConverter(e.schema, cl); err != nil {
+				return err
+			}
+			r.pack = tree.NewPack(e.schema, e.o.Index)
+			readers[worker] = r
 		}
-		if err != nil {
-			bad++
-			return nil
-		}
-		cl.touched(min(it.Changed, now)) // as publish does
-		if hiddenBy(cl.inner, conv.norm) || hiddenBy(gone, conv.norm) {
-			cl.hide(it.UUID, hiddenEntry{gen: it.Gen, hash: rec.hash, csn: it.CSN, norm: string(conv.norm), served: !cl.unserved})
-			return nil
-		}
-		ref := pack.Add(tree.Value{Norm: conv.norm, Text: conv.text, RDNLen: conv.rdnLen, User: conv.user, Oper: conv.oper})
-		row := tree.Row{UUID: e.pub.of(cl.number, it.UUID), CSN: it.CSN, Hash: rec.hash, Claim: cl.number, Gen: it.Gen}
-		norm := string(conv.norm)
-		_, parent, _ := strings.Cut(norm, ",")
-		entries = append(entries, loadedEntry{
-			row: row, pack: pack, ref: ref, depth: cl.name.Len() + conv.dn.Len(), id: it.UUID,
-			dn: xxhash.Sum64String(norm), parent: xxhash.Sum64String(parent),
-		})
+		r.read(it)
 		return nil
 	})
+	bad := 0
+	for _, r := range readers {
+		if r == nil {
+			continue
+		}
+		entries = append(entries, r.entries...)
+		for id, h := range r.hidden {
+			cl.hide(id, h)
+		}
+		cl.touched(r.changed)
+		bad += r.bad
+	}
 	if bad > 0 {
 		e.log.Error("stored entries are malformed: all is fetched again", "claim", cl.id, "entries", bad)
 		cl.cookie, cl.damaged = nil, true
 	}
 	return entries, err
+}
+
+func (r *contentReader) read(it store.Item) {
+	cl, conv := r.cl, r.conv
+	rec, err := decodeRecord(it.Value)
+	if err == nil {
+		err = conv.restore(rec)
+	}
+	if err != nil {
+		r.bad++
+		return
+	}
+	r.changed = max(r.changed, min(it.Changed, r.now)) // as publish does
+	if hiddenBy(cl.inner, conv.norm) || hiddenBy(r.gone, conv.norm) {
+		if r.hidden == nil {
+			r.hidden = map[dit.UUID]hiddenEntry{}
+		}
+		r.hidden[it.UUID] = hiddenEntry{gen: it.Gen, hash: rec.hash, csn: it.CSN, norm: string(conv.norm), served: !cl.unserved}
+		return
+	}
+	ref := r.pack.Add(tree.Value{Norm: conv.norm, Text: conv.text, RDNLen: conv.rdnLen, User: conv.user, Oper: conv.oper})
+	_, parent, _ := bytes.Cut(conv.norm, []byte{','})
+	r.entries = append(r.entries, loadedEntry{
+		row:  tree.Row{UUID: r.e.pub.of(cl.number, it.UUID), CSN: it.CSN, Hash: rec.hash, Claim: cl.number, Gen: it.Gen},
+		pack: r.pack, ref: ref, depth: cl.name.Len() + conv.dn.Len(), id: it.UUID,
+		dn: xxhash.Sum64(conv.norm), parent: xxhash.Sum64(parent),
+	})
 }
 
 // dropUnusedOwn removes stored glue that nothing needs any more.

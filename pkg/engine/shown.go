@@ -355,9 +355,7 @@ func (ed *edit) glueFor(entries []loadedEntry) error {
 func (ed *edit) plantEntries(cl *claim, entries []loadedEntry) map[dit.UUID]uint32 {
 	ed.first = ed.e.reserve(max(1, len(entries)))
 	ed.batch.CSN = ed.first + dit.CSN(max(1, len(entries))-1)
-	if len(entries) > 0 {
-		ed.b.Adopt(entries[0].pack)
-	}
+	adoptLoaded(ed.b, entries)
 	ordinals := make(map[dit.UUID]uint32, len(entries))
 	for i := range entries {
 		le := &entries[i]

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -42,10 +43,45 @@ func (s *Store) check(txn *badger.Txn) error {
 	return r.flush()
 }
 
-// count walks all content. bad are the keys of entries that cannot be read,
+// count walks all content, in parts. bad are the keys of entries that cannot be read,
 // with what they hide.
 func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, err error) {
+	prefix := []byte{kindContent}
+	parts := s.parts(prefix)
+	counted := make([]partCensus, len(parts))
+	err = share(len(parts), func(_, i int) error { return s.countPart(txn, prefix, parts[i], &counted[i]) })
 	found = map[uint32]*census{}
+	for i := range counted {
+		bad = append(bad, counted[i].bad...)
+		for id, c := range counted[i].found {
+			if found[id] == nil {
+				found[id] = c
+			} else {
+				found[id].add(c)
+			}
+		}
+	}
+	return found, bad, err
+}
+
+// partCensus is what count finds in one part.
+type partCensus struct {
+	found map[uint32]*census
+	bad   [][]byte
+}
+
+// add joins what was found of a claim in another part.
+func (c *census) add(more *census) {
+	c.count += more.count
+	c.sum ^= more.sum
+	maps.Copy(c.gens, more.gens)
+	c.top = max(c.top, more.top)
+	c.leftovers = c.leftovers || more.leftovers
+	c.corrupt += more.corrupt
+}
+
+func (s *Store) countPart(txn *badger.Txn, prefix []byte, p part, into *partCensus) error {
+	into.found = map[uint32]*census{}
 	var (
 		c      *census
 		owner  *claimState
@@ -53,16 +89,13 @@ func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, 
 	)
 	state := func(id uint32) *claimState {
 		c, owner = &census{gens: map[uint32]bool{}}, nil
-		found[id] = c
+		into.found[id] = c
 		if known := s.claims[id]; known != nil {
 			owner = &known.claimState
 		}
 		return owner
 	}
-	prefix := []byte{kindContent}
-	it := newIterator(txn, prefix)
-	defer it.Close()
-	err = walk(it, prefix, prefix, state, func(r *content) error {
+	return walkPart(txn, prefix, p, state, func(r *content) error {
 		c.top = max(c.top, r.Gen)
 		entry := entryID{r.Claim, r.UUID}
 		if r.verdict == live {
@@ -76,7 +109,7 @@ func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, 
 		}
 		switch {
 		case c.corrupt > 0 && entry == broken:
-			bad = append(bad, contentKey(nil, r.Key))
+			into.bad = append(into.bad, contentKey(nil, r.Key))
 		case r.verdict == live:
 			c.count++
 			c.sum ^= r.fingerprint()
@@ -88,7 +121,6 @@ func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, 
 		}
 		return nil
 	})
-	return found, bad, err
 }
 
 // settleClaim brings a claim's record in line with what was found.

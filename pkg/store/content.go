@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -34,6 +35,11 @@ func (c *content) fingerprint() uint64 { return fingerprint(c.UUID, c.Gen, c.sta
 // order of claim and UUID, newest generation first. state gives a claim's state;
 // nil means that nothing of the claim counts.
 func walk(it *badger.Iterator, prefix, from []byte, state func(uint32) *claimState, fn func(*content) error) error {
+	return walkTo(it, prefix, from, nil, state, fn)
+}
+
+// walkTo is walk up to a key that is not met any more; nil: to the end.
+func walkTo(it *badger.Iterator, prefix, from, to []byte, state func(uint32) *claimState, fn func(*content) error) error {
 	var (
 		c       content
 		decided bool // a newer record of the same entry was met that counts
@@ -42,6 +48,9 @@ func walk(it *badger.Iterator, prefix, from []byte, state func(uint32) *claimSta
 	)
 	for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
 		item := it.Item()
+		if to != nil && bytes.Compare(item.Key(), to) >= 0 {
+			break
+		}
 		k, ok := parseContentKey(item.Key())
 		if !ok {
 			return corruptKey(item.Key())
@@ -147,18 +156,7 @@ func (s *Store) Entries(claim uint32, fn func(Item) error) error {
 	it := newIterator(v.txn, prefix)
 	defer it.Close()
 	return walk(it, prefix, prefix, func(uint32) *claimState { return &state.claimState }, func(r *content) error {
-		switch r.verdict {
-		case corrupt:
-			s.markDamaged(r.Key)
-		case live:
-			item, ok := state.item(r, v.meta.redated)
-			if !ok {
-				s.markDamaged(r.Key)
-				return nil
-			}
-			return fn(item)
-		}
-		return nil
+		return s.give(r, &state.claimState, v.meta.redated, fn)
 	})
 }
 

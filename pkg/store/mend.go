@@ -245,7 +245,12 @@ func (m *mender) tables() error {
 		return err
 	}
 	var gone []uint64
-	for _, id := range slices.Sorted(maps.Keys(is.tables)) {
+	named := slices.Sorted(maps.Keys(is.tables))
+	sound := m.soundTables(named)
+	for i, id := range named {
+		if sound[i] {
+			continue
+		}
 		kept, err := m.table(id, there[id])
 		if err != nil {
 			return err
@@ -284,6 +289,25 @@ func (m *mender) tail(is *manifest, there map[uint64]bool) error {
 	}
 	is.data, is.end = data, len(data)
 	return writeDurably(m.path(badgerManifest), data)
+}
+
+// soundTables tells of each table whether it is there and nothing in it is wrong. It changes nothing, so
+// that several are looked at at the same time.
+func (m *mender) soundTables(ids []uint64) []bool {
+	sound := make([]bool, len(ids))
+	readers := make([]mender, Workers())
+	share(len(ids), func(worker, i int) error { //nolint:errcheck // what cannot be read is looked at once more
+		r := &readers[worker]
+		r.dir = m.dir
+		data, err := r.read(table.IDToFilename(ids[i]))
+		if err == nil {
+			f := &tableFile{data: data}
+			f.check()
+			sound[i] = f.lost == 0 && len(f.turned) == 0
+		}
+		return nil
+	})
+	return sound
 }
 
 // table looks at one; false when nothing is left of it.
