@@ -297,13 +297,31 @@ func (e *Engine) loadContent(b *tree.Builder) error {
 		}
 		cl.entries += len(entries)
 		adoptLoaded(b, entries)
-		all = append(all, entries...)
+		if all == nil {
+			all = entries
+		} else {
+			all = append(all, entries...)
+		}
 	}
 	slices.SortFunc(all, loadOrder)
-	for i := range all {
+	left := b.Load(len(all), func(i int) (tree.Row, *tree.Pack, tree.Ref) {
+		return all[i].row, all[i].pack, all[i].ref
+	}, func(i int) dit.UUID {
+		e.serveOtherwise(b, &all[i])
+		return all[i].row.UUID
+	})
+	for _, i := range left {
 		e.putLoaded(b, &all[i])
 	}
 	return nil
+}
+
+// serveOtherwise has an entry be served under a replacement of its UUID, which another bears.
+func (e *Engine) serveOtherwise(b *tree.Builder, le *loadedEntry) {
+	cl := e.byNum[le.row.Claim]
+	le.row.UUID = e.unborne(b, replacement(cl.id, le.id))
+	e.pub.set(cl.number, le.id, le.row.UUID)
+	e.newLines = append(e.newLines, store.PublishedAs{Claim: cl.number, Upstream: le.id, Published: le.row.UUID})
 }
 
 // loadOrder is parents first, and each level in the order of its CSNs.
@@ -316,9 +334,7 @@ func loadOrder(a, b loadedEntry) int {
 func (e *Engine) putLoaded(b *tree.Builder, le *loadedEntry) {
 	cl := e.byNum[le.row.Claim]
 	if b.ByUUID(le.row.UUID) != 0 {
-		le.row.UUID = e.unborne(b, replacement(cl.id, le.id))
-		e.pub.set(cl.number, le.id, le.row.UUID)
-		e.newLines = append(e.newLines, store.PublishedAs{Claim: cl.number, Upstream: le.id, Published: le.row.UUID})
+		e.serveOtherwise(b, le)
 	}
 	if b.PutRef(le.row, le.pack, le.ref) == 0 {
 		e.log.Error("a stored entry has no place in the tree: all is fetched again", "claim", cl.id, "dn", string(le.pack.Text(le.ref)))
@@ -346,7 +362,7 @@ type contentReader struct {
 	now     dit.CSN
 	conv    *converter
 	pack    *tree.Pack
-	entries []loadedEntry
+	entries [][]loadedEntry // readChunk in each, but in the last
 	hidden  map[dit.UUID]hiddenEntry
 	changed dit.CSN // newest change
 	bad     int
@@ -375,11 +391,12 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 		return nil
 	})
 	bad := 0
+	var chunks [][]loadedEntry
 	for _, r := range readers {
 		if r == nil {
 			continue
 		}
-		entries = append(entries, r.entries...)
+		chunks = append(chunks, r.entries...)
 		for id, h := range r.hidden {
 			cl.hide(id, h)
 		}
@@ -390,7 +407,7 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 		e.log.Error("stored entries are malformed: all is fetched again", "claim", cl.id, "entries", bad)
 		cl.cookie, cl.damaged = nil, true
 	}
-	return entries, err
+	return slices.Concat(chunks...), err
 }
 
 func (r *contentReader) read(it store.Item) {
@@ -413,11 +430,27 @@ func (r *contentReader) read(it store.Item) {
 	}
 	ref := r.pack.Add(tree.Value{Norm: conv.norm, Text: conv.text, RDNLen: conv.rdnLen, User: conv.user, Oper: conv.oper})
 	_, parent, _ := bytes.Cut(conv.norm, []byte{','})
-	r.entries = append(r.entries, loadedEntry{
+	r.add(loadedEntry{
 		row:  tree.Row{UUID: r.e.pub.of(cl.number, it.UUID), CSN: it.CSN, Hash: rec.hash, Claim: cl.number, Gen: it.Gen},
 		pack: r.pack, ref: ref, depth: cl.name.Len() + conv.dn.Len(), id: it.UUID,
 		dn: xxhash.Sum64(conv.norm), parent: xxhash.Sum64(parent),
 	})
+}
+
+// readChunk is how many entries a reader makes room for at once: lists that grow are copied.
+const readChunk = 4096
+
+func (r *contentReader) add(le loadedEntry) {
+	n := len(r.entries)
+	if n == 0 || len(r.entries[n-1]) == readChunk {
+		room := readChunk
+		if n == 0 {
+			room = 0 // many claims have few
+		}
+		r.entries = append(r.entries, make([]loadedEntry, 0, room))
+		n++
+	}
+	r.entries[n-1] = append(r.entries[n-1], le)
 }
 
 // dropUnusedOwn removes stored glue that nothing needs any more.

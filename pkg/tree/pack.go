@@ -34,7 +34,7 @@ type section struct {
 }
 
 // packedSize is that of packed, in bytes.
-const packedSize = 36
+const packedSize = 40
 
 // packed is one value of a pack; offsets are those in its section.
 type packed struct {
@@ -43,6 +43,7 @@ type packed struct {
 	normLen, textLen  uint32
 	rdnNorm, rdnText  uint32
 	firstKey, numKeys uint32
+	kind              Kind
 }
 
 // place is where in a version's values something lies.
@@ -74,6 +75,7 @@ func (p *Pack) Add(v Value) Ref {
 		name: uint32(name), normLen: uint32(len(c.norm)), textLen: uint32(len(c.text)),
 		rdnNorm: uint32(c.normCut), rdnText: uint32(c.textCut),
 		firstKey: uint32(firstKey), numKeys: uint32(len(k.keys) - firstKey),
+		kind: p.keyer.classes.of(v.User),
 	})
 	p.count++
 	p.bytes += size + len(c.norm) + len(c.text) + 4*(len(k.keys)-firstKey) + packedSize
@@ -133,6 +135,7 @@ func (p *Pack) cargo(ref Ref) (cargo, bool) {
 		normCut: int(i.rdnNorm), textCut: int(i.rdnText),
 		user: x.user(), oper: x.oper(),
 		keys: k.keys[i.firstKey:][:i.numKeys], keyed: true,
+		kind: i.kind, kinded: true,
 	}, true
 }
 
@@ -165,12 +168,16 @@ func (b *Builder) PutRef(row Row, p *Pack, ref Ref) ID {
 		return 0
 	}
 	if p.by == b {
-		_, i := p.item(ref)
-		at := p.at[i.block]
-		c.ready = true
-		c.at = place{at.block, at.off + i.off}
+		c.ready, c.at = true, p.place(ref)
 	}
 	return b.put(row, &c)
+}
+
+// place is where a value lies since its pack was adopted.
+func (p *Pack) place(ref Ref) place {
+	_, i := p.item(ref)
+	at := p.at[i.block]
+	return place{at.block, at.off + i.off}
 }
 
 // cargo is a value on its way into the tree.
@@ -179,7 +186,9 @@ type cargo struct {
 	normCut, textCut int    // where its RDN ends
 	user, oper       dit.Run
 	keys             []uint32
-	keyed            bool  // keys are made
+	keyed            bool // keys are made
+	kind             Kind
+	kinded           bool  // kind is found
 	ready            bool  // it lies encoded in a block of the builder
 	at               place // there
 }

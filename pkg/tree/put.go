@@ -109,7 +109,10 @@ func (b *Builder) fill(id ID, row Row, c *cargo) {
 		b.newKeys = v.keys.keys(b.newKeys[:0], c.user, c.oper)
 		c.keys, c.keyed = b.newKeys, true
 	}
-	had, kind := v.has(id), v.keys.classes.of(c.user)
+	had, kind := v.has(id), c.kind
+	if !c.kinded {
+		kind = v.keys.classes.of(c.user)
+	}
 	var before []uint32
 	if had {
 		before = b.keysOf(id)
@@ -126,14 +129,9 @@ func (b *Builder) fill(id ID, row Row, c *cargo) {
 		}
 		v.uuids.insert(uuidHash(row.UUID), uint32(id))
 	}
-	r.uuid, r.csn, r.hash, r.claim, r.gen = row.UUID, row.CSN, row.Hash, row.Claim, row.Gen
-	r.block, r.off = block, off
 	v.kinds.add(r.kind(), -1)
 	v.kinds.add(kind, 1)
-	r.flags = flagUsed | rowFlags(kind)<<kindShift
-	if row.Glue {
-		r.flags |= flagGlue
-	}
+	r.set(row, kind, block, off)
 }
 
 // place finds the value's bytes, or writes them. The base entry keeps the

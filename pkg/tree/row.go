@@ -39,6 +39,16 @@ func (r *row) public() Row {
 	return Row{UUID: r.uuid, CSN: r.csn, Hash: r.hash, Claim: r.claim, Gen: r.gen, Glue: r.glue()}
 }
 
+// set fills in all but the links.
+func (r *row) set(row Row, kind Kind, block, off uint32) {
+	r.uuid, r.csn, r.hash, r.claim, r.gen = row.UUID, row.CSN, row.Hash, row.Claim, row.Gen
+	r.block, r.off = block, off
+	r.flags = flagUsed | rowFlags(kind)<<kindShift
+	if row.Glue {
+		r.flags |= flagGlue
+	}
+}
+
 // row gives a row for reading, until the Builder's next change.
 func (v *Version) row(id ID) *row { return &v.rows.pages[id/rowsPerPage][id%rowsPerPage] }
 

@@ -63,6 +63,17 @@ func (t *table) insert(hash, ref uint32) {
 	t.put(slot{hash, ref})
 }
 
+// reserve makes room for n more at once.
+func (t *table) reserve(n int) {
+	slots := int(t.mask) + 1
+	for t.n+n > slots/5*4 {
+		slots *= 2
+	}
+	if slots > int(t.mask)+1 {
+		t.grow(slots)
+	}
+}
+
 func (t *table) put(s slot) {
 	i := s.hash & t.mask
 	for t.at(i).ref != 0 {
