@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"hash/maphash"
 	"slices"
 
@@ -19,6 +20,15 @@ type keyer struct {
 	types   *schema.Memo
 	norms   *dit.Normalizer
 	scratch []byte
+	last    manyKeys
+}
+
+// manyKeys are those of the last attribute with several values: nearly always the object classes,
+// which entry after entry has alike.
+type manyKeys struct {
+	attr *schema.AttributeType
+	vals []byte
+	keys []uint32
 }
 
 func newKeyer(s *schema.Schema, attrs []string) *keyer {
@@ -62,20 +72,37 @@ func (k *keyer) runKeys(dst []uint32, run dit.Run) []uint32 {
 		if !ok {
 			continue
 		}
-		for len(vals) > 0 {
-			_, val, more, err := ber.Next(vals)
-			if err != nil {
-				break
-			}
-			vals = more
-			norm, err := k.norms.Append(k.scratch[:0], attr, val)
-			if err != nil {
-				continue // such a value equals no assertion
-			}
-			k.scratch = norm
-			dst = append(dst, key(h, norm))
+		if k.last.attr == attr && bytes.Equal(k.last.vals, vals) {
+			dst = append(dst, k.last.keys...)
+			continue
+		}
+		from := len(dst)
+		dst = k.valueKeys(dst, attr, h, vals)
+		if len(dst)-from > 1 && len(vals) <= maxManyKeys {
+			k.last.attr = attr
+			k.last.vals, k.last.keys = append(k.last.vals[:0], vals...), append(k.last.keys[:0], dst[from:]...)
 		}
 	}
+}
+
+// maxManyKeys bounds the bytes of values that are remembered.
+const maxManyKeys = 512
+
+func (k *keyer) valueKeys(dst []uint32, attr *schema.AttributeType, h uint64, vals []byte) []uint32 {
+	for len(vals) > 0 {
+		_, val, more, err := ber.Next(vals)
+		if err != nil {
+			break
+		}
+		vals = more
+		norm, err := k.norms.Append(k.scratch[:0], attr, val)
+		if err != nil {
+			continue // such a value equals no assertion
+		}
+		k.scratch = norm
+		dst = append(dst, key(h, norm))
+	}
+	return dst
 }
 
 // keysOf makes the keys of an entry as it stands; good until the next call.
