@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,6 +69,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 			d.Close()
 		}
 	}()
+	tendCollector()
 	d.tell(status("reading the store in " + cfg.DataDir))
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Log: o.Log})
 	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog, Committed: d.metrics.Committed,
@@ -103,6 +105,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 		return d, err
 	}
 	d.tell("READY=1", d.serving())
+	d.serve(func() error { debug.FreeOSMemory(); return nil }) // what the start took for a while
 	d.onClose(func() { d.tell("STOPPING=1", status("finishing what is being answered")) })
 	if d.notify != nil && d.notify.watchdog > 0 {
 		ctx, cancel := context.WithCancel(context.Background())
