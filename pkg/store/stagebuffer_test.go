@@ -26,8 +26,8 @@ func TestStageBuffersGrow(t *testing.T) {
 		t.Fatal(err)
 	}
 	want, buffers := map[int]string{}, map[int]int{}
-	for i := range 4000 { // five transactions
-		v := strings.Repeat(strconv.Itoa(i)+".", 40+i%160)
+	for i := range 700 { // four transactions
+		v := strings.Repeat(strconv.Itoa(i)+".", 200+i%600)
 		if err := st.Put(scattered(i), uint32(i), []byte(v)); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func TestStageBuffersGrow(t *testing.T) {
 			t.Errorf("a buffer of %d bytes", size)
 		}
 	}
-	if len(buffers) < 5 || buffers[stageBytes] < buffers[firstBuffer] {
+	if len(buffers) < 5 || buffers[firstBuffer] > 100 {
 		t.Errorf("entries by the size of the buffer: %v", buffers)
 	}
 }

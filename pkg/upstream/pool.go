@@ -134,17 +134,29 @@ func (o Options) lease(ctx context.Context, src Source, alone bool, contact func
 // join finds a connection with room for one more, or begins to dial one. After a
 // failure that is told again instead, for a pause that grows from one to the next:
 // however many links there are, a server that is away is dialled, and a password
-// that is wrong is tried, as often as one link would.
+// that is wrong is tried, as often as one link would. So while none stands all await
+// the one that is dialled, those too for whom it will have no room.
 func (p *Pool) join(src Source, o Options) (*shared, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g := p.group(identity(src))
 	g.bury()
+	var dialled *shared
+	stands := false
 	for _, s := range g.conns {
 		if int(s.users.Load()) < g.limit && !s.large() {
 			s.users.Add(1)
 			return s, nil
 		}
+		if s.known() {
+			stands = true
+		} else {
+			dialled = s
+		}
+	}
+	if dialled != nil && (!stands || g.failure != nil) {
+		dialled.users.Add(1)
+		return dialled, nil
 	}
 	if g.failure != nil && o.Now().Before(g.until) {
 		return nil, g.failure
@@ -213,8 +225,12 @@ func (g *group) judge(s *shared) {
 	}
 }
 
-// fail has what was tried in vain told to all, until a pause is over.
+// fail has what was tried in vain told to all, until a pause is over; of several that were
+// tried at a time the first.
 func (g *group) fail(err error, o Options) {
+	if g.failure != nil && o.Now().Before(g.until) {
+		return
+	}
 	g.pauses.min, g.pauses.max, g.pauses.random = o.MinBackoff, o.MaxBackoff, o.Rand
 	g.failure, g.until = err, o.Now().Add(g.pauses.pause())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -195,5 +196,57 @@ func TestBackForAll(t *testing.T) {
 		if n := len(c.pauses); n > 0 {
 			t.Errorf("link %d has paused %d times more", i+1, n)
 		}
+	}
+}
+
+// While a server does not answer one connection is tried, for all links, however few
+// it may carry; of several that fail at a time one counts.
+func TestOneDialWhileAway(t *testing.T) {
+	noLeak(t)
+	const many = 50
+	gate, dials := make(chan struct{}), make(chan struct{}, many)
+	o := Options{Pool: NewPool(), MinBackoff: time.Hour, MaxBackoff: 8 * time.Hour, Rand: func() float64 { return 0.5 },
+		Dial: func(context.Context, string, string) (net.Conn, error) {
+			dials <- struct{}{}
+			<-gate
+			return nil, errors.New("no answer")
+		}}.withDefaults()
+	src, _, err := ParseURL("ldap://192.0.2.1:3890/o=Away")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := o.Pool.group(identity(src))
+	g.limit = 1
+	failed := make(chan error, many)
+	for range many {
+		go func() {
+			_, err := o.lease(t.Context(), src, false, func() {})
+			failed <- err
+		}()
+	}
+	next(t, dials)
+	users := func() (n int32) {
+		o.Pool.mu.Lock()
+		defer o.Pool.mu.Unlock()
+		for _, s := range g.conns {
+			n += s.users.Load()
+		}
+		return n
+	}
+	for deadline := time.Now().Add(patience); users() < many; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d await the connection", users())
+		}
+	}
+	close(gate)
+	for range many {
+		wantReason(t, next(t, failed).Error(), "no answer")
+	}
+	if len(dials) > 0 || g.pauses.next != 2*time.Hour {
+		t.Errorf("%d connections more were tried, the next pause is %v", len(dials), g.pauses.next)
+	}
+	g.fail(errors.New("another"), o)
+	if g.failure.Error() == "another" || g.pauses.next != 2*time.Hour {
+		t.Errorf("%v is told, the next pause is %v", g.failure, g.pauses.next)
 	}
 }
