@@ -96,7 +96,7 @@ func TestOptions(t *testing.T) {
 	if err != nil || o.rounds != checkRounds || o.entries != quickEntries || o.window != 2*time.Second || !o.check {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if o, err = parseOptions([]string{"-check", "-only", "fan"}); err != nil || len(wanted(o)) != 1 {
+	if o, err = parseOptions([]string{"-check", "-only", "fan"}); err != nil || len(wanted(o)) != 2 {
 		t.Errorf("a long row that is named: %+v, %v", o, err)
 	}
 	for _, bad := range [][]string{{"-rounds", "0"}, {"-entries", "-1"}, {"-window", "0s"}, {"-only", "("}, {"more"}} {

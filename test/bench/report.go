@@ -18,7 +18,9 @@ type result struct {
 	sides   [2]string
 	figures []figure
 	floors  map[string]float64
-	samples [2][][]float64 // by side, round, figure
+	// ceilings are of our side's medians.
+	ceilings map[string]float64
+	samples  [2][][]float64 // by side, round, figure
 }
 
 // cells gives the table, its head first.
@@ -48,12 +50,16 @@ func (r *result) compare(i int) (sides [2]spread, times float64) {
 	return sides, better(r.figures[i].kind, sides[ours].median, sides[theirs].median)
 }
 
-// tooLow names the figures whose ratio is under its floor.
+// tooLow names the figures whose ratio is under its floor, and those of ours that are above their ceiling.
 func (r *result) tooLow() (out []string) {
 	for i, f := range r.figures {
 		floor := r.floors[f.name]
-		if _, times := r.compare(i); times < floor {
+		sides, times := r.compare(i)
+		if times < floor {
 			out = append(out, fmt.Sprintf("%s, %s: %s times, at least %s is wanted", r.title, f.name, number(times), number(floor)))
+		}
+		if most, ok := r.ceilings[f.name]; ok && sides[ours].median > most {
+			out = append(out, fmt.Sprintf("%s, %s: %s, at most %s is wanted", r.title, f.name, number(sides[ours].median), number(most)))
 		}
 	}
 	return out

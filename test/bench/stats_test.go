@@ -54,7 +54,7 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// A floor is broken by the ratio of the medians, and by one that cannot be told.
+// A floor is broken by the ratio of the medians, and by one that cannot be told; a ceiling by our median.
 func TestTooLow(t *testing.T) {
 	r := result{title: "row", figures: []figure{{"things/s", rate}, {"CPU s", cost}, {"wall s", cost}, {"size", neutral}},
 		floors: map[string]float64{"things/s": 2, "CPU s": 2, "wall s": 1}}
@@ -64,7 +64,11 @@ func TestTooLow(t *testing.T) {
 	if len(got) != 2 || got[0] != "row, CPU s: 1.95 times, at least 2.00 is wanted" || !strings.Contains(got[1], "wall s: 0 times") {
 		t.Errorf("%q", got)
 	}
-	r.floors = nil
+	r.floors, r.ceilings = nil, map[string]float64{"CPU s": 1.99, "size": 1}
+	if got := r.tooLow(); len(got) != 1 || got[0] != "row, CPU s: 2.00, at most 1.99 is wanted" {
+		t.Errorf("%q", got)
+	}
+	r.ceilings = nil
 	if got := r.tooLow(); len(got) > 0 {
 		t.Errorf("without floors: %q", got)
 	}
@@ -87,12 +91,17 @@ func TestFloors(t *testing.T) {
 				t.Errorf("%s: the floor %v of %q", r.name, floor, name)
 			}
 		}
-		if len(r.floors) == 0 && r.name != snmpRow.name && r.name != growRow.name { // which have nobody to be compared with, or in another way
+		for name, most := range r.ceilings {
+			if _, ok := kinds[name]; !ok || most <= 0 {
+				t.Errorf("%s: the ceiling %v of %q", r.name, most, name)
+			}
+		}
+		if len(r.floors)+len(r.ceilings) == 0 && r.name != snmpRow.name && r.name != growRow.name { // which have nobody to be compared with, or in another way
 			t.Errorf("%s has no floor", r.name)
 		}
 	}
 	checked := wanted(options{only: regexp.MustCompile(""), check: true})
-	if len(checked) != len(rows)-3 { // nor the one that takes minutes
+	if len(checked) != len(rows)-4 { // nor those that take minutes
 		t.Errorf("%d rows of %d are checked against floors", len(checked), len(rows))
 	}
 }
