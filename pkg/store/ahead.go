@@ -105,7 +105,7 @@ func (w *work) inline(b *Batch) error {
 	for _, p := range b.Published {
 		key := publishedKey(p.Claim, p.Upstream)
 		if p.Published.IsZero() {
-			if err := w.txn.Delete(key); err != nil {
+			if err := w.delete(key); err != nil {
 				return err
 			}
 			continue

@@ -22,6 +22,7 @@ type work struct {
 	seen    map[entryID]standing
 	entries *badger.Iterator // over content as of the last commit; nil until needed
 	bulky   int64            // bytes that go to the value log
+	ops     []redoOp         // all that txn does
 }
 
 type entryID struct {
@@ -57,7 +58,15 @@ func (w *work) set(key, value []byte) error {
 	if len(value) >= valueThreshold {
 		w.bulky += int64(len(value))
 	}
-	return w.txn.Set(key, seal(key, value))
+	value = seal(key, value)
+	w.ops = append(w.ops, redoOp{key, value})
+	return w.txn.Set(key, value)
+}
+
+// delete removes a key, which must stay as it is.
+func (w *work) delete(key []byte) error {
+	w.ops = append(w.ops, redoOp{key: key})
+	return w.txn.Delete(key)
 }
 
 // untake gives a generation back that was taken in vain, if none was taken since.
@@ -122,7 +131,7 @@ func (w *work) remove(id entryID) error {
 		return err
 	}
 	for _, gen := range st.gens {
-		if err := w.txn.Delete(contentKey(nil, Key{id.claim, id.id, gen})); err != nil {
+		if err := w.delete(contentKey(nil, Key{id.claim, id.id, gen})); err != nil {
 			return err
 		}
 	}
@@ -193,35 +202,32 @@ func (w *work) apply(b *Batch) error {
 
 func (w *work) record(r Record) error {
 	if r.Value == nil {
-		return w.txn.Delete(recordKey(r.Name))
+		return w.delete(recordKey(r.Name))
 	}
 	return w.set(recordKey(r.Name), slices.Clone(r.Value))
 }
 
-// finish writes the claims and meta, and makes all of it durable.
+// finish makes all of it durable, and the store's state.
 func (w *work) finish() error {
-	if w.entries != nil {
-		w.entries.Close()
-		w.entries = nil
-	}
-	err := w.write()
-	if err != nil {
+	if err := w.s.durable(w.txn); err != nil {
 		return w.s.fail(err)
 	}
 	w.s.adopt(w)
 	return nil
 }
 
-func (w *work) write() error {
+// complete writes the claims and meta.
+func (w *work) complete() error {
+	if w.entries != nil {
+		w.entries.Close()
+		w.entries = nil
+	}
 	for id, c := range w.claims {
 		if err := w.set(claimKey(id), c.encode()); err != nil {
 			return err
 		}
 	}
-	if err := w.set(metaKey, w.meta.encode()); err != nil {
-		return err
-	}
-	return w.s.durable(w.txn)
+	return w.set(metaKey, w.meta.encode())
 }
 
 // adopt makes a durable work the store's state.
@@ -244,25 +250,32 @@ func (s *Store) adopt(w *work) {
 	s.scheduleTrim(w.meta)
 }
 
-// commit is what Commit, CommitStage and DropClaim have in common; special does
-// what is theirs. Nothing is written ahead before all else was found good.
-func (s *Store) commit(b *Batch, special func(w *work) error) error {
-	began := time.Now()
+// prepare is what Commit, CommitStage and DropClaim have in common; special does
+// what is theirs. Nothing is written ahead before all else was found good. The work is
+// to be abandoned after all.
+func (s *Store) prepare(b *Batch, special func(w *work) error) (*work, error) {
 	size, err := b.size()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.writable(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.roomFor(len(b.Puts) > 0, b.bytes()); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.checkCSNs(b); err != nil {
-		return err
+		return nil, err
 	}
 	w := s.begin()
-	defer w.abandon()
+	if err := w.fill(b, size, special); err != nil {
+		w.abandon()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *work) fill(b *Batch, size int, special func(w *work) error) error {
 	if special != nil {
 		if err := special(w); err != nil {
 			return err
@@ -272,13 +285,27 @@ func (s *Store) commit(b *Batch, special func(w *work) error) error {
 		return err
 	}
 	if size+b.bulk() > MaxBatchBytes || len(b.Changes)+len(b.Published) > maxBatchLines {
-		if err := s.writeAhead(b); err != nil {
-			return s.fail(err)
+		if err := w.s.writeAhead(b); err != nil {
+			return w.s.fail(err)
 		}
 	} else if err := w.inline(b); err != nil {
 		return err
 	}
 	w.countChanges(b.Changes)
+	if err := w.complete(); err != nil {
+		return w.s.fail(err)
+	}
+	return nil
+}
+
+// commit makes a batch durable in badger. Called with writeMu held.
+func (s *Store) commit(b *Batch, special func(w *work) error) error {
+	began := time.Now()
+	w, err := s.prepare(b, special)
+	if err != nil {
+		return err
+	}
+	defer w.abandon()
 	if err := w.finish(); err != nil {
 		return err
 	}
@@ -286,15 +313,30 @@ func (s *Store) commit(b *Batch, special func(w *work) error) error {
 	return nil
 }
 
-// Commit makes b durable (fsynced) as a whole before it returns. A batch that
-// is refused (ErrTooBig, a CSN that goes back, a generation not committed, a
-// name too long) has changed nothing; a failure to write is an ErrFailed.
+// Commit makes b durable (fsynced) as a whole before it returns: a small one in the redo
+// file, with badger taking it afterwards. A batch that is refused (ErrTooBig, a CSN that goes
+// back, a generation not committed, a name too long) has changed nothing; a failure to write
+// is an ErrFailed.
 func (s *Store) Commit(b *Batch) error {
+	began := time.Now()
 	s.writeMu.Lock()
-	defer s.writeMu.Unlock()
-	if err := s.commit(b, nil); err != nil {
+	w, err := s.prepare(b, nil)
+	if err == nil && s.ahead(w) {
+		s.mu.Lock()
+		s.behind = true
+		s.mu.Unlock()
+		go s.follow(w)
+	} else {
+		if err == nil {
+			err = w.finish()
+			w.abandon()
+		}
+		s.writeMu.Unlock()
+	}
+	if err != nil {
 		return fmt.Errorf("commit to store %s: %w", s.dir, err)
 	}
+	s.opts.Committed(time.Since(began))
 	return nil
 }
 

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"github.com/dgraph-io/badger/v4"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"shaft/pkg/dit"
 )
@@ -273,6 +272,7 @@ func TestRefusalIsNoFailure(t *testing.T) {
 	}
 
 	s.sweeper.halt()
+	s.redo.f = nil                       // commits go to badger at once
 	if err := s.db.Close(); err != nil { // the next write fails
 		t.Fatal(err)
 	}

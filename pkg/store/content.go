@@ -199,6 +199,7 @@ func (s *Store) Entry(claim uint32, id dit.UUID) (*Item, error) {
 func (s *Store) Claims() []Claim {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.catchUp()
 	list := make([]Claim, 0, len(s.claims))
 	for _, id := range sortedKeys(s.claims) {
 		c := s.claims[id]

@@ -40,6 +40,14 @@ func commit(tb testing.TB, s *Store, b *Batch) {
 	if err := s.Commit(b); err != nil {
 		tb.Fatal(err)
 	}
+	taken(s)
+}
+
+// taken waits until badger has all that is acknowledged, for tests that look inside.
+func taken(s *Store) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.catchUp()
 }
 
 // shown is an entry as text: generation, CSN, value.

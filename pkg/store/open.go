@@ -51,6 +51,7 @@ func Open(dir string, o Options) (*Store, error) {
 		o.Space = func() (Space, error) { return spaceOf(dir) }
 	}
 	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}}
+	s.caughtUp.L = &s.mu
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
@@ -72,6 +73,7 @@ func (s *Store) open() (err error) {
 		if s.db != nil && s.db.Close() == nil {
 			err = errors.Join(err, s.say(stateClosed))
 		}
+		s.redo.close()
 		s.lock.Close()
 	}()
 	if err := s.finishRestore(); err != nil {
@@ -103,6 +105,12 @@ func (s *Store) open() (err error) {
 	s.sweeper.init()
 	if err := s.Full(); err != nil && !errors.Is(err, ErrFull) {
 		return err
+	}
+	if err := s.redoLast(); err != nil {
+		return err
+	}
+	if err := s.redo.open(s.dir); err != nil {
+		return fmt.Errorf("%s: %w", redoName, err)
 	}
 	return s.load()
 }

@@ -26,6 +26,8 @@
 // So a refresh writes each changed entry once, and one small record makes all
 // of it true. A staged delete is a tombstone, swept together with what it hides.
 //
+// A small commit is durable in the file redo before badger takes it, see redoName.
+//
 // What is too much for one transaction is written ahead: change log chunks
 // count only up to the last CSN in meta, published lines carry the number of
 // the commit that makes them true and what held before it.
@@ -75,6 +77,8 @@ type Options struct {
 	// written is told of each transaction, before it is written and, unless that fails, afterwards; an
 	// error is taken for badger's. For tests; nil: badger has the word.
 	written func(done bool) error
+	// behind is called before badger takes a commit that is acknowledged. For tests.
+	behind func()
 }
 
 // durable writes a transaction of an open store.
@@ -125,15 +129,18 @@ type Store struct {
 	// writeMu serialises what changes live content: badger detects no
 	// conflicts here. It is taken before mu.
 	writeMu sync.Mutex
+	redo    redo
 
-	mu      sync.Mutex // guards what follows; written only with writeMu held as well
-	meta    meta
-	claims  map[uint32]*claim
-	view    *view
-	failed  error // an ErrFailed with the first failure to write
-	closed  bool
-	readers sync.WaitGroup
-	sweeper sweeper
+	mu       sync.Mutex // guards what follows; written only with writeMu held as well
+	meta     meta
+	claims   map[uint32]*claim
+	view     *view
+	failed   error // an ErrFailed with the first failure to write
+	closed   bool
+	readers  sync.WaitGroup
+	behind   bool // badger has yet to take a commit that is acknowledged, see redo
+	caughtUp sync.Cond
+	sweeper  sweeper
 }
 
 // claim is a claim's durable state and what goes on beside it.
@@ -175,6 +182,7 @@ func (s *Store) Redated() dit.CSN {
 func (s *Store) LastCSN() dit.CSN {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.catchUp()
 	return s.meta.last
 }
 
@@ -212,6 +220,7 @@ func (s *Store) Close() error {
 	} else { // all is in the logs, as after kill -9
 		s.log.Warn("store is left as it is: there is no room on the disk to close it", "dir", s.dir)
 	}
+	err = errors.Join(err, s.redo.close())
 	if lockErr := s.lock.Close(); err == nil {
 		err = lockErr
 	}

@@ -49,7 +49,7 @@ func (s *Store) trimStep() (more bool, err error) {
 		return false, err
 	}
 	for n < trimKeys && w.meta.journalNext-w.meta.journalFirst > uint64(s.opts.Journal) {
-		if err := w.txn.Delete(journalKey(w.meta.journalFirst)); err != nil {
+		if err := w.delete(journalKey(w.meta.journalFirst)); err != nil {
 			return false, err
 		}
 		w.meta.journalFirst++
@@ -57,6 +57,9 @@ func (s *Store) trimStep() (more bool, err error) {
 	}
 	if n == 0 {
 		return false, nil
+	}
+	if err := w.complete(); err != nil {
+		return false, s.fail(err)
 	}
 	return n >= trimKeys, w.finish()
 }
@@ -78,7 +81,7 @@ func (w *work) trimChanges(limit uint64) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		if err := w.txn.Delete(key); err != nil {
+		if err := w.delete(key); err != nil {
 			return n, err
 		}
 		w.meta.logCount -= min(count, w.meta.logCount)

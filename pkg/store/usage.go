@@ -20,6 +20,7 @@ type Usage struct {
 // Usage looks at the disk; anyone may ask.
 func (s *Store) Usage() (u Usage, err error) {
 	s.mu.Lock()
+	s.catchUp()
 	u.Changes = int64(s.meta.logCount)
 	s.mu.Unlock()
 	if u.Space, err = s.opts.Space(); err != nil {

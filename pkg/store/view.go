@@ -20,6 +20,7 @@ func (s *Store) acquire() (*view, error) {
 }
 
 func (s *Store) acquireLocked() (*view, error) {
+	s.catchUp()
 	if s.closed {
 		return nil, ErrClosed
 	}

@@ -1,0 +1,297 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"shaft/pkg/dit"
+)
+
+// held is a store whose badger takes what is acknowledged only when it is told.
+type held struct {
+	*Store
+	due  chan struct{} // a commit is acknowledged, and waits
+	take chan struct{} // closed: badger may take it
+}
+
+func openHeld(t *testing.T) *held {
+	t.Helper()
+	h := &held{Store: open(t, t.TempDir(), Options{}), due: make(chan struct{}, 1), take: make(chan struct{})}
+	for i := range 5 {
+		commit(t, h.Store, redoBatch(i))
+	}
+	h.opts.behind = func() {
+		h.due <- struct{}{}
+		<-h.take
+	}
+	return h
+}
+
+// redoBatch has something of each kind; it replaces and removes what the one before brought.
+func redoBatch(i int) *Batch {
+	csn := dit.CSN(100 + i)
+	return &Batch{
+		CSN:       csn,
+		Puts:      []Put{{Claim: 1, UUID: scattered(i), CSN: csn, Value: fmt.Appendf(nil, "entry %d", i)}, {Claim: 1, UUID: scattered(99), CSN: csn, Value: fmt.Appendf(nil, "again %d", i)}},
+		Deletes:   []Key{{1, scattered(i - 1), 0}},
+		Cookies:   []Claim{{ID: 1, Cookie: fmt.Appendf(nil, "cookie %d", i), Server: "s"}},
+		Records:   []Record{{"name", fmt.Appendf(nil, "value %d", i)}, {fmt.Sprint("name ", i), []byte{}}, {fmt.Sprint("name ", i-1), nil}},
+		Journal:   [][]byte{fmt.Appendf(nil, "line %d", i)},
+		Changes:   []Change{line(csn, fmt.Sprint("cn=", i))},
+		Published: []PublishedAs{{1, scattered(i), scattered(1000 + i)}, {Claim: 1, Upstream: scattered(i - 1)}},
+	}
+}
+
+// told is all that a store says.
+func redoTold(t *testing.T, s *Store) string {
+	t.Helper()
+	var b bytes.Buffer
+	fmt.Fprintln(&b, s.LastCSN(), s.Instance(), s.Claims())
+	got := entries(t, s, 1)
+	for i := range 120 {
+		fmt.Fprint(&b, got[scattered(i)], " ")
+	}
+	err := s.Records("", func(name string, value []byte) error { fmt.Fprintf(&b, "%q=%q ", name, value); return nil })
+	err = errors.Join(err, s.Journal(0, func(seq uint64, line []byte) error { fmt.Fprintf(&b, "%d %q ", seq, line); return nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, ok := changes(t, s, s.meta.logFrom)
+	fmt.Fprint(&b, log, ok, published(t, s))
+	return b.String()
+}
+
+// copyFiles copies a store as kill -9 would leave it.
+func copyFiles(t *testing.T, from string) (to string) {
+	t.Helper()
+	to = t.TempDir()
+	files, err := os.ReadDir(from)
+	for _, f := range files {
+		content, readErr := os.ReadFile(filepath.Join(from, f.Name()))
+		err = errors.Join(err, readErr, os.WriteFile(filepath.Join(to, f.Name()), content, 0o600))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// R33: a commit that is acknowledged is there after kill -9, also while badger has yet to take it.
+func TestRedoAfterKill(t *testing.T) {
+	h := openHeld(t)
+	before := redoTold(t, h.Store)
+	if err := h.Commit(redoBatch(5)); err != nil {
+		t.Fatal(err)
+	}
+	<-h.due
+	killed, torn := copyFiles(t, h.dir), copyFiles(t, h.dir)
+	close(h.take)
+	after := redoTold(t, h.Store)
+	if after == before {
+		t.Fatal("the commit changed nothing")
+	}
+	late := copyFiles(t, h.dir)
+	path := filepath.Join(torn, redoName)
+	content, err := os.ReadFile(path)
+	if err == nil {
+		content[redoHead+3] ^= 1
+		err = os.WriteFile(path, content, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ name, dir, want string }{
+		{"killed before badger had it", killed, after},
+		{"killed after badger had it", late, after},
+		{"killed amid the write to the file", torn, before},
+	} {
+		s := open(t, test.dir, Options{})
+		for range 2 { // and again
+			if got := redoTold(t, s); got != test.want {
+				t.Errorf("%s:\n%s\nwanted:\n%s", test.name, got, test.want)
+			}
+			s = reopen(t, s)
+		}
+		commit(t, s, redoBatch(6))
+	}
+	if got := redoTold(t, reopen(t, h.Store)); got != after {
+		t.Errorf("after Close:\n%s\nwanted:\n%s", got, after)
+	}
+}
+
+// A file of another store, or from before a restore, is not taken.
+func TestRedoOfAnotherStore(t *testing.T) {
+	h := openHeld(t)
+	if err := h.Commit(redoBatch(5)); err != nil {
+		t.Fatal(err)
+	}
+	<-h.due
+	other := open(t, t.TempDir(), Options{})
+	for i := range 5 {
+		commit(t, other, redoBatch(i))
+	}
+	want := redoTold(t, other)
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(h.dir, redoName))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(other.dir, redoName), content, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(h.take)
+	if got := redoTold(t, open(t, other.dir, Options{})); got != want {
+		t.Errorf("it holds\n%s\nwanted:\n%s", got, want)
+	}
+}
+
+// Whoever reads or writes once a commit is acknowledged finds it.
+func TestRedoIsWaitedFor(t *testing.T) {
+	h := openHeld(t)
+	if err := h.Commit(redoBatch(5)); err != nil {
+		t.Fatal(err)
+	}
+	<-h.due
+	read, wrote := make(chan string), make(chan error)
+	go func() {
+		it, err := h.Entry(1, scattered(5))
+		if err != nil || it == nil {
+			read <- fmt.Sprint(it, err)
+			return
+		}
+		read <- string(it.Value)
+	}()
+	go func() { wrote <- h.Commit(redoBatch(6)) }()
+	select {
+	case got := <-read:
+		t.Errorf("read before badger had it: %s", got)
+	case err := <-wrote:
+		t.Errorf("written before badger had it: %v", err)
+	default:
+	}
+	h.opts.behind = nil
+	close(h.take)
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+	if got := <-read; got != "entry 5" && got != "<nil> <nil>" { // by then the next commit may have removed it
+		t.Errorf("read %s", got)
+	}
+	if h.LastCSN() != 106 {
+		t.Errorf("last CSN %d", h.LastCSN())
+	}
+}
+
+// R33: where badger cannot take what is acknowledged, the store says so, and has it when it is opened again.
+func TestRedoNotTaken(t *testing.T) {
+	h := openHeld(t)
+	if err := h.Commit(redoBatch(5)); err != nil {
+		t.Fatal(err)
+	}
+	<-h.due
+	h.sweeper.halt()
+	if err := errors.Join(h.db.Close(), h.say(stateClosed)); err != nil { // as badger has left it: without a log
+		t.Fatal(err)
+	}
+	close(h.take)
+	if err := h.Commit(redoBatch(6)); !errors.Is(err, ErrFailed) || !errors.Is(err, badger.ErrBlockedWrites) {
+		t.Errorf("the next commit: %v", err)
+	}
+	s := open(t, copyFiles(t, h.dir), Options{})
+	if it, err := s.Entry(1, scattered(5)); err != nil || it == nil || s.LastCSN() != 105 {
+		t.Errorf("opened again: %v, %v, last CSN %d", it, err, s.LastCSN())
+	}
+}
+
+// What is too large for the file, and all where it cannot be written, goes to badger at once.
+func TestRedoGoesWithout(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	followed := 0
+	s.opts.behind = func() { followed++ }
+	commit(t, s, redoBatch(0))
+	large := redoBatch(1)
+	large.Records = append(large.Records, Record{"large", make([]byte, redoSize)})
+	commit(t, s, large)
+	if followed != 1 {
+		t.Errorf("%d commits went through the file", followed)
+	}
+	if err := s.redo.f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		commit(t, s, redoBatch(2+i))
+	}
+	if followed != 1 || s.redo.f != nil {
+		t.Errorf("%d commits went through a file that is closed", followed)
+	}
+	want := redoTold(t, s)
+	if got := redoTold(t, reopen(t, s)); got != want {
+		t.Errorf("reopened:\n%s\nwanted:\n%s", got, want)
+	}
+}
+
+func redoFile(t testing.TB, ops []redoOp) []byte {
+	t.Helper()
+	var r redo
+	path := filepath.Join(t.TempDir(), "f")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r.f = f
+	if ok, err := r.write(dit.UUID{7}, 9, ops); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+var redoOps = []redoOp{{[]byte("a"), []byte("b")}, {[]byte("gone"), nil}, {[]byte("empty"), []byte{}}, {nil, []byte("c")}}
+
+// Whatever bit is turned, and wherever the file ends, it holds all of a commit or nothing.
+func TestRedoDamage(t *testing.T) {
+	whole := redoFile(t, redoOps)
+	same := func(a, b redoOp) bool {
+		return bytes.Equal(a.key, b.key) && bytes.Equal(a.value, b.value) && (a.value == nil) == (b.value == nil)
+	}
+	if id, commit, ops := readRedo(append(whole, make([]byte, 100)...)); id != (dit.UUID{7}) || commit != 9 || !slices.EqualFunc(ops, redoOps, same) {
+		t.Fatalf("read %v %d %q", id, commit, ops)
+	}
+	for n := range whole {
+		if _, commit, ops := readRedo(whole[:n]); commit != 0 || ops != nil {
+			t.Errorf("%d bytes of %d: commit %d, %q", n, len(whole), commit, ops)
+		}
+		for bit := range 8 {
+			turned := slices.Clone(whole)
+			turned[n] ^= 1 << bit
+			if _, commit, ops := readRedo(turned); commit != 0 || ops != nil {
+				t.Errorf("bit %d of byte %d: commit %d, %q", bit, n, commit, ops)
+			}
+		}
+	}
+}
+
+func FuzzRedo(f *testing.F) {
+	whole := redoFile(f, redoOps)
+	f.Add(whole)
+	f.Add(whole[:len(whole)-1])
+	f.Add(make([]byte, 100))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if _, commit, ops := readRedo(content); len(ops) > 0 && !bytes.HasPrefix(content, []byte(redoMagic)) {
+			t.Errorf("commit %d of what is no such file", commit)
+		}
+	})
+}
