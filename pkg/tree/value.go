@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -21,7 +22,8 @@ const (
 	noBlock = -1
 )
 
-// A value in a block: five 32-bit numbers, then the bytes that they count.
+// A value in a block: five 32-bit numbers, then the bytes that they count. A normal form that is the
+// text, as most are, is not kept again: its number is 0 then.
 const (
 	fieldID   = 0 // row number, for compaction; only a Builder reads it
 	fieldText = 4
@@ -44,7 +46,13 @@ func (x value) size() int {
 }
 
 func (x value) text() []byte { return x[headSize:][:x.field(fieldText)] }
-func (x value) norm() []byte { return x[headSize+x.field(fieldText):][:x.field(fieldNorm)] }
+
+func (x value) norm() []byte {
+	if n := x.field(fieldNorm); n > 0 {
+		return x[headSize+x.field(fieldText):][:n]
+	}
+	return x.text()
+}
 
 func (x value) user() dit.Run {
 	n := x.field(fieldUser)
@@ -57,11 +65,20 @@ func (x value) oper() dit.Run {
 }
 
 func valueSize(text, norm []byte, user, oper dit.Run) int {
-	return headSize + len(text) + len(norm) + len(user) + len(oper)
+	return headSize + len(text) + len(kept(text, norm)) + len(user) + len(oper)
+}
+
+// kept is what is kept of a normal form.
+func kept(text, norm []byte) []byte {
+	if bytes.Equal(text, norm) {
+		return nil
+	}
+	return norm
 }
 
 // appendValue encodes a value; text and norm are its RDN, of the base entry the whole DN.
 func appendValue(dst []byte, id ID, text, norm []byte, user, oper dit.Run) []byte {
+	norm = kept(text, norm)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(id))
 	for _, n := range []int{len(text), len(norm), len(user), len(oper)} {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(n))

@@ -34,7 +34,7 @@ var growRow = row{
 	figures: []figure{
 		{growStart, cost}, {"CPU s until then", cost},
 		{growResident, cost}, {growAnonymous, cost},
-		{"beyond the values and what an empty Shaft has", neutral}, {"values: bytes an entry", neutral},
+		{"beyond the entry in BER and what an empty Shaft has", neutral}, {"an entry in BER: bytes", neutral},
 		{growDisk, cost}, {growPause, cost},
 		{growRefresh, neutral}, {"RSS bytes an entry after it", neutral}, {"peak RSS bytes an entry in it", neutral},
 	},
@@ -173,18 +173,19 @@ func (g grownServer) figures(empty, refresh, after, peak float64) []float64 {
 		g.disk / g.entries, g.pause, refresh, each(after), each(peak)}
 }
 
-// valueBytes counts what is at base and below, and the bytes of attributes that have to be
-// kept: without those that a server makes as it answers.
+// valueBytes counts what is at base and below, and the bytes of it that have to be kept: name and
+// attributes as in a SearchResultEntry, without those that a server makes as it answers.
 func valueBytes(address, base string) (entries, bytes float64, err error) {
 	q := everything(base, scopeSub)
 	q.want = []string{"*", "structuralObjectClass", "creatorsName", "createTimestamp", "modifiersName", "modifyTimestamp"}
 	err = ask(address, q, func(entry ber.Reader) error {
-		if _, err := entry.Read(ber.OctetString); err != nil { // its DN
+		name, err := entry.Read(ber.OctetString)
+		if err != nil {
 			return err
 		}
 		list, err := entry.Read(ber.Sequence)
 		entries++
-		bytes += float64(len(list))
+		bytes += float64(ber.HeaderLen(len(name)) + len(name) + ber.HeaderLen(len(list)) + len(list))
 		return err
 	})
 	return entries, bytes, err
