@@ -105,7 +105,13 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 		return d, err
 	}
 	d.tell("READY=1", d.serving())
-	d.serve(func() error { debug.FreeOSMemory(); return nil }) // what the start took for a while
+	d.serve(func() error { // what the start took for a while goes back
+		debug.FreeOSMemory()
+		if err := st.Rest(); err != nil && !errors.Is(err, store.ErrClosed) {
+			d.log.Warn("pages of the store stay in memory", "error", err)
+		}
+		return nil
+	})
 	d.onClose(func() { d.tell("STOPPING=1", status("finishing what is being answered")) })
 	if d.notify != nil && d.notify.watchdog > 0 {
 		ctx, cancel := context.WithCancel(context.Background())

@@ -1,0 +1,87 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestParseMapping(t *testing.T) {
+	for line, want := range map[string]mapping{
+		"7f10-7f20 rw-s 00000000 fe:00 123                        /var/lib/shaft/000001.sst": {0x7f10, 0x7f20, "/var/lib/shaft/000001.sst"},
+		"7f10-7f20 r--s 00000000 fe:00 123 /a b/000001.sst (deleted)":                        {0x7f10, 0x7f20, "/a b/000001.sst (deleted)"},
+		"7f10-7f20 rw-p 00000000 fe:00 123                        /var/lib/shaft/000001.sst": {},
+		"c000000000-c000400000 rw-p 00000000 00:00 0 ":                                       {},
+		"7ffd-7ffe rw-p 00000000 00:00 0                          [stack]":                   {},
+		"7f20-7f10 rw-s 00000000 fe:00 123                        /a":                        {},
+		"7fxx-7f10 rw-s 00000000 fe:00 123                        /a":                        {},
+		"": {}, "7f10": {}, "7f10-7f20 rw-s": {},
+	} {
+		got, ok := parseMapping(line)
+		if ok != (want != mapping{}) || ok && got != want {
+			t.Errorf("%q: %+v, %v", line, got, ok)
+		}
+	}
+}
+
+// residentTables sums what of the tables of a store counts as memory of this process, in kB.
+func residentTables(t *testing.T, s *Store) (kb int) {
+	t.Helper()
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := false
+	for line := range strings.Lines(string(smaps)) {
+		if m, ok := parseMapping(strings.TrimSuffix(line, "\n")); ok {
+			ours = strings.HasPrefix(m.path, s.dir) && strings.HasSuffix(m.path, ".sst")
+		} else if strings.Contains(line, "-") && !strings.Contains(line, ":  ") {
+			ours = false
+		}
+		var n int
+		if _, err := fmt.Sscanf(line, "Rss: %d kB", &n); err == nil && ours {
+			kb += n
+		}
+	}
+	return kb
+}
+
+// What was read goes out of the process' memory, and is read as before; also while content is
+// read and tables are merged.
+func TestRest(t *testing.T) {
+	s := reopen(t, partStore(t))
+	want := entries(t, s, 1)
+	if kb := residentTables(t, s); kb < 1000 {
+		t.Fatalf("%d kB of tables are in memory after all was read", kb)
+	}
+	if err := s.Rest(); err != nil {
+		t.Fatal(err)
+	}
+	if kb := residentTables(t, s); kb > 500 {
+		t.Errorf("%d kB of tables are in memory after a rest", kb)
+	}
+	merged := make(chan error, 1)
+	go func() { merged <- s.db.Flatten(2) }()
+	for over := false; !over; {
+		select {
+		case err := <-merged:
+			if over = true; err != nil {
+				t.Error(err)
+			}
+		default:
+		}
+		if err := s.Rest(); err != nil {
+			t.Fatal(err)
+		}
+		if got := entries(t, s, 1); !maps.Equal(got, want) {
+			t.Fatalf("%d entries, want %d", len(got), len(want))
+		}
+	}
+	s.Close()
+	if err := s.Rest(); !errors.Is(err, ErrClosed) {
+		t.Errorf("of a closed store: %v", err)
+	}
+}
