@@ -19,6 +19,7 @@ func (st *stage) pictures() {
 	b.open(st.w.web+"zabbix.php?action=problem.view&show=1&show_timeline=0&show_tags=0&compact_view=0&sort=severity&sortorder=DESC", "document.querySelectorAll('.problem-severity, .disaster-bg').length > 0")
 	b.shoot("problems")
 	b.open(st.w.web+"zabbix.php?action=host.dashboard.view&from=now-15m&to=now&hostid="+st.w.host, "document.querySelectorAll('.dashboard-grid-widget').length > 5")
+	b.eval("(s => s.innerText.includes('Stop') && s.click())(document.querySelector('.dashboard-toggle-slideshow'))") // else the page turns by itself
 	st.holds(patience, "the dashboard shows each figure", func() string {
 		return lacks(b.widgets(), map[string]string{"Version": version, "Base DN": base, "Names": fmt.Sprint(len(names))})
 	})
@@ -28,8 +29,8 @@ func (st *stage) pictures() {
 	st.holds(patience, "its second page has a graph of each name", func() string {
 		text := b.eval("document.querySelector('.dashboard-grid').innerText")
 		for _, name := range names {
-			if !strings.Contains(text, "Name "+name+": Entries") {
-				return name + " is not on it:\n" + text
+			if !strings.Contains(text, "Name "+name+": Entries") || strings.Contains(text, "No data") {
+				return name + " is not on it, or something has no data:\n" + text
 			}
 		}
 		return ""

@@ -121,6 +121,7 @@ func (st *stage) discovery() {
 	st.reads(`shaft.name.entries["`+many+`"]`, "41")
 	st.reads("shaft.names", "3")
 	st.reads("shaft.basedn", base)
+	st.reads("shaft.store.full", "")
 	st.w.open("no problem is open")
 }
 
