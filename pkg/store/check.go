@@ -47,7 +47,11 @@ func (s *Store) check(txn *badger.Txn) error {
 // with what they hide.
 func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, err error) {
 	prefix := []byte{kindContent}
-	parts := s.parts(prefix)
+	counts := map[uint32]uint64{}
+	for id, c := range s.claims {
+		counts[id] = c.count
+	}
+	parts := s.parts(prefix, counts)
 	counted := make([]partCensus, len(parts))
 	err = share(len(parts), func(_, i int) error { return s.countPart(txn, prefix, parts[i], &counted[i]) })
 	found = map[uint32]*census{}

@@ -16,10 +16,12 @@ import (
 // the limit.
 const maxWorkers = 8
 
-// maxParts is how many parts content is cut into for them, so that none waits long for the last.
-const maxParts = 128
+// maxParts is how many parts content is cut into for them at most, so that none waits long for the last:
+// to begin with one takes 0.1 ms.
+const maxParts = 512
 
-// shareFrom is from how many entries on a claim's content is cut: few are read sooner than that is thought of.
+// shareFrom is from how many entries on a claim's content is cut, and how many a part of it is to
+// have: few are read sooner than that is thought of.
 const shareFrom = 4096
 
 // Workers is how many goroutines EntriesShared uses at most.
@@ -28,14 +30,21 @@ func Workers() int { return min(runtime.GOMAXPROCS(0), maxWorkers) }
 // part is a range of content keys, from is in it and to is not; nil to: no end. It holds whole entries.
 type part struct{ from, to []byte }
 
-// parts cuts the content whose keys begin with prefix where badger's tables begin.
-func (s *Store) parts(prefix []byte) []part {
+// parts cuts the content whose keys begin with prefix: where badger's tables begin and end, since
+// those tell how keys are spread, and where UUIDs do by their first byte, since there may be one table.
+func (s *Store) parts(prefix []byte, counts map[uint32]uint64) []part {
 	var cuts [][]byte
 	for _, t := range s.db.Tables() {
 		for _, key := range [][]byte{t.Left, t.Right} {
 			if len(key) >= contentKeyLen && bytes.HasPrefix(key, prefix) {
 				cuts = append(cuts, bytes.Clone(key[:entryKeyLen]))
 			}
+		}
+	}
+	for claim, n := range counts {
+		n = min(n/shareFrom, 256)
+		for i := uint64(1); i < n; i++ {
+			cuts = append(cuts, entryPrefix(nil, claim, dit.UUID{byte(i * 256 / n)}))
 		}
 	}
 	slices.SortFunc(cuts, bytes.Compare)
@@ -101,7 +110,7 @@ func (s *Store) EntriesShared(claim uint32, fn func(worker int, it Item) error) 
 	prefix := contentPrefix(claim)
 	parts := []part{{from: prefix}}
 	if state.count >= shareFrom {
-		parts = s.parts(prefix)
+		parts = s.parts(prefix, map[uint32]uint64{claim: state.count})
 	}
 	return share(len(parts), func(worker, i int) error {
 		return walkPart(v.txn, prefix, parts[i], func(uint32) *claimState { return &state.claimState }, func(r *content) error {

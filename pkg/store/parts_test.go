@@ -18,10 +18,10 @@ import (
 func partStore(t *testing.T) *Store {
 	t.Helper()
 	s := open(t, t.TempDir(), Options{})
-	const n = 12_000
+	const n = 3 * shareFrom
 	csn := dit.CSN(1)
 	for _, claim := range []uint32{1, 2, 1} {
-		if err := s.CommitStage(stageMany(t, s, claim, n, 1000), []byte("cookie"), "", csn, &Batch{CSN: csn + n}); err != nil {
+		if err := s.CommitStage(stageMany(t, s, claim, n, 500), []byte("cookie"), "", csn, &Batch{CSN: csn + n}); err != nil {
 			t.Fatal(err)
 		}
 		csn += n + 1
@@ -40,13 +40,20 @@ func TestParts(t *testing.T) {
 	if err := s.db.Flatten(1); err != nil {
 		t.Fatal(err)
 	}
-	for _, prefix := range [][]byte{{kindContent}, contentPrefix(1), contentPrefix(2), contentPrefix(3)} {
-		parts := s.parts(prefix)
-		want := 1
-		if len(prefix) == 1 || bytes.Equal(prefix, contentPrefix(1)) {
-			want = 2
-		}
-		if len(parts) < want || len(parts) > maxParts+1 {
+	for _, c := range []struct {
+		prefix []byte
+		counts map[uint32]uint64
+		least  int
+	}{
+		{[]byte{kindContent}, map[uint32]uint64{1: 3 * shareFrom, 2: 2 * shareFrom, 9: 5}, 4},
+		{[]byte{kindContent}, map[uint32]uint64{1: 1 << 40, 2: 1 << 40, 3: 1 << 40, 4: 1 << 40}, maxParts / 2},
+		{contentPrefix(1), map[uint32]uint64{1: 1 << 20}, 256},
+		{contentPrefix(2), map[uint32]uint64{2: 4 * shareFrom}, 4},
+		{contentPrefix(3), nil, 1},
+	} {
+		prefix := c.prefix
+		parts := s.parts(prefix, c.counts)
+		if len(parts) < c.least || len(parts) > maxParts+1 {
 			t.Errorf("%d parts below %x", len(parts), prefix)
 		}
 		if !bytes.Equal(parts[0].from, prefix) || parts[len(parts)-1].to != nil {
@@ -100,7 +107,7 @@ func TestEntriesShared(t *testing.T) {
 // what it hides, wherever the parts begin.
 func TestPartsDamaged(t *testing.T) {
 	s := reopen(t, partStore(t))
-	parts := s.parts(contentPrefix(1))
+	parts := s.parts(contentPrefix(1), map[uint32]uint64{1: 3 * shareFrom})
 	if len(parts) < 2 {
 		t.Fatal("one part")
 	}
