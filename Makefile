@@ -32,8 +32,9 @@ test-long: ## long random histories under the race detector, 500 rounds of kill 
 	go test -timeout 60m -run '^TestR12KillRounds$$' ./test -rounds 500
 	go test -race -timeout 30m -run '^TestEveryMessage$$' ./pkg/engine -every
 
-soak: setup ## ten minutes of hostile clients of all kinds beside a follower
+soak: setup ## ten minutes of hostile clients of all kinds, and ten of four slapds that are cut, stopped and killed
 	go test -count 1 -timeout 30m -run '^TestSoak$$' -v ./test -soak 10m
+	go test -count 1 -timeout 30m -run '^TestSoakSources$$' -v ./test -trouble 10m
 
 race: setup ## all tests under the race detector
 	go test -race -timeout $(TIMEOUT) ./...
