@@ -247,6 +247,7 @@ func (e *Engine) loop() {
 	defer close(e.done)
 	beat := time.NewTicker(alarm.Beat)
 	defer beat.Stop()
+	stopped := e.store.Stopped()
 	for !e.closing {
 		select {
 		case fn := <-e.cmds:
@@ -259,6 +260,11 @@ func (e *Engine) loop() {
 			e.endLingers()
 		case <-beat.C:
 			e.beat()
+		case <-stopped: // which no commit may have told
+			stopped = nil
+			if e.failed == nil {
+				e.fail(e.store.Failure())
+			}
 		}
 		e.tendAlarms()
 	}

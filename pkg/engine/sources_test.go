@@ -375,6 +375,27 @@ func TestStoreFails(t *testing.T) {
 	w.check()
 }
 
+// R33: a failure of the store is told also where no commit of the engine's has met it.
+func TestStoreFailsUnasked(t *testing.T) {
+	w := newWorld(t)
+	w.close()
+	w.space = func() (store.Space, error) { return store.Space{Free: 1 << 40, Total: 1 << 41, Files: -1}, nil }
+	w.open()
+	elsewhere := w.dir + ".away"
+	must(t, os.Rename(w.dir, elsewhere)) // badger cannot begin the next of its logs of large values
+	stage, err := w.store.Stage(60_000)
+	must(t, err)
+	large := make([]byte, store.MaxValue*5/8) // two fill the first
+	for i := range 3 {
+		err = errors.Join(err, stage.Put(dit.UUID{byte(i)}, uint32(i), large))
+	}
+	if err = errors.Join(err, stage.Sync(t.Context())); !errors.Is(err, store.ErrFailed) {
+		t.Errorf("the stage: %v", err)
+	}
+	await(t, "the failure shows", func() bool { return strings.Contains(w.failure(), "takes no more writes") })
+	must(t, os.Rename(elsewhere, w.dir))
+}
+
 // restartAfterFailure opens the store again after it failed.
 func (w *world) restartAfterFailure() {
 	w.t.Helper()

@@ -50,6 +50,7 @@ func (s *Store) loadDamaged() (meta, error) {
 			return m, err
 		}
 	}
+	m.commits = max(m.commits, s.redo.last) // what is in the file is not to pass for the next one some day
 	m.journalFirst = max(m.journalFirst, 1)
 	m.journalNext = max(m.journalNext, m.journalFirst)
 	m.last = max(m.last+dit.CSN(lossLead/time.Microsecond), dit.CSNAt(s.opts.Now().Add(clockLead)))

@@ -50,7 +50,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Space == nil {
 		o.Space = func() (Space, error) { return spaceOf(dir) }
 	}
-	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}}
+	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}, stopped: make(chan struct{})}
 	s.caughtUp.L = &s.mu
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
@@ -110,7 +110,7 @@ func (s *Store) open() (err error) {
 		return err
 	}
 	if err := s.redo.open(s.dir); err != nil {
-		return fmt.Errorf("%s: %w", redoName, err)
+		s.slower(err)
 	}
 	return s.load()
 }

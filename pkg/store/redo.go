@@ -18,8 +18,9 @@ import (
 // redoName is a file that holds one commit, the last that went through it. Badger waits for the
 // disk twice in a commit, for its log and for its value log, and hands it from goroutine to
 // goroutine; a write to a file whose blocks are there already waits once. So a small commit is
-// written there first, and is acknowledged; badger takes it while its caller goes on. Whatever wants to read or write the store meanwhile waits until badger has it. Open has
-// badger take what it had not.
+// written there first, and is acknowledged; badger takes it while its caller goes on. Whatever
+// wants to read or write the store meanwhile waits until badger has it. Open has badger take what
+// it had not.
 const redoName = "redo"
 
 const (
@@ -34,8 +35,9 @@ type redoOp struct{ key, value []byte }
 
 // redo is the file. Its methods are called with writeMu held.
 type redo struct {
-	f   *os.File // nil: it could not be had, commits go to badger at once
-	buf []byte
+	f    *os.File // nil: it could not be had, commits go to badger at once
+	buf  []byte
+	last uint64 // number of the commit that was in it at Open; 0: none of this store
 }
 
 // open makes the file where it is not there, with all its blocks written.
@@ -145,12 +147,17 @@ func (s *Store) redoLast() error {
 	}
 	instance, commit, ops := readRedo(content)
 	m, err := s.readMeta()
-	if err != nil || instance != m.instance || commit <= m.commits {
+	if err != nil || instance != m.instance {
 		return nil // whoever loads the meta record next says what is wrong with it
 	}
-	if commit > m.commits+1 {
-		s.log.Error("the store has lost commits that were before its last", "has", m.commits, "last", commit)
+	s.redo.last = commit
+	if commit <= m.commits {
 		return nil
+	}
+	if commit > m.commits+1 {
+		s.lossy = true
+		s.damaged("changes that were acknowledged are lost, by what the file "+redoName+" says", "has", m.commits, "last", commit)
+		return writeDurably(filepath.Join(s.dir, mendingName), nil)
 	}
 	if err := s.db.Update(func(txn *badger.Txn) error { return redoInto(txn, ops) }); err != nil {
 		return fmt.Errorf("take the last commit from %s: %w", redoName, err)
@@ -182,27 +189,33 @@ func (s *Store) ahead(w *work) bool {
 	}
 	durable, err := s.redo.write(w.meta.instance, w.meta.commits, w.ops)
 	if err != nil {
-		s.log.Error("file not written; commits take longer from now on", "file", redoName, "error", err)
+		s.slower(err)
 		s.redo.f.Close()
 		s.redo.f = nil
 	}
 	return durable
 }
 
+// slower tells that the file is not used.
+func (s *Store) slower(err error) {
+	s.log.Error("file not written; commits take longer until the next start", "file", redoName, "error", err)
+}
+
 // follow has badger take a commit that is durable already, and lets go of writeMu. Where
-// badger cannot, the store takes no more writes, and the next Open tries again.
+// badger cannot, the store takes no more writes, nobody reads it, and the next Open tries again.
 func (s *Store) follow(w *work) {
 	defer s.writeMu.Unlock()
 	defer w.abandon()
 	if s.opts.behind != nil {
 		s.opts.behind()
 	}
-	if err := w.finish(); err != nil {
+	err := w.finish()
+	if err != nil {
 		s.log.Error("a commit that is acknowledged was not taken; it is when the store is opened again", "error", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.behind = false
+	s.behind, s.untaken = false, err
 	s.caughtUp.Broadcast()
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -191,7 +192,8 @@ func TestRedoIsWaitedFor(t *testing.T) {
 	}
 }
 
-// R33: where badger cannot take what is acknowledged, the store says so, and has it when it is opened again.
+// R33: where badger cannot take what is acknowledged, the store says so at once, nobody reads it without
+// that, above all no follower the change log, and it has it when it is opened again.
 func TestRedoNotTaken(t *testing.T) {
 	h := openHeld(t)
 	if err := h.Commit(redoBatch(5)); err != nil {
@@ -202,7 +204,20 @@ func TestRedoNotTaken(t *testing.T) {
 	if err := errors.Join(h.db.Close(), h.say(stateClosed)); err != nil { // as badger has left it: without a log
 		t.Fatal(err)
 	}
+	if err := h.Failure(); err != nil {
+		t.Errorf("too early: %v", err)
+	}
 	close(h.take)
+	<-h.Stopped()
+	if err := h.Failure(); !errors.Is(err, ErrFailed) || !errors.Is(err, badger.ErrBlockedWrites) {
+		t.Errorf("the failure: %v", err)
+	}
+	if ok, err := h.Changes(104, func(c Change) error { t.Errorf("told %v", c); return nil }); ok || !errors.Is(err, ErrFailed) {
+		t.Errorf("the change log without the last change: %t, %v", ok, err)
+	}
+	if it, err := h.Entry(1, scattered(5)); !errors.Is(err, ErrFailed) {
+		t.Errorf("read %v, %v", it, err)
+	}
 	if err := h.Commit(redoBatch(6)); !errors.Is(err, ErrFailed) || !errors.Is(err, badger.ErrBlockedWrites) {
 		t.Errorf("the next commit: %v", err)
 	}
@@ -236,6 +251,59 @@ func TestRedoGoesWithout(t *testing.T) {
 	want := redoTold(t, s)
 	if got := redoTold(t, reopen(t, s)); got != want {
 		t.Errorf("reopened:\n%s\nwanted:\n%s", got, want)
+	}
+}
+
+// A file that cannot be made is no reason not to start.
+func TestRedoCannotBeMade(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "none", "f"), filepath.Join(dir, redoName)); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir, Options{})
+	s.opts.behind = func() { t.Error("a commit went through a file that is not there") }
+	commit(t, s, redoBatch(0))
+	if s.LastCSN() != 100 {
+		t.Errorf("last CSN %d", s.LastCSN())
+	}
+}
+
+// R33: a file whose commit is further than the next one says that the store was put back, or has lost
+// what was acknowledged: that is told, and dealt with as other losses are. The file's own commit does
+// not come true later, when numbers have come as far again.
+func TestRedoBehindALoss(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	commit(t, s, redoBatch(0))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	back := copyFiles(t, s.dir)
+	s = open(t, s.dir, Options{})
+	const further = 4
+	for i := range further {
+		commit(t, s, redoBatch(1+i))
+	}
+	lost := s.LastCSN()
+	content, err := os.ReadFile(filepath.Join(s.dir, redoName))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(back, redoName), content, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, back, Options{})
+	if words := s.Mended(); len(words) != 1 || !strings.Contains(words[0], "acknowledged are lost") || !claimOf(s, 1).Damaged {
+		t.Errorf("told %q, claim %+v", words, claimOf(s, 1))
+	}
+	if s.LastCSN() <= lost || s.Redated() <= lost {
+		t.Errorf("last CSN %d, dated %d, %d was given", s.LastCSN(), s.Redated(), lost)
+	}
+	for i := range further + 1 { // none of these goes through the file
+		refresh(t, s, 1, s.LastCSN()+1, "cookie", map[int]string{i: "new"})
+		want := s.LastCSN()
+		if s = reopen(t, s); len(s.Mended()) > 0 || s.LastCSN() != want {
+			t.Fatalf("after %d refreshes: told %q, last CSN %d, it was %d", i+1, s.Mended(), s.LastCSN(), want)
+		}
 	}
 }
 

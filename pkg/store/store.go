@@ -51,7 +51,8 @@ import (
 // holds the directory; ErrNewer that the store was written by a newer Shaft; ErrClosed a use
 // after Close. ErrFailed marks the error of the write that failed, and of every write after it,
 // with what was the cause: nobody knows what is on disk, the store is read-only until it is
-// opened again. Any other error of a write but ErrClosed is a refusal: it has changed nothing,
+// opened again. Where it does not hold all that was acknowledged, which Open puts right, reading is
+// an ErrFailed too. Any other error of a write but ErrClosed is a refusal: it has changed nothing,
 // and the next may go well.
 var (
 	ErrCorrupt = errors.New("store is corrupt")
@@ -135,10 +136,12 @@ type Store struct {
 	meta     meta
 	claims   map[uint32]*claim
 	view     *view
-	failed   error // an ErrFailed with the first failure to write
+	failed   error         // an ErrFailed with the first failure to write
+	stopped  chan struct{} // closed with it
 	closed   bool
 	readers  sync.WaitGroup
-	behind   bool // badger has yet to take a commit that is acknowledged, see redo
+	behind   bool  // badger has yet to take a commit that is acknowledged, see redo
+	untaken  error // an ErrFailed: it never will, and who would read does not find that commit
 	caughtUp sync.Cond
 	sweeper  sweeper
 }
@@ -251,6 +254,18 @@ func (s *Store) fail(err error) error {
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	if s.failed == nil {
 		s.failed = err
+		close(s.stopped)
 	}
 	return err
+}
+
+// Stopped is closed when the store takes no more writes, see Failure: a commit that went well may be
+// behind that, so that who waits for the next one to be told waits long.
+func (s *Store) Stopped() <-chan struct{} { return s.stopped }
+
+// Failure is an ErrFailed with the first failure to write, or nil.
+func (s *Store) Failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }

@@ -24,6 +24,9 @@ func (s *Store) acquireLocked() (*view, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
+	if s.untaken != nil {
+		return nil, s.untaken
+	}
 	s.view.refs++
 	s.readers.Add(1)
 	return s.view, nil
