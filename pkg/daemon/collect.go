@@ -1,11 +1,16 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
+	"time"
+
+	"shaft/pkg/store"
 )
 
 // Content is held in blocks without pointers, so that a collection of garbage takes no longer the
@@ -53,5 +58,35 @@ func (c *collector) tend() {
 	if p := collectPercent(live[0].Value.Uint64()); p != c.percent {
 		c.percent = p
 		debug.SetGCPercent(p)
+	}
+}
+
+// restAfter is how long refreshes are over before what they took for a while is given back: one
+// often comes with others.
+const restAfter = time.Second
+
+// rest calls giveBack once at its beginning, and whenever no refresh has ended for a while after one did.
+func rest(ctx context.Context, refreshed <-chan struct{}, after time.Duration, giveBack func()) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-refreshed:
+			timer.Reset(after)
+		case <-timer.C:
+			giveBack()
+		}
+	}
+}
+
+// giveBack gives memory that is free to the system, and lets the pages of the store's tables go.
+func (d *Daemon) giveBack(st *store.Store) func() {
+	return func() {
+		debug.FreeOSMemory()
+		if err := st.Rest(); err != nil && !errors.Is(err, store.ErrClosed) {
+			d.log.Warn("pages of the store stay in memory", "error", err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -43,4 +44,21 @@ func collectUntil(t *testing.T, done func() bool) {
 			t.Fatal("not within 30 s")
 		}
 	}
+}
+
+// Memory is given back at the beginning and after refreshes, until the end.
+func TestRest(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	refreshed, given, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		rest(ctx, refreshed, time.Millisecond, func() { given <- struct{}{} })
+	}()
+	<-given
+	for range 3 {
+		refreshed <- struct{}{}
+		<-given
+	}
+	cancel()
+	<-over
 }

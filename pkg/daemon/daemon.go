@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,6 +81,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 			d.log.Error("store not closed cleanly", "error", err)
 		}
 	})
+	refreshed := make(chan struct{}, 1)
 	d.engine, err = engine.Open(engine.Options{
 		Store: st, Schema: cfg.Schema, BaseDN: cfg.BaseDN, BaseEntry: cfg.BaseEntry, Index: cfg.Index,
 		LearnSchema: true, ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, PromotionLimit: cfg.Promotion, Guard: &cfg.Guard, Log: o.Log,
@@ -105,13 +105,9 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 		return d, err
 	}
 	d.tell("READY=1", d.serving())
-	d.serve(func() error { // what the start took for a while goes back
-		debug.FreeOSMemory()
-		if err := st.Rest(); err != nil && !errors.Is(err, store.ErrClosed) {
-			d.log.Warn("pages of the store stay in memory", "error", err)
-		}
-		return nil
-	})
+	resting, wake := context.WithCancel(context.Background())
+	d.onClose(wake)
+	d.serve(func() error { rest(resting, refreshed, restAfter, d.giveBack(st)); return nil })
 	d.onClose(func() { d.tell("STOPPING=1", status("finishing what is being answered")) })
 	if d.notify != nil && d.notify.watchdog > 0 {
 		ctx, cancel := context.WithCancel(context.Background())
