@@ -18,10 +18,10 @@ import (
 func partStore(t *testing.T) *Store {
 	t.Helper()
 	s := open(t, t.TempDir(), Options{})
-	const n = 3 * shareFrom
+	const n = 2 * shareFrom
 	csn := dit.CSN(1)
 	for _, claim := range []uint32{1, 2, 1} {
-		if err := s.CommitStage(stageMany(t, s, claim, n, 500), []byte("cookie"), "", csn, &Batch{CSN: csn + n}); err != nil {
+		if err := s.CommitStage(stageMany(t, s, claim, n, 200), []byte("cookie"), "", csn, &Batch{CSN: csn + n}); err != nil {
 			t.Fatal(err)
 		}
 		csn += n + 1
@@ -107,7 +107,7 @@ func TestEntriesShared(t *testing.T) {
 // what it hides, wherever the parts begin.
 func TestPartsDamaged(t *testing.T) {
 	s := reopen(t, partStore(t))
-	parts := s.parts(contentPrefix(1), map[uint32]uint64{1: 3 * shareFrom})
+	parts := s.parts(contentPrefix(1), map[uint32]uint64{1: 2 * shareFrom})
 	if len(parts) < 2 {
 		t.Fatal("one part")
 	}
