@@ -30,6 +30,8 @@ const (
 	paceMost = 200 * time.Millisecond
 	// keepIdle is the largest buffer that a follower keeps while it waits.
 	keepIdle = 2 << 10
+	// manySteps is more than what fits into buffers that grow once or twice.
+	manySteps = 8
 )
 
 // Results of RFC 3909 and RFC 4533 beside those that ldapserver names.
@@ -70,6 +72,7 @@ type follower struct {
 	eye     *eye
 	out     []byte // to be sent
 	ctl, en []byte // scratch: controls, an entry
+	ck      []byte // and a cookie
 }
 
 // handleSync begins to follow what a search asks for.
@@ -281,9 +284,7 @@ func (f *follower) keepPace() bool {
 // rest gives up the memory that a burst took.
 func (f *follower) rest() {
 	for _, b := range []*[]byte{&f.out, &f.ctl, &f.en} {
-		if cap(*b) > keepIdle {
-			*b = nil
-		}
+		*b = leaveBurst(*b)
 	}
 	f.eye = nil
 	f.c.w.trim()
@@ -337,6 +338,10 @@ func (f *follower) send(d *diff) (err error) {
 	if len(d.ops) < len(d.steps) {
 		f.eye = f.ct.eye()
 	}
+	if len(d.steps) > manySteps {
+		f.out = takeBurst(f.out)
+		f.c.w.burst()
+	}
 	for i := range d.steps {
 		s := &d.steps[i]
 		if i < len(d.ops) {
@@ -358,7 +363,11 @@ func (f *follower) send(d *diff) (err error) {
 	return nil
 }
 
-func (f *follower) cookieOf(rest []byte) []byte { return append([]byte(f.rid), rest...) }
+// cookieOf gives a cookie with the follower's rid; the next one takes its place.
+func (f *follower) cookieOf(rest []byte) []byte {
+	f.ck = append(append(f.ck[:0], f.rid...), rest...)
+	return f.ck
+}
 
 // entry adds an entry's message; cookie is nil for none.
 func (f *follower) entry(state syncrepl.State, id dit.UUID, op, cookie []byte) error {

@@ -92,6 +92,46 @@ func (w *writer) flush(reader bool) error {
 	return w.err
 }
 
+// bursts has buffers that followers gave up before they waited, for the next that have much to
+// say: they are told one after the other, and idle ones hold none.
+var bursts sync.Pool
+
+// burstBuffer holds a batch and what a follower hands over at a time.
+const burstBuffer = writeBatch + 2*sendAt
+
+// takeBurst gives a buffer in place of one that is small, with the same content.
+func takeBurst(b []byte) []byte {
+	if cap(b) > keepIdle {
+		return b
+	}
+	large, ok := bursts.Get().(*[]byte)
+	if !ok {
+		large = new(make([]byte, 0, burstBuffer))
+	}
+	return append((*large)[:0], b...)
+}
+
+// leaveBurst gives up a buffer that is large; nobody may hold it any more.
+func leaveBurst(b []byte) []byte {
+	if cap(b) <= keepIdle {
+		return b
+	}
+	if cap(b) >= burstBuffer && cap(b) <= keepBuffer {
+		bursts.Put(&b)
+	}
+	return nil
+}
+
+// burst makes room for much that is going to be sent; trim gives it up.
+func (w *writer) burst() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.buf = takeBurst(w.buf)
+	if !w.writing {
+		w.spare = takeBurst(w.spare)
+	}
+}
+
 // trim gives up the buffers that a burst took, when nothing is being written.
 func (w *writer) trim() {
 	w.mu.Lock()
@@ -99,12 +139,7 @@ func (w *writer) trim() {
 	if w.writing || len(w.buf) > 0 {
 		return
 	}
-	if cap(w.buf) > keepIdle {
-		w.buf = nil
-	}
-	if cap(w.spare) > keepIdle {
-		w.spare = nil
-	}
+	w.buf, w.spare = leaveBurst(w.buf), leaveBurst(w.spare)
 }
 
 // write writes what there is, with the lock given up meanwhile: one buffer for
