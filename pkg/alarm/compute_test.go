@@ -166,6 +166,8 @@ func TestReasonClass(t *testing.T) {
 			"none of 2 servers is to be had: b:389: bind: invalid credentials (49); a:389: connection lost: closed by the server",
 			"bind: invalid credentials (49); unreachable"},
 		{"none of 3 servers is to be had: a:1: connect to a:1: x; b:2: connect to b:2: x; c:3: connect to c:3: x", "connect to a:1: x", "unreachable"},
+		{"read the root DSE: connection lost: reset by the server", "a:389: bind as cn=a,o=b: no answer within 10s", "unreachable"},
+		{"search: busy (51): connection lost: to conn=7", "search: busy (51): connection lost: to conn=8", "search: busy (51): connection lost: to"},
 		{"", " ", ""},
 		{"(4x): (): ()", "", "(): ()"},
 	} {

@@ -8,7 +8,7 @@ import (
 
 // unreachable are the beginnings of reasons that are one cause in different moments: a
 // server that dies closes the connection first, refuses the next, and may
-// not answer at all later.
+// not answer at all later; what stands before it takes the next, and hangs up.
 var unreachable = []string{"connect to ", "connection lost: ", "no answer within "}
 
 // several is how the reason of a source begins that has several servers, and none
@@ -31,8 +31,9 @@ func reasonClass(reason string) string {
 		reason = rest
 	}
 	for _, start := range unreachable {
-		if strings.HasPrefix(reason, start) {
-			return "unreachable"
+		step, _, found := strings.Cut(reason, start)
+		if found && (step == "" || strings.HasSuffix(step, ": ") && !slices.ContainsFunc(strings.Fields(step), isCode)) {
+			return "unreachable" // and not a server's own words, which stand behind a code
 		}
 	}
 	words := strings.Fields(reason)

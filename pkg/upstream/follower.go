@@ -133,7 +133,7 @@ func (f *follower) RefreshDone(end syncrepl.End) error {
 		return err
 	}
 	f.live = true
-	f.link.refused = false
+	f.link.refused = 0
 	f.frames.patience = 0
 	f.frames.search.settle()
 	f.conn.refreshed()

@@ -29,7 +29,7 @@ type linkImpl struct {
 	fetches atomic.Int64 // subtrees fetched so far
 	noBase  atomic.Bool  // the last failure was a missing base
 
-	refused bool // with no search beside it: it is not for being too many. The goroutine's own
+	refused int // counts the refusals from one on that came with no search beside it, and so not for too many; the goroutine's own
 
 	alone bool // no shared connection any more; the goroutine's own
 }

@@ -374,7 +374,8 @@ func (l *lease) refused() (alone bool) {
 	if l.shared == nil {
 		return false
 	}
-	n, _ := l.wire.census()
+	answered, mute := l.wire.census() // of the mute some may be refused too, and then this is learnt again
+	n := answered + mute
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
 	g := l.shared.group

@@ -16,7 +16,9 @@ import (
 // session connects and follows until something ends it. lived tells whether
 // the refresh was completed.
 func (l *linkImpl) session(ctx context.Context, feed Feed) (lived bool, err error) {
-	c, err := l.o.lease(ctx, l.src, l.alone, l.touch)
+	// A search that was refused alone is tried alone every other time: a server that was
+	// busy then may take few searches of a connection all the same.
+	c, err := l.o.lease(ctx, l.src, l.alone || l.refused > 0 && l.refused%2 == 0, l.touch)
 	if err != nil {
 		return false, err
 	}
@@ -82,8 +84,10 @@ func (l *linkImpl) consume(ctx context.Context, c *lease, mode syncrepl.Mode, co
 		err = fmt.Errorf("search: the server ended it")
 	}
 	var end *syncrepl.ResultError
-	if !follower.live && !l.refused && errors.As(err, &end) && (end.Code == ldap.LDAPResultBusy || end.Code == ldap.LDAPResultAdminLimitExceeded) {
-		l.refused = c.refused()
+	if !follower.live && errors.As(err, &end) && (end.Code == ldap.LDAPResultBusy || end.Code == ldap.LDAPResultAdminLimitExceeded) {
+		if l.refused > 0 || c.refused() {
+			l.refused++
+		}
 	}
 	return s, follower.live, searchError(l.src, err)
 }

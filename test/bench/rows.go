@@ -71,6 +71,7 @@ var rows = []row{refreshRow, reloadRow,
 	tlsRow("tls-resumed", "new connections with TLS, 8 at the same time, sessions resumed", true),
 	snmpRow,
 	growRow,
+	fleetRow,
 }
 
 const (
