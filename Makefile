@@ -30,6 +30,7 @@ test-long: ## long random histories under the race detector, 500 rounds of kill 
 	go test -race -timeout 60m -run '^TestRandomHistories$$' ./pkg/queue -steps 1000000
 	go test -race -timeout 60m -run '^TestWholeHistories$$' ./pkg/engine -steps 2000
 	go test -timeout 60m -run '^TestR12KillRounds$$' ./test -rounds 500
+	go test -count 1 -timeout 10m -run '^TestFleet$$' ./test -fleet 1000
 	go test -race -timeout 30m -run '^TestEveryMessage$$' ./pkg/engine -every
 
 soak: setup ## ten minutes of hostile clients of all kinds, and ten of four slapds that are cut, stopped and killed
