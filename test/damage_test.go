@@ -57,7 +57,7 @@ func TestR33DamagedStore(t *testing.T) {
 		if now := s.contextCSN(); now < csn {
 			t.Errorf("%s: contextCSN %s after %s", c.what, now, csn)
 		}
-		if status := s.run("status"); !strings.Contains(status, "DAMAGE") || !strings.Contains(status, c.words) || !strings.Contains(s.log.String(), filepath.Base(path)) {
+		if status := s.run("status"); !strings.Contains(status, "DAMAGE") || !strings.Contains(status, "TO DO") || !strings.Contains(status, c.words) || !strings.Contains(s.log.String(), filepath.Base(path)) {
 			t.Errorf("%s: status\n%s\nlog\n%s", c.what, status, s.log)
 		}
 		if kept, err := filepath.Glob(s.path("data/damaged-*/*.sst")); err != nil || (len(kept) > 0) != c.lost {

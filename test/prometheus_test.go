@@ -157,7 +157,7 @@ func (p *prometheus) rules(t *testing.T, s *trouble) {
 		}
 		eventually(t, 30*time.Second, r.Name+" has something to look at: "+query, func() bool { return len(p.query(t, query)) > 0 })
 	}
-	if total != 16 {
+	if total != 17 {
 		t.Errorf("there are %d rules", total)
 	}
 }

@@ -1,6 +1,7 @@
 package agentx
 
 import (
+	"strings"
 	"time"
 
 	"shaft/pkg/alarm"
@@ -51,6 +52,7 @@ var systemColumns = []column[system]{
 	{15, "shaftNotificationsLost", func(s *system, _ time.Time) cell { return counter(s.lost.Load()) }},
 	{16, "shaftStoreFull", func(s *system, _ time.Time) cell { return truth(s.StoreFull != "") }},
 	{17, "shaftStoreFullText", func(s *system, _ time.Time) cell { return text(s.StoreFull) }},
+	{18, "shaftDamage", func(s *system, _ time.Time) cell { return text(strings.Join(s.Damage, "; ")) }},
 }
 
 var upstreamColumns = []column[upstreamRow]{

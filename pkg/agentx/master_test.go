@@ -248,11 +248,11 @@ func TestNotifications(t *testing.T) {
 	p.reply(told(p, "cn=name 2", trap(2)), 0) // a name that goes has no alarm any more
 }
 
-// R51: a disk that is too full and a store that failed are told apart.
+// R51: a disk that is too full, a store that failed and damage are told apart.
 func TestStoreTrouble(t *testing.T) {
 	for _, test := range []struct{ failure, full string }{{}, {"input/output error", ""}, {"", "no room"}, {"input/output error", "no room"}} {
 		s := newScene()
-		s.watched.Failure, s.watched.StoreFull = test.failure, test.full
+		s.watched.Failure, s.watched.StoreFull, s.watched.Damage = test.failure, test.full, []string{"a bit", "a claim"}
 		w, err := s.Watched(t.Context())
 		must(t, err)
 		v := viewOf(w, system{lost: &newOutbox().lost}, nil)
@@ -260,7 +260,7 @@ func TestStoreTrouble(t *testing.T) {
 		if test.full != "" {
 			full = 1
 		}
-		for name, want := range map[string]any{"shaftFailure": test.failure, "shaftStoreFull": full, "shaftStoreFullText": test.full} {
+		for name, want := range map[string]any{"shaftFailure": test.failure, "shaftStoreFull": full, "shaftStoreFullText": test.full, "shaftDamage": "a bit; a claim"} {
 			if got := cellOf(t, v, name); got != want {
 				t.Errorf("%+v: %s is %v, wanted %v", test, name, got, want)
 			}

@@ -108,8 +108,9 @@ type Engine struct {
 	// together: several commits are under way that are to show as one.
 	together bool
 	last     dit.CSN
-	failed   error // a write that failed: no more writes
-	closing  bool  // the loop is to end
+	failed   error    // a write that failed: no more writes
+	damage   []string // what the start found damaged, in words
+	closing  bool     // the loop is to end
 
 	// While loading: own entries not used yet, names that went and whose outer
 	// content is to come back, lines for entries whose UUID was taken.
@@ -190,6 +191,7 @@ func Open(o Options) (*Engine, error) {
 	if err := e.load(); err != nil {
 		return nil, err
 	}
+	e.damage = append(e.store.Mended(), e.damagedClaims()...)
 	if err := e.resumePlan(); err != nil {
 		return nil, err
 	}

@@ -44,6 +44,7 @@ type Figures struct {
 	LastChange    time.Time // of the context CSN; zero: nothing is served
 	SchemaClashes int
 	Failed        bool // nothing is written any more
+	Damage        int  // how many things were found damaged in the store at the start
 	Alarms        []Alarm
 }
 
@@ -88,7 +89,7 @@ func (e *Engine) Figures(ctx context.Context) (out *Figures, err error) {
 		v := e.Version()
 		out = &Figures{
 			At: e.o.Now(), BaseDN: e.o.BaseDN.String(), Entries: v.Len(), SchemaClashes: len(e.schemaClashes()),
-			Failed: e.failed != nil, Alarms: e.AlarmView(),
+			Failed: e.failed != nil, Damage: len(e.damage), Alarms: e.AlarmView(),
 			Names: make([]NameFigures, 0, len(e.state.Names)), Sources: make([]SourceFigures, 0, len(e.claims)+len(e.lists)),
 		}
 		if v.CSN() != 0 {

@@ -194,6 +194,28 @@ func (e *Engine) loadClaims() error {
 	})
 }
 
+// maxDamagedNamed bounds how many claims are named whose content is damaged.
+const maxDamagedNamed = 10
+
+// damagedClaims tells in words of which claims the content is damaged, nothing if of none.
+func (e *Engine) damagedClaims() []string {
+	var ids []string
+	for id, cl := range e.claims {
+		if cl.damaged {
+			ids = append(ids, string(id))
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	more := ""
+	if n := len(ids) - maxDamagedNamed; n > 0 {
+		ids, more = ids[:maxDamagedNamed], fmt.Sprintf(" and %d more", n)
+	}
+	return []string{"stored content of " + strings.Join(ids, ", ") + more + " is damaged: what is sound is served, and all of it is fetched again"}
+}
+
 func (e *Engine) addClaim(qc *queue.Claim, sub *Subscription) error {
 	name, err := dit.ParseDN(e.schema, qc.Name)
 	if err != nil {

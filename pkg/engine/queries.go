@@ -23,7 +23,7 @@ type Status struct {
 	Followers     int            `json:"followers"`
 	Ready         bool           `json:"ready"`
 	Failure       string         `json:"failure,omitempty"` // why nothing is written any more, or no content until there is room on the disk
-	// Damage is what was found damaged in the store's files at the start, and what was done about it.
+	// Damage is what was found damaged in the store at the start, and what was done about it.
 	Damage []string `json:"damage,omitempty"`
 	// SchemaClashes are definitions of servers that contradict what is known; the first 100.
 	SchemaClashes []SchemaClash `json:"schema_clashes,omitempty"`
@@ -93,7 +93,7 @@ func (e *Engine) status() *Status {
 	} else {
 		out.Failure = e.store.FullWords()
 	}
-	out.Damage = e.store.Mended()
+	out.Damage = e.damage
 	return out
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"shaft/internal/ldaptest"
+	"shaft/pkg/dit"
 	"shaft/pkg/queue"
 	"shaft/pkg/store"
 )
@@ -257,5 +258,47 @@ func TestNumbersAfterRestore(t *testing.T) {
 			t.Errorf("the serial of alarms goes from %d to %d", serial, now)
 		}
 		w.restart()
+	}
+}
+
+// R33, R56: the status names the claims whose stored content is damaged, the first ten of many, for as long as it is.
+func TestStatusTellsDamage(t *testing.T) {
+	w := newWorld(t)
+	s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF})
+	for i := range maxDamagedNamed + 2 {
+		w.add(fmt.Sprintf("s%02d", i), fmt.Sprintf("cn=S%02d", i), w.source(s, suffix))
+	}
+	for i := range maxDamagedNamed + 2 {
+		w.awaitLive(fmt.Sprintf("cn=S%02d,%s", i, baseDN))
+	}
+	s.Close() // else all would be well again
+	for _, c := range []struct {
+		damaged int
+		want    string
+	}{
+		{0, ""},
+		{2, "stored content of s00, s01 is damaged"},
+		{maxDamagedNamed + 2, "s08, s09 and 2 more is damaged"},
+		{0, ""},
+	} {
+		must(t, w.e.do(t.Context(), func() {
+			for i := range maxDamagedNamed + 2 {
+				number, id := w.e.claims[queue.ClaimID(fmt.Sprintf("s%02d", i))].number, dit.UUID{byte(i)}
+				b := store.Batch{Deletes: []store.Key{{Claim: number, UUID: id}}}
+				if i < c.damaged {
+					b = store.Batch{Puts: []store.Put{{Claim: number, UUID: id, CSN: w.e.last, Value: []byte("no entry")}}}
+				}
+				must(t, w.store.Commit(&b))
+			}
+		}))
+		w.close()
+		w.open()
+		status, err := w.e.Status(t.Context())
+		must(t, err)
+		figures, err := w.e.Figures(t.Context())
+		must(t, err)
+		if told := strings.Join(status.Damage, "; "); (c.want == "") != (told == "") || !strings.Contains(told, c.want) || figures.Damage != len(status.Damage) {
+			t.Errorf("%d damaged: the status says %q, the figures %d", c.damaged, told, figures.Damage)
+		}
 	}
 }

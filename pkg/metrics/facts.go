@@ -75,6 +75,7 @@ var (
 // Of the store.
 var (
 	storeFailed  = gauge("store_failed", "Whether a write failed, so that nothing more is written and what is served stands still.")
+	storeDamage  = gauge("store_damage", "How many things the start found damaged in the store; the status has them in words.")
 	storeSize    = gauge("store_size_bytes", "What the store takes on disk.")
 	storeFree    = gauge("store_filesystem_free_bytes", "What is free on the store's file system.")
 	storeSystem  = gauge("store_filesystem_size_bytes", "How large the store's file system is.")
@@ -157,6 +158,7 @@ func (s sink) figures(f *engine.Figures) {
 	s.time(changeTime, f.LastChange)
 	s.tell(schemaClashes, float64(f.SchemaClashes))
 	s.truth(storeFailed, f.Failed)
+	s.tell(storeDamage, float64(f.Damage))
 	counts := map[string]int{}
 	for i := range f.Names {
 		n := &f.Names[i]

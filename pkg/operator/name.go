@@ -29,6 +29,9 @@ func (c *cli) status(ctx context.Context, _ []string) error {
 		for _, words := range s.Damage {
 			rows = append(rows, []string{"DAMAGE", words})
 		}
+		if len(s.Damage) > 0 {
+			rows = append(rows, []string{"TO DO", "have the disk and the memory checked; look whether `shaft subscription list` and `shaft queue show` say what was decided, and bring back what is missing with `shaft apply` of the last export"})
+		}
 		if s.Failure != "" {
 			rows = append(rows, []string{"FAILURE", s.Failure})
 		}

@@ -122,6 +122,7 @@ func (st *stage) discovery() {
 	st.reads("shaft.names", "3")
 	st.reads("shaft.basedn", base)
 	st.reads("shaft.store.full", "")
+	st.reads("shaft.damage", "")
 	st.w.open("no problem is open")
 }
 
