@@ -19,8 +19,8 @@ const (
 	growResident  = "RSS bytes an entry"
 	growAnonymous = "without files: bytes an entry"
 	growDisk      = "disk bytes an entry"
-	growPause     = "longest stop for a collection of garbage ms"
-	growRefresh   = "first refresh s"
+	growCPU       = "CPU s until then"
+	growPeak      = "peak RSS bytes an entry in it"
 )
 
 // growRow is what a server costs by how much it holds, and its start with that:
@@ -32,11 +32,11 @@ var growRow = row{
 		return fmt.Sprintf("start with %s entries, and what it takes to hold them", number(float64(o.content().total())))
 	},
 	figures: []figure{
-		{growStart, cost}, {"CPU s until then", cost},
+		{growStart, cost}, {growCPU, cost},
 		{growResident, cost}, {growAnonymous, cost},
 		{"beyond the entry in BER and what an empty Shaft has", neutral}, {"an entry in BER: bytes", neutral},
-		{growDisk, cost}, {growPause, cost},
-		{growRefresh, neutral}, {"RSS bytes an entry after it", neutral}, {"peak RSS bytes an entry in it", neutral},
+		{growDisk, cost}, {"longest stop for a collection of garbage ms", cost},
+		{"first refresh s", neutral}, {"RSS bytes an entry after it", neutral}, {growPeak, neutral},
 	},
 	sample: sampleGrow,
 }

@@ -14,7 +14,7 @@ func TestParsePauses(t *testing.T) {
 	for trace, want := range map[string]float64{
 		"": 0,
 		"gc 1 @0.1s 0%: 0.018+1.2+0.003 ms clock, 0.03+0.5/1.1/0+0.007 ms cpu, 4->4->0 MB, 4 MB goal, 0 MB stacks, 0 MB globals, 2 P\n": 0.018,
-		"gc 2 @0.1s 0%: 0.018+99+0.5 ms clock, 0.03 ms cpu\ntime=1 level=INFO msg=serving\ngc 3 @9s 0%: 0.2+1+0.1 ms clock, x\n":           0.5,
+		"gc 2 @0.1s 0%: 0.018+99+0.5 ms clock, 0.03 ms cpu\ntime=1 level=INFO msg=serving\ngc 3 @9s 0%: 0.2+1+0.1 ms clock, x\n":        0.5,
 		"gc was here\ngc 3 @9s 0%: 7 ms clock\n": 0,
 	} {
 		if got, err := parsePauses(trace); err != nil || got != want {

@@ -24,11 +24,11 @@ type panel struct {
 
 var panels = []panel{
 	{growStart, "start to first answer, s", 1, false},
+	{growCPU, "CPU time of that, s", 1, false},
 	{growResident, "RSS, MiB", 1.0 / (1 << 20), true},
 	{growAnonymous, "RSS without files, MiB", 1.0 / (1 << 20), true},
 	{growDisk, "disk, MiB", 1.0 / (1 << 20), true},
-	{growPause, "longest stop for GC, ms", 1, false},
-	{growRefresh, "first refresh, s", 1, false},
+	{growPeak, "peak RSS in the first refresh, MiB", 1.0 / (1 << 20), true},
 }
 
 // growth gives the drawn figures of a growRow; none of another.
@@ -94,6 +94,9 @@ func drawGrowth(all []grown) []byte {
 	return b.Bytes()
 }
 
+// nearly is how far beyond a decade a value may be drawn without another one.
+const nearly = 0.05
+
 // axis is a logarithmic one of whole decades.
 type axis struct{ from, to float64 } // powers of ten
 
@@ -101,7 +104,7 @@ func axisOf(values []float64) axis {
 	a := axis{math.Inf(1), math.Inf(-1)}
 	for _, v := range values {
 		if v > 0 && !math.IsInf(v, 0) {
-			a.from, a.to = min(a.from, math.Floor(math.Log10(v))), max(a.to, math.Ceil(math.Log10(v)))
+			a.from, a.to = min(a.from, math.Floor(math.Log10(v)+nearly)), max(a.to, math.Ceil(math.Log10(v)-nearly))
 		}
 	}
 	if a.from > a.to {
