@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -29,6 +30,11 @@ func copySparse(from, to string) (err error) {
 			err = errors.Join(err, os.RemoveAll(to))
 		}
 	}()
+	// What is copied later of a store that is being written has all commits before the one in this file, as
+	// after a crash, and the file is not ahead by more than that one.
+	if i := slices.IndexFunc(files, func(f os.DirEntry) bool { return f.Name() == "redo" }); i > 0 {
+		files = slices.Concat(files[i:i+1], files[:i], files[i+1:])
+	}
 	for _, f := range files {
 		if err := copyFile(filepath.Join(from, f.Name()), filepath.Join(to, f.Name())); err != nil {
 			return err
