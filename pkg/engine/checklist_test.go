@@ -409,7 +409,10 @@ func TestHalfAMillionUUIDs(t *testing.T) {
 		}
 	}
 	w.next(s, measure, sets(true), presents, below(limit), sayEnd("one"),
-		sets(true), sets(false), below(limit), whole, below(8*limit), sayCookie("two"))
+		sets(true), below(limit), whole, below(8*limit), sayCookie("two"))
+	talk(s, map[string]saying{"two": inTurn(sayEnd("two"), measure, sets(false), below(limit), sayCookie("three"))})
+	again(t, s)
+	await(t, "the third session's cookie", func() bool { return w.cookie() == "three" })
 	if n := len(w.content()); n != known+1 {
 		t.Errorf("%d entries", n)
 	}
