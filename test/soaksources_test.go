@@ -63,7 +63,7 @@ func newTroubles(t *testing.T) *troubles {
 		suffix := fmt.Sprintf("o=s%d", i)
 		up := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: suffix, SID: i % 3, SessionLog: []int{1000, 0}[i/2],
 			Database: "syncprov-checkpoint 1 1", // else one that was killed takes a cookie that its session log does not reach
-			LDIF: fmt.Sprintf("dn: %s\nobjectClass: organization\no: s%d\n", suffix, i)})
+			LDIF:     fmt.Sprintf("dn: %s\nobjectClass: organization\no: s%d\n", suffix, i)})
 		relay, err := ldaptest.StartRelay(strings.TrimPrefix(up.URL(), "ldap://"))
 		if err != nil {
 			t.Fatal(err)
