@@ -318,8 +318,8 @@ func (s *Store) commit(b *Batch, special func(w *work) error) error {
 // back, a generation not committed, a name too long) has changed nothing; a failure to write
 // is an ErrFailed.
 func (s *Store) Commit(b *Batch) error {
-	began := time.Now()
 	s.writeMu.Lock()
+	began := time.Now()
 	w, err := s.prepare(b, nil)
 	if err == nil && s.ahead(w) {
 		s.mu.Lock()
