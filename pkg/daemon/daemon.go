@@ -74,7 +74,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog, Committed: d.metrics.Committed,
 		Ballast: store.DefaultBallast, Now: o.Now})
 	if err != nil {
-		return d, err
+		return d, whatToDo(err, cfg.DataDir)
 	}
 	d.onClose(func() {
 		if err := st.Close(); err != nil {
@@ -88,7 +88,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 		Refreshed: d.metrics.Refreshed, Now: o.Now,
 	})
 	if err != nil {
-		return d, err
+		return d, whatToDo(err, cfg.DataDir)
 	}
 	d.onClose(d.engine.Close)
 	d.metrics.Watch(metrics.Watched{Engine: d.engine, Store: st, LDAP: d.doorFigures})
@@ -116,6 +116,14 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	}
 	d.log.Info("serving", "version", o.Version, "base", cfg.BaseDN.String(), "listen", d.addresses, "control", cfg.ControlSocket)
 	return d, nil
+}
+
+// whatToDo says what an operator can do about a store that is there and cannot be used.
+func whatToDo(err error, dir string) error {
+	if !errors.Is(err, store.ErrCorrupt) {
+		return err
+	}
+	return fmt.Errorf("%w; what was decided here is not whole any more: bring the last backup back with `shaft restore --force FILE`, which moves this store aside, or move what is in %s away, start, and `shaft apply` the last export", err, dir)
 }
 
 // serving is what the service manager is told while all is well.

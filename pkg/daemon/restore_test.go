@@ -3,12 +3,17 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"shaft/pkg/engine"
+	"shaft/pkg/store"
+	"shaft/pkg/upstream"
 )
 
 // A backup restores under its own base DN, however that is written, and what the
@@ -77,5 +82,48 @@ func TestRestore(t *testing.T) {
 	}
 	if err := Restore(cfg, "-", false, bytes.NewReader(text), io.Discard, log); err == nil || !strings.Contains(err.Error(), "there is a store already") {
 		t.Errorf("again: %v", err)
+	}
+}
+
+// R33, R56: a daemon whose store has lost a decision does not start, and says what to do, which works.
+func TestStartWithoutDecisions(t *testing.T) {
+	cfg := config(t, "")
+	d := start(t, cfg)
+	source := upstream.Source{Protocol: "ldap", Host: "127.0.0.1", Port: 1, Base: "o=A"}
+	if _, err := d.Engine().AddSubscription(t.Context(), engine.Subscription{ID: "a", Name: "cn=A", Source: source}, false); err != nil {
+		t.Fatal(err)
+	}
+	var backup bytes.Buffer
+	if _, err := d.Engine().Backup(t.Context(), &backup, "v1"); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	for _, lost := range []string{"subscription/", "queue/claim/", "queue/name/"} {
+		st, err := store.Open(cfg.DataDir, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b store.Batch
+		err = st.Records(lost, func(name string, _ []byte) error {
+			b.Records = append(b.Records, store.Record{Name: name})
+			return nil
+		})
+		if err := errors.Join(err, st.Commit(&b), st.Close()); err != nil || len(b.Records) != 1 {
+			t.Fatal(lost, b.Records, err)
+		}
+		for range 2 {
+			if _, err := Start(cfg, Options{}); !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "shaft restore --force") {
+				t.Errorf("without %s: %v", lost, err)
+			}
+		}
+		var out bytes.Buffer
+		if err := Restore(cfg, "-", true, bytes.NewReader(backup.Bytes()), &out, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		d := start(t, cfg)
+		if names, err := d.Engine().Names(t.Context()); err != nil || len(names) != 1 {
+			t.Errorf("without %s, restored: %v, %v", lost, names, err)
+		}
+		d.Close()
 	}
 }

@@ -68,6 +68,11 @@ func (e *Engine) load() error {
 	return e.loadTree()
 }
 
+// notWhole makes an error of records without which nothing can be done, a store.ErrCorrupt.
+func notWhole(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", store.ErrCorrupt, fmt.Errorf(format, args...))
+}
+
 func (e *Engine) loadState() error {
 	e.subs = map[string]*Subscription{}
 	records := map[string][]byte{}
@@ -79,12 +84,12 @@ func (e *Engine) loadState() error {
 		return err
 	}
 	if e.state, err = queue.Load(records); err != nil {
-		return fmt.Errorf("stored queues: %w", err)
+		return notWhole("stored queues: %w", err)
 	}
 	return e.store.Records(recordSubscription, func(name string, value []byte) error {
 		s, err := decodeSubscription(value)
 		if err != nil {
-			return fmt.Errorf("stored %s: %w", name, err)
+			return notWhole("stored %s: %w", name, err)
 		}
 		e.subs[s.ID] = s
 		return nil
@@ -152,7 +157,7 @@ func (e *Engine) loadClaims() error {
 	for id, qc := range e.state.Claims {
 		sub := e.subs[qc.Subscription]
 		if sub == nil {
-			return fmt.Errorf("claim %s: its subscription %q is not in the store", id, qc.Subscription)
+			return notWhole("claim %s: its subscription %q is not there", id, qc.Subscription)
 		}
 		if err := e.addClaim(qc, sub); err != nil {
 			return err
@@ -168,7 +173,7 @@ func (e *Engine) loadClaims() error {
 		cl := e.byNum[sc.ID]
 		switch {
 		case cl == nil:
-			return fmt.Errorf("the store has content of a claim number %d that no claim has", sc.ID)
+			return notWhole("there is content of a claim number %d that no claim has", sc.ID)
 		default:
 			cl.gen, cl.cookie = sc.Generation, sc.Cookie
 			if err := cl.setOrigin(sc.Server); err != nil {
