@@ -63,7 +63,7 @@ func (c *collector) tend() {
 
 // restAfter is how long refreshes are over before what they took for a while is given back: one
 // often comes with others.
-const restAfter = time.Second
+const restAfter = 250 * time.Millisecond
 
 // rest calls giveBack once at its beginning, and whenever no refresh has ended for a while after one did.
 func rest(ctx context.Context, refreshed <-chan struct{}, after time.Duration, giveBack func()) {

@@ -85,7 +85,13 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	d.engine, err = engine.Open(engine.Options{
 		Store: st, Schema: cfg.Schema, BaseDN: cfg.BaseDN, BaseEntry: cfg.BaseEntry, Index: cfg.Index,
 		LearnSchema: true, ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, PromotionLimit: cfg.Promotion, Guard: &cfg.Guard, Log: o.Log,
-		Refreshed: d.metrics.Refreshed, Now: o.Now,
+		Refreshed: func(how engine.RefreshOutcome, took time.Duration) {
+			d.metrics.Refreshed(how, took)
+			select {
+			case refreshed <- struct{}{}:
+			default: // it is known
+			}
+		}, Now: o.Now,
 	})
 	if err != nil {
 		return d, whatToDo(err, cfg.DataDir)

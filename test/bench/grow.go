@@ -41,6 +41,9 @@ var growRow = row{
 	sample: sampleGrow,
 }
 
+// givenBack is how long after a refresh Shaft has begun to give back what that took.
+const givenBack = 2 * time.Second
+
 func sampleGrow(ctx context.Context, b *bench, s side) ([]float64, error) {
 	if s == theirs {
 		p := b.provider
@@ -61,6 +64,9 @@ func sampleGrow(ctx context.Context, b *bench, s side) ([]float64, error) {
 	}
 	defer func() { c.stop() }()
 	refresh := time.Since(begin).Seconds()
+	if err := sleep(ctx, givenBack); err != nil {
+		return nil, err
+	}
 	if err := c.idle(); err != nil {
 		return nil, err
 	}
