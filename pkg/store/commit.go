@@ -21,7 +21,7 @@ type work struct {
 	edited  map[uint32]bool        // claims whose entries change
 	seen    map[entryID]standing
 	entries *badger.Iterator // over content as of the last commit; nil until needed
-	bulky   int64            // bytes that go to the value log
+	freed   int64            // bytes of entries that are superseded
 	ops     []redoOp         // all that txn does
 }
 
@@ -35,6 +35,7 @@ type standing struct {
 	live        bool
 	fingerprint uint64
 	gens        []uint32 // records up to the committed generation, whatever they are
+	size        int64    // bytes of these
 }
 
 // begin starts a commit. Called with writeMu held.
@@ -55,9 +56,6 @@ func (w *work) abandon() {
 }
 
 func (w *work) set(key, value []byte) error {
-	if len(value) >= valueThreshold {
-		w.bulky += int64(len(value))
-	}
 	value = seal(key, value)
 	w.ops = append(w.ops, redoOp{key, value})
 	return w.txn.Set(key, value)
@@ -115,6 +113,7 @@ func (w *work) standing(id entryID) (standing, error) {
 			return nil
 		}
 		st.gens = append(st.gens, r.Gen)
+		st.size += r.size
 		if r.verdict == live {
 			st.live, st.fingerprint = true, r.fingerprint()
 		}
@@ -135,6 +134,7 @@ func (w *work) remove(id entryID) error {
 			return err
 		}
 	}
+	w.freed += st.size
 	c := w.claim(id.claim)
 	if st.live {
 		c.count--
@@ -246,7 +246,7 @@ func (s *Store) adopt(w *work) {
 			}
 		}
 	})
-	s.sweeper.bulky.Add(w.bulky)
+	s.supersede(w.freed)
 	s.scheduleTrim(w.meta)
 }
 

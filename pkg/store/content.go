@@ -25,6 +25,7 @@ const (
 type content struct {
 	Key
 	verdict verdict
+	size    int64  // of the record in bytes, about
 	stamp   stamp  // of a live record
 	value   []byte // of a live record; good until the callback returns
 }
@@ -62,7 +63,7 @@ func walkTo(it *badger.Iterator, prefix, from, to []byte, state func(uint32) *cl
 			decided = false
 		}
 		first = false
-		c = content{Key: k, verdict: leftover}
+		c = content{Key: k, verdict: leftover, size: item.EstimatedSize()}
 		switch {
 		case owner == nil || k.Gen < owner.floor:
 		case k.Gen > owner.gen:

@@ -37,11 +37,14 @@ const (
 	crashStaged  = 3000 // of claim 2, written by a refresh: some transactions
 )
 
+// crashOptions have small logs and files, so that all of them are trimmed, merged and collected.
+var crashOptions = Options{ChangeLog: 200, Journal: 200, Now: atZero, memTable: 1 << 20, valueFile: 2 << 20}
+
 // crashChild commits until it is killed, and prints each CSN once it is
 // acknowledged. Commit n rewrites entry n mod crashEntries of claim 1; every
 // eighth is a refresh of all of claim 2. Content says which commit wrote it.
 func crashChild(dir string) error {
-	s, err := Open(dir, Options{ChangeLog: 200, Journal: 200, Now: atZero})
+	s, err := Open(dir, crashOptions)
 	if err != nil {
 		return err
 	}
@@ -140,7 +143,7 @@ func TestR12KilledAtAnyMoment(t *testing.T) {
 		if round%4 == 3 {
 			continue // killed again before anyone looked
 		}
-		s, err := Open(dir, Options{ChangeLog: 200, Journal: 200, Now: atZero})
+		s, err := Open(dir, crashOptions)
 		if err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}

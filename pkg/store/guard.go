@@ -78,14 +78,28 @@ func (l badgerLog) text(format string, args []any) string {
 }
 
 func (l badgerLog) Errorf(format string, args ...any) {
+	switch {
+	case strings.HasPrefix(format, syncFailed): // which badger does not tell to whom it commits for
+		l.s.fail(fmt.Errorf("sync value log: %v", args...))
+	case strings.HasPrefix(format, "Unable to read: Key"), strings.HasPrefix(format, "Key: %v, Version"):
+		l.s.log.Debug("badger", "text", l.text(format, args)) // for each value that a damaged file has lost; whoever reads it tells
+		return
+	}
 	l.s.log.Error("badger", "text", l.text(format, args))
 }
+
+// syncFailed begins badger's message when what it has just written to the value log may not be on disk. It is made on the
+// goroutine that writes, before the commit is told to be done.
+const syncFailed = "Error while curlf sync"
 
 func (l badgerLog) Warningf(format string, args ...any) {
 	l.s.log.Warn("badger", "text", l.text(format, args))
 }
 
 func (l badgerLog) Infof(format string, args ...any) {
+	if format == rewriting {
+		l.s.beforeRewrite(args)
+	}
 	l.s.log.Debug("badger", "text", l.text(format, args))
 }
 

@@ -75,10 +75,7 @@ func (s *Store) mend() error {
 			return err
 		}
 	}
-	if len(logs) > 0 {
-		return m.newestValues(logs[len(logs)-1])
-	}
-	return nil
+	return m.allValues(logs)
 }
 
 func (m *mender) path(name string) string { return filepath.Join(m.dir, name) }

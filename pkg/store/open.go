@@ -15,10 +15,15 @@ import (
 )
 
 const (
+	memTableSize = 8 << 20
+	// levelZeroTables is how many flushed memtables are merged: what they supersede of the value log
+	// is known only then. Keys and small records are cheap to merge.
+	levelZeroTables = 2
 	// valueLogFileSize bounds one value too.
 	valueLogFileSize = 64 << 20
-	// valueThreshold is from where on a value goes to the value log: rare ones
-	// (photos, revocation lists), so that compaction does not copy them.
+	// valueThreshold is from where on any value goes to the value log: rare ones
+	// (photos, revocation lists), so that compaction does not copy them. What a
+	// refresh stages has a bound of its own, bulkThreshold.
 	valueThreshold = 64 << 10
 )
 
@@ -30,15 +35,17 @@ func (s *Store) badgerOptions() badger.Options {
 		WithSyncWrites(true).
 		WithCompression(options.None).
 		WithBlockCacheSize(0).
-		WithMemTableSize(8 << 20).
-		WithBaseTableSize(4 << 20).
+		WithMemTableSize(s.opts.memTable).
+		WithBaseTableSize(s.opts.memTable / 2).
 		WithNumMemtables(2).
+		WithNumLevelZeroTables(levelZeroTables).
 		WithNumCompactors(2).
 		WithDetectConflicts(false).
 		WithMetricsEnabled(false).
 		WithChecksumVerificationMode(options.NoVerification).
-		WithValueLogFileSize(valueLogFileSize).
+		WithValueLogFileSize(s.opts.valueFile).
 		WithValueThreshold(valueThreshold).
+		WithVerifyValueChecksum(true).
 		WithLogger(badgerLog{s})
 }
 
@@ -50,7 +57,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Space == nil {
 		o.Space = func() (Space, error) { return spaceOf(dir) }
 	}
-	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}, stopped: make(chan struct{})}
+	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}, stopped: make(chan struct{}), rewritten: map[string]bool{}}
 	s.caughtUp.L = &s.mu
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rest lets go of the tables' pages that a start or a refresh has read: they stay in the kernel's
+// Rest lets go of the pages of tables and of the value log that a start or a refresh has read or written: they stay in the kernel's
 // cache, and are mapped again as somebody reads them, but count no longer as memory of the process. It may be
 // called at any time.
 func (s *Store) Rest() error {
@@ -23,10 +23,13 @@ func (s *Store) Rest() error {
 	defer s.release(v)
 	before := s.tableNames()
 	it := newIterator(v.txn, nil)
-	defer it.Close() // until then it keeps the tables that are there mapped
+	defer it.Close() // until then it keeps the tables and files of values that are there mapped
 	held := map[string]bool{}
 	for name := range s.tableNames() {
 		held[name] = before[name] // one that is there before and after was there as it began
+	}
+	if err := s.holdValues(held); err != nil {
+		return err
 	}
 	maps, err := os.Open("/proc/self/maps")
 	if err != nil {
@@ -51,6 +54,20 @@ func (s *Store) Rest() error {
 		}
 	}
 	return lines.Err()
+}
+
+// holdValues adds the files of values that are not written to any more, nor were about to be removed as an iterator began.
+func (s *Store) holdValues(held map[string]bool) error {
+	names, err := (&mender{dir: s.dir}).files("", ".vlog")
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range names[:len(names)-1] {
+		held[name] = !s.rewritten[name]
+	}
+	return nil
 }
 
 // tableNames are those of the files of all tables in use.

@@ -38,7 +38,7 @@ func residentTables(t *testing.T, s *Store) (kb int) {
 	ours := false
 	for line := range strings.Lines(string(smaps)) {
 		if m, ok := parseMapping(strings.TrimSuffix(line, "\n")); ok {
-			ours = strings.HasPrefix(m.path, s.dir) && strings.HasSuffix(m.path, ".sst")
+			ours = strings.HasPrefix(m.path, s.dir) && (strings.HasSuffix(m.path, ".sst") || strings.HasSuffix(m.path, ".vlog"))
 		} else if strings.Contains(line, "-") && !strings.Contains(line, ":  ") {
 			ours = false
 		}

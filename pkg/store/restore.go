@@ -136,7 +136,8 @@ func build(dir string, from io.Reader, o RestoreOptions) (*Restored, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, log: o.Log, opts: Options{Space: o.Space, Now: o.Now}}
+	s := &Store{dir: dir, log: o.Log, opts: Options{Space: o.Space, Now: o.Now, Log: o.Log}}
+	s.opts.setDefaults()
 	if s.opts.Space == nil {
 		s.opts.Space = func() (Space, error) { return spaceOf(dir) }
 	}

@@ -21,6 +21,9 @@ const (
 	// firstBuffer is what a stage takes at first, and twice as much each time that is
 	// full: a thousand small refreshes at a time are not to take half a gigabyte.
 	firstBuffer = 8 << 10
+
+	// restEvery is after how many bytes the store lets go of the files' pages that they went into.
+	restEvery = 32 << 20
 )
 
 var errDiscarded = errors.New("stage was discarded")
@@ -40,6 +43,7 @@ type Stage struct {
 	fresh []mark // staged since, in the order of staging
 	over  error  // why it takes no more: discarded, committed, a failed write
 	delta delta
+	since int // bytes since the store let go of pages
 }
 
 // mark is one staged change: n is the ordinal of an entry, or with markCSN its CSN, or
@@ -207,20 +211,25 @@ func (st *Stage) flush() {
 		st.give(err)
 		return
 	}
+	if st.since += b.size; st.since >= restEvery {
+		st.since = 0
+		st.s.report("let go of pages", st.s.Rest())
+	}
+	st.s.staging.RLock()
 	txn := st.s.db.NewTransaction(true)
 	for i := range b.entries {
+		toValueLog(&b.entries[i])
 		if err := txn.SetEntry(&b.entries[i]); err != nil {
 			txn.Discard()
+			st.s.staging.RUnlock()
 			st.slabs <- nil
 			st.give(err)
 			return
 		}
-		if n := len(b.entries[i].Value); n >= valueThreshold {
-			st.s.sweeper.bulky.Add(int64(n))
-		}
 	}
 	st.s.room.flight.Add(int64(b.size))
 	landed := func(err error) {
+		st.s.staging.RUnlock()
 		st.s.room.flight.Add(-int64(b.size))
 		if err != nil {
 			st.s.fail(err)

@@ -20,11 +20,12 @@ func (st *Stage) Value(id dit.UUID) ([]byte, error) {
 	key := contentKey(nil, Key{st.claim, id, st.gen})
 	var value []byte
 	err = st.s.db.View(func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
-		if err != nil {
-			return err
+		it := newIterator(txn, key)
+		defer it.Close() // until then the file is there that the value is in, see collectFile
+		if it.Rewind(); !it.Valid() {
+			return badger.ErrKeyNotFound
 		}
-		return item.Value(func(stored []byte) error {
+		return it.Item().Value(func(stored []byte) error {
 			sealed, err := unseal(key, stored)
 			if err != nil {
 				return err

@@ -80,20 +80,30 @@ type Options struct {
 	written func(done bool) error
 	// behind is called before badger takes a commit that is acknowledged. For tests.
 	behind func()
+	// memTable and valueFile are the sizes of a memtable and of a file of the value log; 0: memTableSize, valueLogFileSize.
+	// For tests.
+	memTable, valueFile int64
 }
 
 // durable writes a transaction of an open store.
 func (s *Store) durable(txn *badger.Txn) error {
 	if s.opts.written == nil {
-		return txn.Commit()
+		return errors.Join(txn.Commit(), s.failure())
 	}
 	if err := s.opts.written(false); err != nil {
 		return err
 	}
-	if err := txn.Commit(); err != nil {
+	if err := errors.Join(txn.Commit(), s.failure()); err != nil {
 		return err
 	}
 	return s.opts.written(true)
+}
+
+// failure is the first failure to write, which may be one that badger only tells to its log.
+func (s *Store) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }
 
 func (o *Options) setDefaults() {
@@ -108,6 +118,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.memTable == 0 {
+		o.memTable = memTableSize
+	}
+	if o.valueFile == 0 {
+		o.valueFile = valueLogFileSize
 	}
 	if o.Committed == nil {
 		o.Committed = func(time.Duration) {}
@@ -131,6 +147,9 @@ type Store struct {
 	// conflicts here. It is taken before mu.
 	writeMu sync.Mutex
 	redo    redo
+	// staging is held shared by each transaction of a stage until it is written. It is
+	// taken after writeMu.
+	staging sync.RWMutex
 
 	mu       sync.Mutex // guards what follows; written only with writeMu held as well
 	meta     meta
@@ -144,6 +163,8 @@ type Store struct {
 	untaken  error // an ErrFailed: it never will, and who would read does not find that commit
 	caughtUp sync.Cond
 	sweeper  sweeper
+	// rewritten are the files of the value log that badger removes, or has.
+	rewritten map[string]bool
 }
 
 // claim is a claim's durable state and what goes on beside it.
@@ -251,7 +272,9 @@ func (s *Store) writable() error {
 func (s *Store) fail(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err = fmt.Errorf("%w: %w", ErrFailed, err)
+	if !errors.Is(err, ErrFailed) {
+		err = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
 	if s.failed == nil {
 		s.failed = err
 		close(s.stopped)

@@ -26,7 +26,7 @@ const maxSweepList = 1 << 17
 // sweeper is the store's one goroutine: it removes leftovers, trims the change
 // log and the journal, and has badger collect its value log.
 type sweeper struct {
-	bulky atomic.Int64 // bytes written to the value log since it was last collected
+	freed atomic.Int64 // bytes that were superseded since the value log was last collected
 
 	mu    sync.Mutex // taken after Store.mu
 	jobs  map[uint32]*sweepJob
@@ -215,22 +215,6 @@ func (s *Store) report(what string, err error) {
 	s.log.Error("store maintenance failed", "what", what, "error", err)
 }
 
-// collect has badger rewrite a value log file that is half garbage, once a
-// file's worth of large values was written.
-func (s *Store) collect() {
-	if s.sweeper.bulky.Load() < valueLogFileSize || s.sweeper.stopping() {
-		return
-	}
-	if s.Full() != nil {
-		return
-	}
-	s.sweeper.bulky.Store(0)
-	err := s.db.RunValueLogGC(0.5)
-	if err != nil && !errors.Is(err, badger.ErrNoRewrite) && !errors.Is(err, badger.ErrRejected) {
-		s.report("collect value log", err)
-	}
-}
-
 func (s *Store) runJob(j *sweepJob) error {
 	from := contentPrefix(j.claim)
 	for !s.sweeper.stopping() {
@@ -267,6 +251,7 @@ type broom struct {
 	state  *claimState // nil: nothing of the claim counts
 	active uint32      // generation being staged
 	keys   [][]byte
+	freed  int64 // bytes of what has them
 	visits int
 }
 
@@ -297,6 +282,7 @@ func (b *broom) look(r *content) {
 		}
 	}
 	b.keys = append(b.keys, contentKey(nil, r.Key))
+	b.freed += r.size
 }
 
 func (b *broom) full() bool { return len(b.keys) >= sweepKeys || b.visits >= sweepVisits }
@@ -319,6 +305,7 @@ func (b *broom) out() error {
 	if err := r.flush(); err != nil {
 		return b.s.fail(err)
 	}
+	b.s.sweeper.freed.Add(b.freed)
 	b.s.renew(b.s.meta, nil)
 	return nil
 }
