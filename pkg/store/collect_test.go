@@ -224,7 +224,7 @@ func TestReloadsGiveRoomBack(t *testing.T) {
 	const (
 		n     = 4000
 		size  = 600
-		loads = 14
+		loads = 10
 	)
 	s := open(t, t.TempDir(), Options{memTable: 1 << 20, valueFile: 1 << 20})
 	largest := int64(0)
@@ -241,7 +241,7 @@ func TestReloadsGiveRoomBack(t *testing.T) {
 	if got := whole(t, s, 1); !maps.Equal(got, byUUID(bulks(strconv.Itoa(loads-1), 0, n, size))) {
 		t.Errorf("%d entries", len(got))
 	}
-	// What three memtables and two files of values hold beside the content, of which garbage is half; 37 MB were written.
+	// What three memtables and two files of values hold beside the content, of which garbage is half; 26 MB were written.
 	if most := int64(9 * n * size); largest > most {
 		t.Errorf("values took %d bytes, at most %d", largest, most)
 	}
