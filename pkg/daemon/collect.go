@@ -62,29 +62,71 @@ func (c *collector) tend() {
 }
 
 // restAfter is how long refreshes are over before what they took for a while is given back: one
-// often comes with others.
-const restAfter = 250 * time.Millisecond
+// often comes with others. Besides it is looked every restEvery whether there is something to give back.
+const (
+	restAfter = 250 * time.Millisecond
+	restEvery = 10 * time.Second
+)
 
-// rest calls giveBack once at its beginning, and whenever no refresh has ended for a while after one did.
-func rest(ctx context.Context, refreshed <-chan struct{}, after time.Duration, giveBack func()) {
+// rest calls giveBack at its beginning, when no refresh has ended for a while after one did, and else
+// now and then.
+func rest(ctx context.Context, refreshed <-chan struct{}, after, every time.Duration, giveBack func(refreshed bool)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	due := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-refreshed:
+			due = true
 			timer.Reset(after)
 		case <-timer.C:
-			giveBack()
+			giveBack(due)
+			due = false
+			timer.Reset(every)
 		}
 	}
 }
 
-// giveBack gives memory that is free to the system, and lets the pages of the store's tables go.
-func (d *Daemon) giveBack(st *store.Store) func() {
-	return func() {
+// giver gives memory back to the system.
+type giver struct{ left uint64 } // of the heap, after the last time
+
+// spareLeast and an eighth are by how much the heap has grown before something is given back: a
+// collection is made for it.
+const spareLeast = 4 << 20
+
+// spare tells whether a heap of so many bytes may have something to give.
+func (g *giver) spare(heap uint64) bool { return heap > g.left+g.left/8+spareLeast }
+
+// heapHeld is what the heap has of the system, in use or not.
+func heapHeld() (sum uint64) {
+	of := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
+	metrics.Read(of)
+	for _, s := range of {
+		if s.Value.Kind() == metrics.KindUint64 {
+			sum += s.Value.Uint64()
+		}
+	}
+	return sum
+}
+
+func (g *giver) give() {
+	if g.spare(heapHeld()) {
 		debug.FreeOSMemory()
+		g.left = heapHeld()
+	}
+}
+
+// giveBack gives memory that is free to the system, and, where a refresh or the start has read
+// them, lets the pages of the store's tables go.
+func (d *Daemon) giveBack(st *store.Store) func(refreshed bool) {
+	var g giver
+	return func(refreshed bool) {
+		g.give()
+		if !refreshed {
+			return
+		}
 		if err := st.Rest(); err != nil && !errors.Is(err, store.ErrClosed) {
 			d.log.Warn("pages of the store stay in memory", "error", err)
 		}

@@ -46,19 +46,55 @@ func collectUntil(t *testing.T, done func() bool) {
 	}
 }
 
-// Memory is given back at the beginning and after refreshes, until the end.
+// Memory is given back at the beginning, after refreshes, and now and then, until the end.
 func TestRest(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	refreshed, given, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(over)
-		rest(ctx, refreshed, time.Millisecond, func() { given <- struct{}{} })
-	}()
-	<-given
-	for range 3 {
-		refreshed <- struct{}{}
-		<-given
+	for _, every := range []time.Duration{time.Hour, time.Millisecond} {
+		ctx, cancel := context.WithCancel(t.Context())
+		refreshed, given, over := make(chan struct{}), make(chan bool), make(chan struct{})
+		go func() {
+			defer close(over)
+			rest(ctx, refreshed, time.Millisecond, every, func(refreshed bool) {
+				select {
+				case given <- refreshed:
+				case <-ctx.Done():
+				}
+			})
+		}()
+		if !<-given {
+			t.Error("nothing at the beginning")
+		}
+		if every == time.Hour {
+			for range 3 {
+				refreshed <- struct{}{}
+				if !<-given {
+					t.Error("a refresh was not told of")
+				}
+			}
+		}
+		for range 3 {
+			if every < time.Hour && <-given {
+				t.Error("there was no refresh")
+			}
+		}
+		cancel()
+		<-over
 	}
-	cancel()
-	<-over
+}
+
+// What became garbage is given back once, and nothing is done where the heap has not grown.
+func TestGiver(t *testing.T) {
+	var g giver
+	large := make([]byte, 64<<20)
+	g.give()
+	runtime.KeepAlive(large)
+	with := g.left
+	if g.spare(with) || g.spare(with+with/8) || !g.spare(with+with/8+spareLeast+1) {
+		t.Errorf("spare is wrong after %d bytes", with)
+	}
+	large = make([]byte, 80<<20) // what was there is garbage now
+	g.give()
+	runtime.KeepAlive(large)
+	if g.left > with+32<<20 || g.left < 80<<20 {
+		t.Errorf("the heap has %d MiB, after %d", g.left>>20, with>>20)
+	}
 }

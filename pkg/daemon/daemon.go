@@ -113,7 +113,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	d.tell("READY=1", d.serving())
 	resting, wake := context.WithCancel(context.Background())
 	d.onClose(wake)
-	d.serve(func() error { rest(resting, refreshed, restAfter, d.giveBack(st)); return nil })
+	d.serve(func() error { rest(resting, refreshed, restAfter, restEvery, d.giveBack(st)); return nil })
 	d.onClose(func() { d.tell("STOPPING=1", status("finishing what is being answered")) })
 	if d.notify != nil && d.notify.watchdog > 0 {
 		ctx, cancel := context.WithCancel(context.Background())
