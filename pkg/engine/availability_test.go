@@ -30,14 +30,22 @@ func TestAvailability(t *testing.T) {
 	w.now = clock.now
 	w.open()
 	w.add("one", "cn=Here", w.source(s, suffix))
-	w.awaitLive(name)
+	noted := func(up bool) { // before the clock moves
+		t.Helper()
+		await(t, "it is noted", func() bool {
+			points, err := w.e.pointsOf("one")
+			must(t, err)
+			return len(points) > 0 && points[len(points)-1].Up == up
+		})
+	}
+	noted(true)
 	start := clock.now()
 	away := func(d time.Duration) {
 		s.Down()
-		await(t, "it is seen down", func() bool { return w.name(name).Head.State == "down" })
+		noted(false)
 		clock.move(d)
 		must(t, s.Up())
-		w.awaitLive(name)
+		noted(true)
 	}
 	run := func(d time.Duration) { // no longer than between two beats, each
 		for ; d > 0; d -= time.Minute {
@@ -54,6 +62,7 @@ func TestAvailability(t *testing.T) {
 	clock.move(time.Hour) // nobody looked
 	w.open()
 	w.awaitLive(name)
+	noted(true)
 	run(9*time.Minute + 50*time.Second)
 	want := Availability{Source: "one", Outages: 1, Blips: 1, DownSeconds: 130, LongestSeconds: 120}
 	got := w.availability("one")
