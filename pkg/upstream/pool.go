@@ -196,8 +196,8 @@ func (g *group) bury() {
 	})
 }
 
-// judge learns from a connection's end. One that breaks as soon as it stands is as good
-// as none: a server that hangs up on every search is not dialled anew by each link.
+// judge learns from a connection's end. One that breaks as soon as it stands, with nothing
+// answered, is as good as none: a server that hangs up on every search is not dialled anew by each link.
 // Where two in a row broke while searches began, each of the next is to have fewer than
 // these; of one search alone that got no answer nothing is learnt.
 func (g *group) judge(s *shared) {
@@ -211,7 +211,7 @@ func (g *group) judge(s *shared) {
 		g.pauses.reset()
 		return
 	case errors.Is(cause, errFull):
-	case s.o.Now().Sub(s.stood) < s.o.MinBackoff:
+	case w.answered == 0 && s.o.Now().Sub(s.stood) < s.o.MinBackoff:
 		g.fail(lost(cause), s.o)
 	default:
 		g.pauses.reset()
