@@ -259,8 +259,8 @@ func (e *Engine) keep(ctx context.Context, v *verdict, current func() error, wri
 		})
 		err = cmp.Or(doErr, err)
 	}
-	if err != nil { // what was written goes with the next start at the latest
-		if doErr := e.do(context.WithoutCancel(ctx), func() { e.dropChunks(w.serial, w.chunks) }); doErr != nil {
+	if err != nil { // what was written goes now, or with the next start: the writer may be waiting for the session to end
+		if doErr := e.do(ctx, func() { e.dropChunks(w.serial, w.chunks) }); doErr != nil {
 			return errors.Join(err, doErr)
 		}
 		return err

@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"shaft/internal/ldaptest"
 	"shaft/pkg/queue"
@@ -90,4 +93,30 @@ func TestGuardApprovalIsLeftAlone(t *testing.T) {
 	w.refusedHold(queue.KindStale, err)
 	busy(false)
 	w.approve("s", 0)
+}
+
+// A session that is ended while it writes down what is held ends, though the writer waits for it.
+func TestHoldOfASessionThatEnds(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	writing, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- w.e.keep(ctx, &verdict{hold: &hold{Of: "one"}}, func() error { return nil }, func(*holdWriter) error {
+			close(writing)
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	}()
+	<-writing
+	must(t, w.e.do(t.Context(), func() { // as Link.Close does
+		cancel()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("it ends with %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("it waits for the writer, which waits for it")
+		}
+	}))
 }
