@@ -207,6 +207,7 @@ func (x *whole) copying(root string, every int, fn func()) (dirs []string) {
 	x.t.Helper()
 	n := 0
 	take := func() {
+		allTaken(x.e)
 		dir, before := filepath.Join(root, fmt.Sprint(len(dirs))), filesIn(x.t, x.dir)
 		if copySparse(x.dir, dir) != nil {
 			return // something is swept meanwhile
