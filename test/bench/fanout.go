@@ -178,31 +178,26 @@ func describedBy(address, dn, value string) (found bool, err error) {
 }
 
 // idleRow is what followers take that have everything and wait. The servers are new and small, so that
-// what is behind the figure is them; sockets are the kernel's, and are not in it. With GOGC=10 Shaft's garbage
-// collector leaves little lying about; slapd has none, and one figure.
+// what is behind the figure is them; sockets are the kernel's, and are not in it.
 var idleRow = row{
 	name: "idle-followers",
 	title: func(options) string {
 		return fmt.Sprintf("%d followers that wait, over TCP in the clear: RSS without files", crowdSize)
 	},
-	figures:  []figure{{"kB a follower, with GOGC=10", cost}, {"kB a follower, with the default", cost}},
-	ceilings: map[string]float64{"kB a follower, with GOGC=10": idleCeiling},
-	sample:   sampleIdle,
+	figures:  []figure{{"kB a follower", cost}},
+	ceilings: map[string]float64{"kB a follower": idleCeiling},
+	sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
+		kB, err := b.idleFollowers(ctx, s, crowdSize)
+		return []float64{kB}, err
+	},
 }
 
 // idleCeiling is what a follower that waits may take, kB.
 const idleCeiling = 30
 
-func sampleIdle(ctx context.Context, b *bench, s side) ([]float64, error) {
-	loose, err := b.idleFollowers(ctx, s, crowdSize)
-	if err != nil || s == theirs {
-		return []float64{loose, loose}, err
-	}
-	b.env = []string{"GOGC=10"}
-	defer func() { b.env = nil }()
-	tight, err := b.idleFollowers(ctx, s, crowdSize)
-	return []float64{tight, loose}, err
-}
+// crowdRest is how long a crowd waits before it is looked at what it takes: Shaft looks every ten
+// seconds whether there is memory to give back.
+const crowdRest = 12 * time.Second
 
 // idleFollowers gives what each of a crowd takes of a new server, kB.
 func (b *bench) idleFollowers(ctx context.Context, s side, n int) (kB float64, err error) {
@@ -230,6 +225,9 @@ func (b *bench) idleFollowers(ctx context.Context, s side, n int) (kB float64, e
 	defer func() { disperse(clients) }()
 	if err == nil {
 		err = p.idle()
+	}
+	if err == nil {
+		err = sleep(ctx, crowdRest)
 	}
 	if err == nil {
 		err = profiles.mark(p, b.profileName())

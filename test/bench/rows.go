@@ -111,8 +111,7 @@ type bench struct {
 	dir      string
 	machine  machine
 	content  content
-	shaft    string   // the program
-	env      []string // more of the environment of a Shaft that is started
+	shaft    string // the program
 	provider *slapd
 	copy     *shaft   // serves searches; started by the first row that needs it
 	guarded  *shaft   // the same under access rules
