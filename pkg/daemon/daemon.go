@@ -72,7 +72,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	d.tell(status("reading the store in " + cfg.DataDir))
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Log: o.Log})
 	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog, Committed: d.metrics.Committed,
-		Ballast: store.DefaultBallast, Now: o.Now})
+		Ballast: store.DefaultBallast, Now: o.Now, Uncopied: engine.Uncopied})
 	if err != nil {
 		return d, whatToDo(err, cfg.DataDir)
 	}

@@ -30,11 +30,14 @@ func copySparse(from, to string) (err error) {
 			err = errors.Join(err, os.RemoveAll(to))
 		}
 	}()
-	// What is copied later of a store that is being written has all commits before the one in this file, as
-	// after a crash, and the file is not ahead by more than that one.
-	if i := slices.IndexFunc(files, func(f os.DirEntry) bool { return f.Name() == "redo" }); i > 0 {
-		files = slices.Concat(files[i:i+1], files[:i], files[i+1:])
+	// What is copied later of a store that is being written has all commits before the last in these files, as
+	// after a crash, and they are not ahead by more than that one.
+	for _, name := range []string{"redo", "records"} {
+		if i := slices.IndexFunc(files, func(f os.DirEntry) bool { return f.Name() == name }); i > 0 {
+			files = slices.Concat(files[i:i+1], files[:i], files[i+1:])
+		}
 	}
+	files = slices.DeleteFunc(files, func(f os.DirEntry) bool { return filepath.Ext(f.Name()) == ".new" }) // may be renamed at any time
 	for _, f := range files {
 		if err := copyFile(filepath.Join(from, f.Name()), filepath.Join(to, f.Name())); err != nil {
 			return err

@@ -66,6 +66,10 @@ const (
 	recordHoldSet = "holdset/" // and the serial, "/" and the number of the chunk
 )
 
+// Uncopied are the records of which the store keeps no second copy: what is held is fetched again, and
+// may be large.
+var Uncopied = []string{recordHoldSet}
+
 func (h *hold) record() store.Record { return jsonRecord(recordHold+h.Of, h) }
 
 func holdSet(serial uint64) string { return fmt.Sprintf("%s%016x/", recordHoldSet, serial) }

@@ -133,6 +133,10 @@ func (s *Store) settleClaim(r *run, id uint32, found *census) error {
 	if found == nil {
 		found = &census{}
 	}
+	guessed := c.gen == anyGeneration
+	if guessed {
+		c.gen = found.top
+	}
 	c.taken = max(c.gen, found.top)
 	if found.leftovers || c.dropped {
 		s.sweeper.add(&sweepJob{claim: id, all: true, void: found.top > c.gen})
@@ -151,7 +155,7 @@ func (s *Store) settleClaim(r *run, id uint32, found *census) error {
 		}
 	}
 	c.firsts = kept
-	if !s.lossy && found.corrupt == 0 && found.count == c.count && found.sum == c.sum {
+	if !s.lossy && !guessed && found.corrupt == 0 && found.count == c.count && found.sum == c.sum {
 		return nil
 	}
 	s.log.Error("claim is damaged", "claim", id, "corrupt", found.corrupt,

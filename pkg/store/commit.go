@@ -252,7 +252,7 @@ func (s *Store) adopt(w *work) {
 
 // prepare is what Commit, CommitStage and DropClaim have in common; special does
 // what is theirs. Nothing is written ahead before all else was found good. The work is
-// to be abandoned after all.
+// to be abandoned after all, and nothing but a failure to write may keep it from being finished.
 func (s *Store) prepare(b *Batch, special func(w *work) error) (*work, error) {
 	size, err := b.size()
 	if err != nil {
@@ -272,6 +272,7 @@ func (s *Store) prepare(b *Batch, special func(w *work) error) (*work, error) {
 		w.abandon()
 		return nil, err
 	}
+	s.copy(w)
 	return w, nil
 }
 

@@ -25,11 +25,15 @@ const (
 	lossLead  = 10 * time.Second
 )
 
-// loadDamaged gives the meta record of a store that lost content, or makes one.
-func (s *Store) loadDamaged() (meta, error) {
+// loadDamaged gives the meta record of a store that lost content: the newer of badger's and its second copy, or it
+// makes one.
+func (s *Store) loadDamaged(c copied) (meta, error) {
 	m, err := s.readMeta()
 	if errors.Is(err, ErrNewer) {
 		return m, err
+	}
+	if c.whole && (err != nil || c.meta.commits > m.commits) {
+		m, err = c.meta, nil
 	}
 	if err != nil {
 		m = meta{instance: randomUUID()}

@@ -194,10 +194,10 @@ func TestR33AnyBitTurns(t *testing.T) {
 
 // R33, R56: a file of the store is cut, missing, or full of rubbish. The store opens all the same, or says
 // in words that it does not; every claim that is left is either whole or will be fetched again, no entry
-// is one that never was, and the last CSN does not go back.
+// is one that never was, named records are all there, and the last CSN does not go back.
 func TestR33FilesTruncatedMissingRubbish(t *testing.T) {
 	crashed, _, s := sample(t)
-	last := s.LastCSN()
+	last, decided, instance := s.LastCSN(), records(t, s, ""), s.Instance()
 	had, states := map[string]bool{"a": true, "b": true}, map[uint32]string{}
 	for _, c := range s.Claims() {
 		states[c.ID] = fmt.Sprint(entries(t, s, c.ID))
@@ -232,6 +232,9 @@ func TestR33FilesTruncatedMissingRubbish(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s %s: %v\n%s", name, h.what, err, &log)
 				continue
+			}
+			if got := records(t, s, ""); !maps.Equal(got, decided) || s.Instance() != instance {
+				t.Errorf("%s %s: records are %v of %v, they were %v of %v", name, h.what, got, s.Instance(), decided, instance)
 			}
 			if s.LastCSN() < last {
 				t.Errorf("%s %s: CSN %d after %d", name, h.what, s.LastCSN(), last)

@@ -23,8 +23,7 @@ func (s *Store) Records(prefix string, fn func(name string, value []byte) error)
 }
 
 // Journal reads the journal from sequence number from on, as of the call. The
-// oldest lines are dropped beyond Options.Journal. A corrupt line ends it with
-// an ErrCorrupt that names it.
+// oldest lines are dropped beyond Options.Journal. A corrupt line is logged and left out.
 func (s *Store) Journal(from uint64, fn func(seq uint64, line []byte) error) error {
 	v, err := s.acquire()
 	if err != nil {
@@ -35,7 +34,8 @@ func (s *Store) Journal(from uint64, fn func(seq uint64, line []byte) error) err
 		seq := numberOf(key)
 		line, err := unseal(key, stored)
 		if err != nil {
-			return fmt.Errorf("journal line %d: %w", seq, ErrCorrupt)
+			s.log.Error("a line of the journal cannot be read; it is left out", "line", seq)
+			return nil
 		}
 		return fn(seq, line)
 	})

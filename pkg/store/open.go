@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -81,6 +82,7 @@ func (s *Store) open() (err error) {
 			err = errors.Join(err, s.say(stateClosed))
 		}
 		s.redo.close()
+		s.second.close()
 		s.lock.Close()
 	}()
 	if err := s.finishRestore(); err != nil {
@@ -119,7 +121,14 @@ func (s *Store) open() (err error) {
 	if err := s.redo.open(s.dir); err != nil {
 		s.slower(err)
 	}
-	return s.load()
+	c, err := s.openSecond()
+	if err != nil {
+		return err
+	}
+	if err := s.settleRecords(c); err != nil {
+		return fmt.Errorf("settle records: %w", err)
+	}
+	return s.load(c)
 }
 
 // openError says which of our errors badger's stands for. Badger does not
@@ -135,14 +144,14 @@ func openError(err error) error {
 }
 
 // load reads what is kept in memory.
-func (s *Store) load() error {
-	m, err := s.loadMeta()
+func (s *Store) load(c copied) error {
+	m, err := s.loadMeta(c)
 	if err != nil {
 		return err
 	}
 	s.renew(m, nil)
 	txn := s.view.txn
-	if err := s.loadClaims(txn); err != nil {
+	if err := s.loadClaims(txn, c); err != nil {
 		return fmt.Errorf("read claims: %w", err)
 	}
 	if err := s.check(txn); err != nil {
@@ -160,13 +169,14 @@ func (s *Store) load() error {
 		}
 	}
 	s.renew(m, nil)
+	s.renewSecond(c)
 	s.scheduleTrim(m)
 	return nil
 }
 
-func (s *Store) loadMeta() (meta, error) {
+func (s *Store) loadMeta(c copied) (meta, error) {
 	if s.lossy {
-		return s.loadDamaged()
+		return s.loadDamaged(c)
 	}
 	m, err := s.readMeta()
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -197,16 +207,11 @@ func (s *Store) readMeta() (m meta, err error) {
 	return m, err
 }
 
-// create begins a store: it may hold nothing yet.
+// create begins a store, which holds nothing yet.
 func (s *Store) create() (meta, error) {
 	m := meta{logFrom: dit.CSN(s.opts.Now().UnixMicro()), journalFirst: 1, journalNext: 1, instance: randomUUID()}
 	m.namespace = m.instance
 	return m, s.db.Update(func(txn *badger.Txn) error {
-		it := newIterator(txn, nil)
-		defer it.Close()
-		if it.Rewind(); it.Valid() {
-			return fmt.Errorf("no meta record: %w", ErrCorrupt)
-		}
 		return txn.Set(metaKey, seal(metaKey, m.encode()))
 	})
 }
@@ -219,7 +224,11 @@ func randomUUID() (u dit.UUID) {
 	return u
 }
 
-func (s *Store) loadClaims(txn *badger.Txn) error {
+// anyGeneration stands for a committed generation that nobody knows: the newest that there is, until it is
+// found. What an interrupted refresh left counts then too; all is fetched again.
+const anyGeneration = math.MaxUint32
+
+func (s *Store) loadClaims(txn *badger.Txn, copies copied) error {
 	err := iterate(txn, []byte{kindClaim}, nil, func(key, stored []byte) error {
 		c := &claim{durable: true}
 		value, err := unseal(key, stored)
@@ -227,12 +236,15 @@ func (s *Store) loadClaims(txn *badger.Txn) error {
 			err = c.decode(value)
 		}
 		if err != nil || len(key) != 5 {
-			s.log.Error("claim record is corrupt, its content is lost", "claim", numberOf(key))
-			c.claimState = claimState{damaged: true}
+			s.log.Error("claim record is corrupt: of its content what is newest counts", "claim", numberOf(key))
+			c.claimState = claimState{gen: anyGeneration, damaged: true}
 		}
 		s.claims[uint32(numberOf(key))] = c
 		return nil
 	})
+	if err == nil && s.lossy && !copies.whole {
+		err = s.guessClaims(txn)
+	}
 	if err != nil {
 		return err
 	}
@@ -246,6 +258,29 @@ func (s *Store) loadClaims(txn *badger.Txn) error {
 		}
 		return nil
 	})
+}
+
+// guessClaims finds claims of which only content is left.
+func (s *Store) guessClaims(txn *badger.Txn) error {
+	it := newIterator(txn, []byte{kindContent})
+	defer it.Close()
+	for it.Seek([]byte{kindContent}); it.Valid(); {
+		key := it.Item().Key()
+		if len(key) < 5 {
+			it.Next()
+			continue
+		}
+		id := binary.BigEndian.Uint32(key[1:])
+		if s.claims[id] == nil {
+			s.log.Error("claim record is missing: of its content what is newest counts", "claim", id)
+			s.claims[id] = &claim{claimState: claimState{gen: anyGeneration, damaged: true}, durable: true}
+		}
+		if id == math.MaxUint32 {
+			break
+		}
+		it.Seek(contentPrefix(id + 1))
+	}
+	return nil
 }
 
 // dropUncommittedChanges removes change log chunks of a commit that never came.

@@ -88,21 +88,46 @@ func (r *redo) write(instance dit.UUID, commit uint64, ops []redoOp) (bool, erro
 	b = append(b, make([]byte, 8)...)
 	b = append(b, instance[:]...)
 	b = binary.BigEndian.AppendUint64(b, commit)
-	for _, op := range ops {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(op.key)))
-		n := uint32(0)
-		if op.value != nil {
-			n = uint32(len(op.value)) + 1
-		}
-		b = binary.BigEndian.AppendUint32(b, n)
-		b = append(append(b, op.key...), op.value...)
-	}
+	b = appendOps(b, ops)
 	head, rest := b[len(redoMagic):], b[len(redoMagic)+8:]
 	binary.BigEndian.PutUint32(head, checksum(nil, rest))
 	binary.BigEndian.PutUint32(head[4:], uint32(len(rest)))
 	r.buf = b
 	_, err := r.f.WriteAt(b, 0)
 	return err == nil, err
+}
+
+func appendOps(dst []byte, ops []redoOp) []byte {
+	for _, op := range ops {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(op.key)))
+		n := uint32(0)
+		if op.value != nil {
+			n = uint32(len(op.value)) + 1
+		}
+		dst = binary.BigEndian.AppendUint32(dst, n)
+		dst = append(append(dst, op.key...), op.value...)
+	}
+	return dst
+}
+
+// readOps reads them back; false where there is anything else.
+func readOps(rest []byte) (ops []redoOp, ok bool) {
+	for len(rest) > 0 {
+		if len(rest) < 8 {
+			return nil, false
+		}
+		k, v := uint64(binary.BigEndian.Uint32(rest)), uint64(binary.BigEndian.Uint32(rest[4:]))
+		if rest = rest[8:]; k+max(v, 1)-1 > uint64(len(rest)) {
+			return nil, false
+		}
+		op := redoOp{key: rest[:k:k]}
+		if rest = rest[k:]; v > 0 {
+			op.value = rest[: v-1 : v-1]
+			rest = rest[v-1:]
+		}
+		ops = append(ops, op)
+	}
+	return ops, true
 }
 
 // readRedo gives what the file holds; nothing where it holds no whole commit.
@@ -118,20 +143,9 @@ func readRedo(content []byte) (instance dit.UUID, commit uint64, ops []redoOp) {
 	rest = rest[:n]
 	copy(instance[:], rest)
 	commit = binary.BigEndian.Uint64(rest[16:])
-	for rest = rest[24:]; len(rest) > 0; {
-		if len(rest) < 8 {
-			return instance, 0, nil
-		}
-		k, v := uint64(binary.BigEndian.Uint32(rest)), uint64(binary.BigEndian.Uint32(rest[4:]))
-		if rest = rest[8:]; k+max(v, 1)-1 > uint64(len(rest)) {
-			return instance, 0, nil
-		}
-		op := redoOp{key: rest[:k:k]}
-		if rest = rest[k:]; v > 0 {
-			op.value = rest[: v-1 : v-1]
-			rest = rest[v-1:]
-		}
-		ops = append(ops, op)
+	ops, ok := readOps(rest[24:])
+	if !ok {
+		return instance, 0, nil
 	}
 	return instance, commit, ops
 }
@@ -155,9 +169,7 @@ func (s *Store) redoLast() error {
 		return nil
 	}
 	if commit > m.commits+1 {
-		s.lossy = true
-		s.damaged("changes that were acknowledged are lost, by what the file "+redoName+" says", "has", m.commits, "last", commit)
-		return writeDurably(filepath.Join(s.dir, mendingName), nil)
+		return s.losing("changes that were acknowledged are lost, by what the file " + redoName + " says")
 	}
 	if err := s.db.Update(func(txn *badger.Txn) error { return redoInto(txn, ops) }); err != nil {
 		return fmt.Errorf("take the last commit from %s: %w", redoName, err)

@@ -292,7 +292,7 @@ func TestRedoBehindALoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, back, Options{})
-	if words := s.Mended(); len(words) != 1 || !strings.Contains(words[0], "acknowledged are lost") || !claimOf(s, 1).Damaged {
+	if words := s.Mended(); len(words) != 2 || !strings.Contains(words[0], "acknowledged are lost") || !strings.Contains(words[1], "second copy") || !claimOf(s, 1).Damaged {
 		t.Errorf("told %q, claim %+v", words, claimOf(s, 1))
 	}
 	if s.LastCSN() <= lost || s.Redated() <= lost {

@@ -26,7 +26,8 @@
 // So a refresh writes each changed entry once, and one small record makes all
 // of it true. A staged delete is a tombstone, swept together with what it hides.
 //
-// A small commit is durable in the file redo before badger takes it, see redoName.
+// A small commit is durable in the file redo before badger takes it, see redoName. Of named records there
+// is a second copy in a file of its own, see secondName.
 //
 // What is too much for one transaction is written ahead: change log chunks
 // count only up to the last CSN in meta, published lines carry the number of
@@ -74,6 +75,9 @@ type Options struct {
 	// file system); 0: none.
 	Ballast int64
 	Space   func() (Space, error) // what the file system has room for; nil: it is asked
+	// Uncopied are how names of records begin of which no second copy is kept, since they can be
+	// done without and take much room.
+	Uncopied []string
 
 	// written is told of each transaction, before it is written and, unless that fails, afterwards; an
 	// error is taken for badger's. For tests; nil: badger has the word.
@@ -147,6 +151,7 @@ type Store struct {
 	// conflicts here. It is taken before mu.
 	writeMu sync.Mutex
 	redo    redo
+	second  second
 	// staging is held shared by each transaction of a stage until it is written. It is
 	// taken after writeMu.
 	staging sync.RWMutex
@@ -244,7 +249,7 @@ func (s *Store) Close() error {
 	} else { // all is in the logs, as after kill -9
 		s.log.Warn("store is left as it is: there is no room on the disk to close it", "dir", s.dir)
 	}
-	err = errors.Join(err, s.redo.close())
+	err = errors.Join(err, s.redo.close(), s.second.close())
 	if lockErr := s.lock.Close(); err == nil {
 		err = lockErr
 	}

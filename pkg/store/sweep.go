@@ -204,6 +204,7 @@ func (s *Store) sweep() {
 				sw.finish(j)
 			}
 		}
+		s.tendSecond()
 		s.collect()
 	}
 }

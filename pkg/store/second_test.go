@@ -1,0 +1,332 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// withoutSecond takes the second copy away of a store that is closed.
+func withoutSecond(t *testing.T, s *Store) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(s.dir, secondName)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// R33, R56: what is damaged in one place is made good from the other: a record, what the store knows of
+// itself and of a claim, and when a generation began. It is told once; the next start has nothing to tell.
+func TestR33SecondCopy(t *testing.T) {
+	missing := func(key []byte) func(t *testing.T, s *Store) *Store {
+		return func(t *testing.T, s *Store) *Store {
+			return tamper(t, s, func(txn *badger.Txn) error { return txn.Delete(key) })
+		}
+	}
+	flipped := func(key []byte) func(t *testing.T, s *Store) *Store {
+		return func(t *testing.T, s *Store) *Store { return flip(t, s, key) }
+	}
+	second := func(fn func(data []byte) []byte) func(t *testing.T, s *Store) *Store {
+		return func(t *testing.T, s *Store) *Store {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(s.dir, secondName)
+			data, err := os.ReadFile(path)
+			if err == nil {
+				err = os.WriteFile(path, fn(data), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		fn    func(t *testing.T, s *Store) *Store
+		words string // "" for nothing to tell
+		lossy bool   // content is fetched again
+	}{
+		{"a record", flipped(recordKey("a")), "taken from the file records", false},
+		{"a claim", flipped(claimKey(1)), "taken from the file records", false},
+		{"a generation's first CSN", flipped(firstKey(1, 1)), "taken from the file records", false},
+		{"meta", flipped(metaKey), "knows of itself cannot be read", true},
+		{"meta missing", missing(metaKey), "knows of itself is missing", true},
+		{"the copy, a bit", second(func(d []byte) []byte { d[len(d)/2] ^= 4; return d }), "is damaged; it is made again", false},
+		{"the copy, its head", second(func(d []byte) []byte { d[2] ^= 4; return d }), "is damaged; it is made again", false},
+		{"the copy, half", second(func(d []byte) []byte { return d[:len(d)/2] }), "it is made again", false},
+		{"the copy, a third", second(func(d []byte) []byte { return d[:len(d)/3] }), "it is made again", false},
+		{"the copy, empty", second(func(d []byte) []byte { return nil }), "is damaged; it is made again", false},
+		{"the copy, an append that a power cut left", second(func(d []byte) []byte { return append(d, 1, 2, 3, 4, 0, 0, 1, 0, 7) }), "", false},
+		{"the copy missing", func(t *testing.T, s *Store) *Store {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			withoutSecond(t, s)
+			return s
+		}, "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := open(t, t.TempDir(), Options{})
+			commit(t, s, &Batch{Records: []Record{{"a", []byte("old")}, {"b", []byte("b")}, {"gone", []byte("x")}}})
+			refresh(t, s, 1, 100, "cookie", map[int]string{1: "a", 2: "b"})
+			commit(t, s, &Batch{Records: []Record{{"a", []byte("new")}, {"gone", nil}}})
+			last, instance := s.LastCSN(), s.Instance()
+			s = c.fn(t, s)
+			for i := range 2 {
+				s = open(t, s.dir, s.opts)
+				if got := records(t, s, ""); !maps.Equal(got, map[string]string{"a": "new", "b": "b"}) {
+					t.Errorf("start %d: records %v", i, got)
+				}
+				if s.Instance() != instance || s.LastCSN() < last {
+					t.Errorf("start %d: instance %v was %v, CSN %d was %d", i, s.Instance(), instance, s.LastCSN(), last)
+				}
+				if got := claimOf(s, 1); got.Damaged != c.lossy || got.Count != 2 || !c.lossy && string(got.Cookie) != "cookie" {
+					t.Errorf("start %d: claim %+v", i, got)
+				}
+				told := strings.Join(s.Mended(), "\n")
+				if i == 0 && (!strings.Contains(told, c.words) || c.words == "" && told != "") || i == 1 && told != "" {
+					t.Errorf("start %d: told %q", i, told)
+				}
+				s.sweeper.await()
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// And the copy is whole again: the same once more, from the other side.
+			s = flip(t, open(t, s.dir, s.opts), recordKey("a"))
+			if s = open(t, s.dir, s.opts); records(t, s, "")["a"] != "new" {
+				t.Errorf("the copy was not made again: %v", records(t, s, ""))
+			}
+		})
+	}
+}
+
+// R33, R56: what is damaged in both places is named, and the rest is there.
+func TestR33BothCopies(t *testing.T) {
+	var log bytes.Buffer
+	s := open(t, t.TempDir(), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	commit(t, s, &Batch{Records: []Record{{"a", []byte("1")}, {"b", []byte("2")}}})
+	s = flip(t, s, recordKey("a"))
+	withoutSecond(t, s)
+	s = open(t, s.dir, s.opts)
+	if got := records(t, s, ""); !maps.Equal(got, map[string]string{"b": "2"}) {
+		t.Errorf("records %v", got)
+	}
+	if told := s.Mended(); len(told) != 1 || !strings.Contains(told[0], "the record a cannot be read") || !strings.Contains(log.String(), told[0]) {
+		t.Errorf("told %q, log %s", told, &log)
+	}
+}
+
+// R33: where the record of a claim is lost in both places, what is newest of its content counts.
+func TestR33ClaimGuessed(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	refresh(t, s, 1, 100, "cookie", map[int]string{1: "a", 2: "b", 3: "c"})
+	refresh(t, s, 1, 200, "cookie", map[int]string{1: "A"}, 2)
+	refresh(t, s, 7, 300, "cookie", map[int]string{1: "z"})
+	s.sweeper.await()
+	s = tamper(t, s, func(txn *badger.Txn) error {
+		return errors.Join(txn.Delete(claimKey(1)), txn.Delete(claimKey(7)), txn.Delete(metaKey))
+	})
+	withoutSecond(t, s)
+	for i := range 2 {
+		s = open(t, s.dir, s.opts)
+		for claim, want := range map[uint32]map[int]string{1: {1: "A", 3: "c"}, 7: {1: "z"}} {
+			got := entries(t, s, claim)
+			if len(got) != len(want) {
+				t.Errorf("start %d: claim %d holds %v", i, claim, got)
+			}
+			for n, value := range want {
+				if text := got[scattered(n)]; text == "" || valueOf(text) != value {
+					t.Errorf("start %d: claim %d holds %v", i, claim, got)
+				}
+			}
+		}
+		if got := claimOf(s, 1); !got.Damaged || got.Generation != 2 || got.Cookie != nil || s.LastCSN() < 301 {
+			t.Errorf("start %d: %+v, CSN %d", i, got, s.LastCSN())
+		}
+		s.sweeper.await()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// R33: files of badger that are of an older time, or gone: records are those of the copy, which is of the last moment.
+func TestR33PutBack(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		s := open(t, t.TempDir(), Options{})
+		commit(t, s, &Batch{CSN: 5, Records: []Record{{"a", []byte("old")}, {"gone", []byte("x")}}})
+		s = reopen(t, s)
+		back := copyFiles(t, s.dir)
+		commit(t, s, &Batch{CSN: 10, Records: []Record{{"a", []byte("new")}, {"gone", nil}}})
+		commit(t, s, &Batch{CSN: 20, Records: []Record{{"c", []byte("3")}}})
+		commit(t, s, &Batch{CSN: 30})
+		instance := s.Instance()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		files, err := storeFiles(s.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			if gone && name != secondName {
+				err = errors.Join(err, os.Remove(filepath.Join(s.dir, name)))
+			}
+		}
+		if !gone {
+			err = os.Rename(filepath.Join(s.dir, secondName), filepath.Join(back, secondName))
+			err = errors.Join(err, os.Remove(filepath.Join(back, redoName)))
+		} else {
+			back = s.dir
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 {
+			s = open(t, back, Options{})
+			if got := records(t, s, ""); !maps.Equal(got, map[string]string{"a": "new", "c": "3"}) || s.Instance() != instance || s.LastCSN() < 20 {
+				t.Errorf("gone %v, start %d: %v, CSN %d", gone, i, got, s.LastCSN())
+			}
+			if told := s.Mended(); (len(told) > 0) != (i == 0) {
+				t.Errorf("gone %v, start %d: told %q", gone, i, told)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// The copy of another store is not believed.
+func TestSecondOfAnother(t *testing.T) {
+	a, b := open(t, t.TempDir(), Options{}), open(t, t.TempDir(), Options{})
+	for i := range 9 {
+		commit(t, a, &Batch{Records: []Record{{"a", fmt.Append(nil, i)}}})
+	}
+	commit(t, b, &Batch{Records: []Record{{"b", []byte("1")}}})
+	if err := errors.Join(a.Close(), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(a.dir, secondName), filepath.Join(b.dir, secondName)); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, b.dir, b.opts)
+	if got := records(t, b, ""); len(got) != 1 || len(b.Mended()) != 0 {
+		t.Errorf("%v, told %q", got, b.Mended())
+	}
+}
+
+// Bounded size: the file is begun anew once it has outgrown what is in it, while commits go on. What has
+// no copy is not in it.
+func TestSecondStaysSmall(t *testing.T) {
+	s := open(t, t.TempDir(), Options{Uncopied: []string{"bulk/"}})
+	path := filepath.Join(s.dir, secondName)
+	value := bytes.Repeat([]byte("v"), 50_000)
+	commit(t, s, &Batch{Records: []Record{{"bulk/1", bytes.Repeat([]byte("B"), 900_000)}}})
+	const rounds = 100
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() { // whoever reads meanwhile
+		defer wg.Done()
+		for range rounds {
+			s.Records("", func(string, []byte) error { return nil }) //nolint:errcheck // it is for the race detector
+		}
+	}()
+	for i := range rounds {
+		commit(t, s, &Batch{Records: []Record{{fmt.Sprint("r", i%3), append(fmt.Append(nil, i), value...)}}})
+	}
+	wg.Wait()
+	s.sweeper.await()
+	s.tendSecond() // where the last commit came behind the sweeper's look
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > 3*3*int64(len(value))+secondSlack {
+		t.Fatalf("%d bytes, %v", info.Size(), err)
+	}
+	want := records(t, s, "")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := readSecond(content)
+	if len(want) != 4 || !c.whole || len(c.ops) != 3 || bytes.Contains(content, []byte("BBBB")) {
+		t.Fatalf("%d records, whole %v, copied %d", len(want), c.whole, len(c.ops))
+	}
+	for key, stored := range c.ops {
+		if value, err := unseal([]byte(key), stored); err != nil || string(value) != want[key[1:]] {
+			t.Errorf("%s is not what is stored, %v", key[1:], err)
+		}
+	}
+	if err := os.WriteFile(path+".new", content, 0o600); err != nil { // as a kill leaves it
+		t.Fatal(err)
+	}
+	s = open(t, s.dir, s.opts)
+	if _, err := os.Stat(path + ".new"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that was begun is left: %v", err)
+	}
+}
+
+// A copy that cannot be written keeps nothing from being committed, and is gone: nobody believes what lags behind.
+func TestSecondNotWritten(t *testing.T) {
+	var log bytes.Buffer
+	s := open(t, t.TempDir(), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	commit(t, s, &Batch{Records: []Record{{"a", []byte("1")}}})
+	s.second.f.Close()
+	commit(t, s, &Batch{Records: []Record{{"a", []byte("2")}}})
+	commit(t, s, &Batch{Records: []Record{{"a", []byte("3")}}})
+	if _, err := os.Stat(filepath.Join(s.dir, secondName)); !errors.Is(err, fs.ErrNotExist) || strings.Count(log.String(), "second copy") != 1 {
+		t.Errorf("the file is there: %v; log %s", err, &log)
+	}
+	s = reopen(t, s)
+	if got := records(t, s, ""); got["a"] != "3" || s.second.f == nil {
+		t.Errorf("%v", got)
+	}
+}
+
+// A commit of the persist stage, which changes entries and a cookie, costs no append.
+func TestSecondOfContent(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	refresh(t, s, 1, 100, "cookie", map[int]string{1: "a", 2: "b"})
+	size := s.second.size
+	commit(t, s, &Batch{CSN: 500, Puts: []Put{{Claim: 1, UUID: scattered(1), Gen: 1, CSN: 500, Value: []byte("c")}}, Cookies: []Claim{{ID: 1, Cookie: []byte("d")}}})
+	if taken(s); s.second.size != size {
+		t.Errorf("%d bytes were appended", s.second.size-size)
+	}
+	refresh(t, s, 1, 600, "cookie", map[int]string{1: "a", 2: "b"})
+	if s.second.size == size {
+		t.Error("a refresh is not in it")
+	}
+}
+
+// FuzzSecond: nothing makes the reader panic, and what is whole is so to the end.
+func FuzzSecond(f *testing.F) {
+	meta := redoOp{metaKey, seal(metaKey, (&meta{instance: scattered(1), commits: 2}).encode())}
+	frame := appendFrame([]byte(secondMagic), []redoOp{meta, {recordKey("a"), seal(recordKey("a"), []byte("1"))}, {key: secondEnd}})
+	f.Add(frame)
+	f.Add(appendFrame(frame, []redoOp{meta, {key: recordKey("a")}}))
+	f.Add([]byte(secondMagic))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := readSecond(data)
+		if !c.there || c.whole && len(data) <= len(secondMagic) {
+			t.Error("whole, and there is nothing")
+		}
+		again := readSecond(append(bytes.Clone(data), appendFrame(nil, nil)...))
+		if c.whole && again.whole && !maps.EqualFunc(c.ops, again.ops, bytes.Equal) {
+			t.Error("what is appended changes what was there")
+		}
+	})
+}
