@@ -316,7 +316,7 @@ type loadedEntry struct {
 // loadContent puts the heads' stored content into the tree, parents first and
 // each level in the order of its CSNs, which is the order it had.
 func (e *Engine) loadContent(b *tree.Builder) error {
-	var all []loadedEntry
+	var all []*loadedEntry
 	for _, cl := range e.placed {
 		entries, err := e.readContent(cl)
 		if err != nil {
@@ -330,15 +330,15 @@ func (e *Engine) loadContent(b *tree.Builder) error {
 			all = append(all, entries...)
 		}
 	}
-	slices.SortFunc(all, loadOrder)
+	sortLoaded(all)
 	left := b.Load(len(all), func(i int) (tree.Row, *tree.Pack, tree.Ref) {
 		return all[i].row, all[i].pack, all[i].ref
 	}, func(i int) dit.UUID {
-		e.serveOtherwise(b, &all[i])
+		e.serveOtherwise(b, all[i])
 		return all[i].row.UUID
 	})
 	for _, i := range left {
-		e.putLoaded(b, &all[i])
+		e.putLoaded(b, all[i])
 	}
 	return nil
 }
@@ -351,9 +351,28 @@ func (e *Engine) serveOtherwise(b *tree.Builder, le *loadedEntry) {
 	e.newLines = append(e.newLines, store.PublishedAs{Claim: cl.number, Upstream: le.id, Published: le.row.UUID})
 }
 
-// loadOrder is parents first, and each level in the order of its CSNs.
-func loadOrder(a, b loadedEntry) int {
-	return cmp.Or(cmp.Compare(a.depth, b.depth), cmp.Compare(a.row.CSN, b.row.CSN))
+// loadRank is what entries are ordered by, beside each: to follow a pointer for a comparison is dear.
+type loadRank struct {
+	depth int
+	csn   dit.CSN
+	entry *loadedEntry
+}
+
+// sortLoaded puts parents first, and each level into the order of its CSNs.
+func sortLoaded(entries []*loadedEntry) {
+	ranks := make([]loadRank, len(entries))
+	for i, le := range entries {
+		ranks[i] = loadRank{le.depth, le.row.CSN, le}
+	}
+	slices.SortFunc(ranks, func(a, b loadRank) int {
+		if a.depth != b.depth {
+			return a.depth - b.depth
+		}
+		return cmp.Compare(a.csn, b.csn)
+	})
+	for i := range ranks {
+		entries[i] = ranks[i].entry
+	}
 }
 
 // putLoaded puts a stored entry into the tree. One whose UUID another bears, as
@@ -371,10 +390,10 @@ func (e *Engine) putLoaded(b *tree.Builder, le *loadedEntry) {
 }
 
 // adoptLoaded takes over the packs of what readContent gave, each once.
-func adoptLoaded(b *tree.Builder, entries []loadedEntry) {
+func adoptLoaded(b *tree.Builder, entries []*loadedEntry) {
 	var packs []*tree.Pack
-	for i := range entries {
-		if p := entries[i].pack; !slices.Contains(packs, p) {
+	for _, le := range entries {
+		if p := le.pack; !slices.Contains(packs, p) {
 			b.Adopt(p)
 			packs = append(packs, p)
 		}
@@ -390,6 +409,7 @@ type contentReader struct {
 	conv    *converter
 	pack    *tree.Pack
 	entries [][]loadedEntry // readChunk in each, but in the last
+	count   int             // of them
 	hidden  map[dit.UUID]hiddenEntry
 	changed dit.CSN // newest change
 	bad     int
@@ -397,7 +417,7 @@ type contentReader struct {
 
 // readContent prepares one claim's stored entries for the tree, by several goroutines where they
 // are many.
-func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
+func (e *Engine) readContent(cl *claim) (entries []*loadedEntry, err error) {
 	gone := slices.DeleteFunc(slices.Clone(e.pendingUnhide), func(norm string) bool {
 		return norm == cl.name.Norm() || !underNorm(norm, cl.name.Norm())
 	})
@@ -417,13 +437,22 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 		r.read(it)
 		return nil
 	})
-	bad := 0
-	var chunks [][]loadedEntry
+	bad, count := 0, 0
+	for _, r := range readers {
+		if r != nil {
+			count += r.count
+		}
+	}
+	entries = make([]*loadedEntry, 0, count)
 	for _, r := range readers {
 		if r == nil {
 			continue
 		}
-		chunks = append(chunks, r.entries...)
+		for _, chunk := range r.entries {
+			for i := range chunk {
+				entries = append(entries, &chunk[i])
+			}
+		}
 		for id, h := range r.hidden {
 			cl.hide(id, h)
 		}
@@ -434,7 +463,7 @@ func (e *Engine) readContent(cl *claim) (entries []loadedEntry, err error) {
 		e.log.Error("stored entries are malformed: all is fetched again", "claim", cl.id, "entries", bad)
 		cl.cookie, cl.damaged = nil, true
 	}
-	return slices.Concat(chunks...), err
+	return entries, err
 }
 
 func (r *contentReader) read(it store.Item) {
@@ -478,6 +507,7 @@ func (r *contentReader) add(le loadedEntry) {
 		n++
 	}
 	r.entries[n-1] = append(r.entries[n-1], le)
+	r.count++
 }
 
 // dropUnusedOwn removes stored glue that nothing needs any more.

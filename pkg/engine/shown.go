@@ -294,7 +294,7 @@ func (e *Engine) plant(ed *edit, cl *claim) (err error) {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(entries, loadOrder)
+	sortLoaded(entries)
 	stage, err := e.store.Stage(cl.number)
 	if err != nil {
 		return err
@@ -327,13 +327,12 @@ func (e *Engine) plant(ed *edit, cl *claim) (err error) {
 
 // glueFor makes parents that are not among the entries, before their children get
 // their CSNs.
-func (ed *edit) glueFor(entries []loadedEntry) error {
+func (ed *edit) glueFor(entries []*loadedEntry) error {
 	there := make(map[uint64]bool, len(entries))
-	for i := range entries {
-		there[entries[i].dn] = true
+	for _, le := range entries {
+		there[le.dn] = true
 	}
-	for i := range entries {
-		le := &entries[i]
+	for _, le := range entries {
 		if there[le.parent] {
 			continue
 		}
@@ -352,13 +351,12 @@ func (ed *edit) glueFor(entries []loadedEntry) error {
 
 // plantEntries puts a claim's entries into the tree, in their order, and gives the
 // ordinals of their CSNs in the stage.
-func (ed *edit) plantEntries(cl *claim, entries []loadedEntry) map[dit.UUID]uint32 {
+func (ed *edit) plantEntries(cl *claim, entries []*loadedEntry) map[dit.UUID]uint32 {
 	ed.first = ed.e.reserve(max(1, len(entries)))
 	ed.batch.CSN = ed.first + dit.CSN(max(1, len(entries))-1)
 	adoptLoaded(ed.b, entries)
 	ordinals := make(map[dit.UUID]uint32, len(entries))
-	for i := range entries {
-		le := &entries[i]
+	for i, le := range entries {
 		served, at := ed.publishAs(cl, le.id)
 		if served != le.id {
 			ed.e.pub.set(cl.number, le.id, served) // another claim's entry may have borne it meanwhile

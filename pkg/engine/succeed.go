@@ -23,7 +23,7 @@ type succession struct {
 	conv     *converter
 	pack     *tree.Pack
 	kept     map[dit.UUID]keptEntry // by the upstream's UUID
-	fresh    []loadedEntry          // to be put
+	fresh    []*loadedEntry         // to be put
 	replaced map[dit.UUID]dit.UUID  // of fresh, those that take an entry's place, and what that is served as
 	respelt  bool                   // the name is written otherwise: every entry has another DN in text
 	stays    map[tree.ID]bool       // rows of old whose DN the claim has too
@@ -159,7 +159,7 @@ func (s *succession) compare() error {
 			s.replaced[it.UUID] = b.Row(at).UUID
 		}
 		ref := s.pack.Add(tree.Value{Norm: s.conv.norm, Text: s.conv.text, RDNLen: s.conv.rdnLen, User: s.conv.user, Oper: s.conv.oper})
-		le := loadedEntry{pack: s.pack, ref: ref, depth: s.cl.name.Len() + s.conv.dn.Len(), id: it.UUID, dn: xxhash.Sum64(s.conv.norm)}
+		le := &loadedEntry{pack: s.pack, ref: ref, depth: s.cl.name.Len() + s.conv.dn.Len(), id: it.UUID, dn: xxhash.Sum64(s.conv.norm)}
 		le.row = tree.Row{CSN: it.CSN, Hash: rec.hash, Claim: s.cl.number}
 		if i := bytes.IndexByte(s.conv.norm, ','); i >= 0 {
 			le.parent = xxhash.Sum64(s.conv.norm[i+1:])
@@ -170,7 +170,7 @@ func (s *succession) compare() error {
 	if s.bad > 0 {
 		e.log.Error("stored entries are malformed: all is fetched again", "claim", s.cl.id, "entries", s.bad)
 	}
-	slices.SortFunc(s.fresh, loadOrder)
+	sortLoaded(s.fresh)
 	return err
 }
 
@@ -223,8 +223,7 @@ func (s *succession) put() map[dit.UUID]uint32 {
 		ed.aside[served] = true // for no other entry
 	}
 	ordinals := make(map[dit.UUID]uint32, len(s.fresh))
-	for i := range s.fresh {
-		le := &s.fresh[i]
+	for i, le := range s.fresh {
 		row := le.row
 		row.CSN, row.Gen = ed.first+dit.CSN(i), ed.stage.Gen()
 		if served, takes := s.replaced[le.id]; takes {
