@@ -59,6 +59,37 @@ func (r Run) Next() (desc, vals []byte, rest Run, ok bool) {
 	return desc, vals, after, ok
 }
 
+// Seek passes over attributes that the sieve lets none through of, and gives the run from the first on that
+// may be of its types; its end, or what Next fails at, where there is none.
+func (r Run) Seek(sieve *schema.Sieve) Run {
+	for {
+		if r = r.seekShort(sieve); len(r) < 2 || r[1] < 0x80 {
+			return r
+		}
+		attr, after, ok := element(r, byte(ber.Sequence))
+		if !ok {
+			return r
+		}
+		desc, _, ok := element(attr, byte(ber.OctetString))
+		if !ok || sieve.Has(desc) {
+			return r
+		}
+		r = after
+	}
+}
+
+// seekShort is Seek as far as lengths take one byte.
+func (r Run) seekShort(sieve *schema.Sieve) Run {
+	for len(r) >= 4 && r[0] == byte(ber.Sequence) && r[1] < 0x80 && r[2] == byte(ber.OctetString) {
+		size, name := 2+int(r[1]), 4+int(r[3])
+		if name > size || size > len(r) || sieve.Has(r[4:name]) {
+			break
+		}
+		r = r[size:]
+	}
+	return r
+}
+
 // NextRaw is Next that also gives the whole element, for copying.
 func (r Run) NextRaw() (desc, vals, element []byte, rest Run, ok bool) {
 	desc, vals, rest, ok = r.Next()

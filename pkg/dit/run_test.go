@@ -3,10 +3,12 @@ package dit
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"shaft/pkg/ber"
+	"shaft/pkg/schema"
 )
 
 func TestRunWalk(t *testing.T) {
@@ -87,9 +89,49 @@ func TestRunValues(t *testing.T) {
 }
 
 // Whatever is in a run, walking it ends; what Check passes is walked whole.
+// A run that is sought through gives the attributes that a walk meets and the sieve has, and ends where the walk does.
+func checkSeek(t *testing.T, r Run, sieve *schema.Sieve) {
+	t.Helper()
+	var want, got []string
+	walk := func(r Run, next func(Run) Run, into *[]string) Run {
+		for r = next(r); ; r = next(r) {
+			desc, vals, rest, ok := r.Next()
+			if !ok {
+				return r
+			}
+			if sieve.Has(desc) {
+				*into = append(*into, fmt.Sprintf("%q %x", desc, vals))
+			}
+			r = rest
+		}
+	}
+	at := walk(r, func(r Run) Run { return r }, &want)
+	sought := walk(r, func(r Run) Run { return r.Seek(sieve) }, &got)
+	if !slices.Equal(got, want) || (len(at) == 0) != (len(sought) == 0) {
+		t.Fatalf("%x: %q, %d bytes left, want %q, %d", []byte(r), got, len(sought), want, len(at))
+	}
+}
+
+func TestRunSeek(t *testing.T) {
+	var sieve schema.Sieve
+	for _, name := range []string{"cn", "member", "jpegPhoto"} {
+		sieve.Add(testSchema.Attribute(name))
+	}
+	long := strings.Repeat("x", 70000)
+	for _, desc := range []string{"cn", "CN;lang-de", "sn", "member", "jpegPhoto;binary", "description", long} {
+		for _, value := range []string{"", "short", long[:125], long[:130], long} {
+			r := AppendAttr(AppendAttr(AppendAttr(nil, "sn", "x"), desc, value), "cn", value)
+			checkSeek(t, r, &sieve)
+			checkSeek(t, AppendAttr(r, "sn", "x"), &sieve)
+		}
+	}
+	checkSeek(t, nil, &sieve)
+}
+
 func FuzzRun(f *testing.F) {
 	f.Add([]byte(personRun()))
 	f.Add([]byte("\x30\x84\xff\xff\xff\xff\x04\x00"))
+	dns := schema.Bundled().DNs()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		checked := Run(b).Check() == nil
 		n := 0
@@ -107,6 +149,16 @@ func FuzzRun(f *testing.F) {
 		}
 		if n > len(b) || checked && len(rest) != 0 {
 			t.Fatalf("%x: %d bytes of content, %d not walked", b, n, len(rest))
+		}
+		for r := Run(b); len(r) > 0; {
+			_, _, rest, ok := r.Seek(dns).Next()
+			if !ok {
+				break
+			}
+			r = rest
+		}
+		if checked {
+			checkSeek(t, Run(b), dns)
 		}
 	})
 }

@@ -507,7 +507,9 @@ func (r *contentReader) add(le loadedEntry) {
 		n++
 	}
 	r.entries[n-1] = append(r.entries[n-1], le)
-	r.count++
+	if r.count++; r.count == readChunk {
+		r.conv.move.RememberMore() // UUIDs put siblings, and what they name, far apart
+	}
 }
 
 // dropUnusedOwn removes stored glue that nothing needs any more.

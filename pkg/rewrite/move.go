@@ -20,13 +20,16 @@ type Move struct {
 	atTo     glance
 	types    *schema.Memo
 	dn       *dit.DNParser
-	looked   [lookedSlots]looked
+	looked   []looked
 	buf      dit.Run
 }
 
 // lookedSlots is how many values a Move remembers: most entries were made and
 // changed by the same few, and siblings often have one manager.
-const lookedSlots = 16
+const (
+	lookedSlots     = 16
+	manyLookedSlots = 1024
+)
 
 // looked is what is known of a DN: inside the moved subtree, and what it is then moved to;
 // else whether it may lie where the subtree goes.
@@ -40,9 +43,12 @@ type looked struct {
 func NewMove(s *schema.Schema, from, to dit.DN, values bool) *Move {
 	return &Move{
 		schema: s, from: from, to: to, values: values, types: schema.NewMemo(s), dn: dit.NewDNParser(s),
-		atFrom: newGlance(s, from), atTo: newGlance(s, to),
+		atFrom: newGlance(s, from), atTo: newGlance(s, to), looked: make([]looked, lookedSlots),
 	}
 }
+
+// RememberMore is for who sees many entries in no order, for a while.
+func (m *Move) RememberMore() { m.looked = make([]looked, manyLookedSlots) }
 
 // glance is the folded last byte of every plainly written DN inside a base, 0
 // where there is none: it tells of most DNs that they lie elsewhere.
@@ -96,7 +102,7 @@ func (g glance) outside(dn []byte) bool {
 
 // look finds out about a DN; the answer is good until the next call.
 func (m *Move) look(dn []byte) *looked {
-	l := &m.looked[slot(dn)]
+	l := &m.looked[slot(dn)%len(m.looked)]
 	if !bytes.Equal(l.dn, dn) || len(dn) == 0 {
 		l.dn = append(l.dn[:0], dn...)
 		m.parse(l)
@@ -112,7 +118,7 @@ func slot(dn []byte) int {
 		return 0
 	}
 	x := binary.LittleEndian.Uint64(dn[first:last]) ^ uint64(len(dn))
-	return int(x * 0x9e3779b97f4a7c15 >> 32 % lookedSlots)
+	return int(x * 0x9e3779b97f4a7c15 >> 32)
 }
 
 // parse fills in what is said of l.dn.
@@ -161,6 +167,7 @@ func (m *Move) Rebase(dst, run dit.Run) (out dit.Run, moved bool) {
 	}
 	copied := 0 // bytes of run that are in dst
 	for rest := run; ; {
+		rest = rest.Seek(m.schema.DNs())
 		desc, vals, after, ok := rest.Next()
 		if !ok {
 			break

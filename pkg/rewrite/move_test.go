@@ -88,7 +88,10 @@ func TestMoveRemembers(t *testing.T) {
 	m := NewMove(bundled, parseDN(t, "dc=org"), parseDN(t, "o=z"), true)
 	long := strings.Repeat("x", 2000)
 	var in, out dit.Run
-	for range 3 {
+	for round := range 3 {
+		if round == 2 {
+			m.RememberMore()
+		}
 		for i := range 100 {
 			for _, rdn := range []string{fmt.Sprintf("cn=a%d", i), fmt.Sprintf("cn=the one with number %d", i), fmt.Sprintf("cn=%s%d", long, i), "c=" + fmt.Sprint(i%10)} {
 				in = dit.AppendAttr(in[:0], "member", rdn+",dc=org", rdn+",dc=com", rdn+",o=z", "dc=org")

@@ -142,6 +142,9 @@ func (b *builder) index() {
 		switch d.kind {
 		case defAttribute:
 			enterNames(s.attrs, d, b.attrOf[d])
+			if b.attrOf[d].IsDN() {
+				s.dns.Add(b.attrOf[d])
+			}
 			for a := b.attrOf[d]; a != nil; a = a.Sup {
 				s.subtypes[a] = append(s.subtypes[a], b.attrOf[d])
 			}

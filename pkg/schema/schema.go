@@ -140,4 +140,5 @@ type Schema struct {
 	oids       map[string]string         // any definition's name in lower case to its OID
 	subtypes   map[*AttributeType][]*AttributeType
 	subclasses map[*ObjectClass][]*ObjectClass
+	dns        Sieve
 }

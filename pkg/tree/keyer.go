@@ -15,7 +15,7 @@ import (
 // classes never change; making keys is for one goroutine at a time.
 type keyer struct {
 	attrs   map[string]uint64 // what the attribute's Key adds to a hash
-	lengths uint64            // of the keys in attrs, a bit for each; the last is for longer ones too
+	sieve   schema.Sieve      // of attrs
 	classes classKinds
 	types   *schema.Memo
 	norms   *dit.Normalizer
@@ -36,15 +36,13 @@ func newKeyer(s *schema.Schema, attrs []string) *keyer {
 	for _, name := range attrs {
 		if key := s.Attribute(name).Key(); !computed[key] {
 			k.attrs[key] = maphash.String(seed, key)
-			k.lengths |= lengthBit(key)
+			k.sieve.Add(s.Attribute(name))
 		}
 	}
 	return k
 }
 
 func key(attr uint64, norm []byte) uint32 { return mix(attr ^ maphash.Bytes(seed, norm)) }
-
-func lengthBit(key string) uint64 { return 1 << min(len(key), 63) }
 
 // keys appends the keys of an entry, ascending and each once.
 func (k *keyer) keys(dst []uint32, user, oper dit.Run) []uint32 {
@@ -59,15 +57,12 @@ func (k *keyer) keys(dst []uint32, user, oper dit.Run) []uint32 {
 
 func (k *keyer) runKeys(dst []uint32, run dit.Run) []uint32 {
 	for {
-		desc, vals, rest, ok := run.Next()
+		desc, vals, rest, ok := run.Seek(&k.sieve).Next()
 		if !ok {
 			return dst
 		}
 		run = rest
 		attr := k.types.Attribute(desc)
-		if k.lengths&lengthBit(attr.Key()) == 0 {
-			continue
-		}
 		h, ok := k.attrs[attr.Key()]
 		if !ok {
 			continue

@@ -63,10 +63,12 @@ func (n *kindCounts) add(k Kind, by int) {
 type classKinds struct {
 	lengths uint64 // a bit for each length
 	names   map[string]Kind
+	sieve   schema.Sieve // of objectClass
 }
 
 func newClassKinds(s *schema.Schema) classKinds {
 	k := classKinds{names: map[string]Kind{}}
+	k.sieve.Add(s.Attribute("objectClass"))
 	add := func(name string, kind Kind) {
 		if name != "" && len(name) <= maxClassName {
 			k.names[strings.ToLower(name)] |= kind
@@ -97,7 +99,7 @@ var (
 // of finds the kind in an entry's user run.
 func (k *classKinds) of(user dit.Run) (kind Kind) {
 	for {
-		desc, vals, rest, ok := user.Next()
+		desc, vals, rest, ok := user.Seek(&k.sieve).Next()
 		if !ok {
 			return kind
 		}
