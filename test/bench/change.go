@@ -135,6 +135,12 @@ func (b *bench) keepChanging(ctx context.Context) (made *atomic.Int64, stop func
 	return made, stop, nil
 }
 
+// editing keeps the provider changing.
+func editing(ctx context.Context, b *bench, _ side) (c changing, err error) {
+	made, stop, err := b.keepChanging(ctx)
+	return changing{count: func() (int64, error) { return made.Load(), nil }, source: b.provider.process, stop: stop}, err
+}
+
 // change makes changes at the provider, one after the other: a description each.
 func (b *bench) change(n int, what func(i int) (dn, value string)) error {
 	e, err := edit(b.provider)

@@ -187,29 +187,34 @@ func contextCSN(address, base string) (csn string, err error) {
 	q := everything(base, scopeBase)
 	q.want = []string{"contextCSN"}
 	err = ask(address, q, func(entry ber.Reader) error {
-		if _, err := entry.Read(ber.OctetString); err != nil { // its DN
-			return err
-		}
-		list, err := entry.Enter(ber.Sequence)
-		if err != nil || !list.More() {
-			return err
-		}
-		attr, err := list.Enter(ber.Sequence)
-		if err != nil {
-			return err
-		}
-		if _, err := attr.Read(ber.OctetString); err != nil { // its name
-			return err
-		}
-		values, err := attr.Enter(ber.Set)
-		if err != nil {
-			return err
-		}
-		value, err := values.Read(ber.OctetString)
-		csn = string(value)
+		csn, err = oneValue(entry)
 		return err
 	})
 	return csn, err
+}
+
+// oneValue gives the first value of an entry's first attribute; "": it has none.
+func oneValue(entry ber.Reader) (string, error) {
+	if _, err := entry.Read(ber.OctetString); err != nil { // its DN
+		return "", err
+	}
+	list, err := entry.Enter(ber.Sequence)
+	if err != nil || !list.More() {
+		return "", err
+	}
+	attr, err := list.Enter(ber.Sequence)
+	if err != nil {
+		return "", err
+	}
+	if _, err := attr.Read(ber.OctetString); err != nil { // its name
+		return "", err
+	}
+	values, err := attr.Enter(ber.Set)
+	if err != nil {
+		return "", err
+	}
+	value, err := values.Read(ber.OctetString)
+	return string(value), err
 }
 
 // countEntries counts what is at base and below.

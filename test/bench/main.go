@@ -63,6 +63,9 @@ func main() {
 	if address := os.Getenv(acceptLoop); address != "" {
 		exit(acceptTLS(ctx, address, os.Getenv(acceptDir)))
 	}
+	if os.Getenv(sourceDir) != "" {
+		exit(runSource(ctx))
+	}
 	o, err := parseOptions(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		os.Exit(0)

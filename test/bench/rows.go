@@ -55,6 +55,10 @@ var rows = []row{refreshRow, reloadRow,
 	searchRow("busy-base-1", base1Title, busy, 1.8, baseLoad(1)),
 	searchRow("busy-base-16", base16Title, busy, 3.5, baseLoad(16)),
 	listRow("busy-list", busy, 8),
+	searchRow("paced-base-1", base1Title, paced, pacedFloor, baseLoad(1)),
+	searchRow("paced-base-16", base16Title, paced, pacedFloor, baseLoad(16)),
+	searchRow("paced-equality", equalityTitle, paced, pacedFloor, equalityLoad),
+	listRow("paced-list", paced, pacedFloor),
 	scanRow("substring", "(mail=*…*), one hit of", 5, 1.3, one, substringQuery),
 	scanRow("unindexed", "(employeeNumber=…), which nothing indexes, one hit of", 5, 2, one, unindexedQuery),
 	scanRow("dump", "search that returns everything,", 2, 7, content.total, dumpQuery),
@@ -81,6 +85,8 @@ const (
 	// rulesFloor leaves ten access rules a tenth of the CPU time; a listing costs more, since each of its
 	// entries is looked at, and almost nothing else is done for it.
 	rulesFloor, rulesListFloor = 0.9, 0.8
+	// pacedFloor is what is left of searches while many changes come, whose CPU time is in it.
+	pacedFloor = 0.8
 	// wallShare is how much of a floor for CPU time is asked of the wall: others on the machine
 	// lengthen the one more than the other.
 	wallShare = 0.6
@@ -107,19 +113,21 @@ func wanted(o options) []row {
 
 // bench holds what all rows share.
 type bench struct {
-	o        options
-	dir      string
-	machine  machine
-	content  content
-	shaft    string // the program
-	provider *slapd
-	copy     *shaft   // serves searches; started by the first row that needs it
-	guarded  *shaft   // the same under access rules
-	consumer *slapd   // copies the provider, for reloads
-	sources  []*slapd // whose changes are watched; started by the first rows that need them
-	round    int
-	row      string
-	empty    float64 // anonymous memory of a Shaft with nothing in it, MiB; 0: not measured yet
+	o         options
+	dir       string
+	machine   machine
+	content   content
+	shaft     string // the program
+	provider  *slapd
+	copy      *shaft   // serves searches; started by the first row that needs it
+	guarded   *shaft   // the same under access rules
+	source    *slapd   // changes when told to; see runSource
+	following *shaft   // copies source
+	consumer  *slapd   // copies the provider, for reloads
+	sources   []*slapd // whose changes are watched; started by the first rows that need them
+	round     int
+	row       string
+	empty     float64 // anonymous memory of a Shaft with nothing in it, MiB; 0: not measured yet
 }
 
 // newBench builds Shaft, loads the provider and starts it.
@@ -150,12 +158,12 @@ func newBench(ctx context.Context, o options) (b *bench, err error) {
 
 // close stops what still runs and removes the files.
 func (b *bench) close() {
-	for _, s := range []*shaft{b.copy, b.guarded} {
+	for _, s := range []*shaft{b.copy, b.guarded, b.following} {
 		if s != nil {
 			s.stop()
 		}
 	}
-	for _, p := range append(b.sources, b.provider, b.consumer) {
+	for _, p := range append(b.sources, b.provider, b.consumer, b.source) {
 		if p != nil && p.process != nil {
 			p.stop()
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 )
 
@@ -28,13 +27,24 @@ type target struct {
 // pair gives the two that a row compares.
 type pair struct {
 	names [2]string
-	more  string // for the row's title
-	busy  bool   // the provider changes all the while
+	more  string   // for the row's title
+	extra []figure // after those that all search rows have
 	get   func(ctx context.Context, b *bench, s side) (target, error)
+	// changes has changes made while a side is measured; nil: there are none.
+	changes func(ctx context.Context, b *bench, s side) (changing, error)
 }
 
-// beside is Shaft's copy beside the provider; ruled is a copy under ten access
-// rules beside the one without.
+// changing are changes that are being made.
+type changing struct {
+	count  func() (int64, error) // how many there were
+	source *process              // that makes them
+	stop   func() error
+	alone  float64 // CPU seconds that a change takes when nothing else is asked for; 0: not measured
+}
+
+// beside is Shaft's copy beside the provider; busy is that while the provider changes, paced
+// a copy of a source that changes beside one that does not; ruled is a copy under ten
+// access rules beside the one without.
 var (
 	beside = pair{names: [2]string{"Shaft", "slapd"}, get: func(ctx context.Context, b *bench, s side) (target, error) {
 		if s == ours {
@@ -42,7 +52,12 @@ var (
 		}
 		return target{p: b.provider.process, address: b.provider.address, dn: suffix}, nil
 	}}
-	busy  = pair{names: beside.names, more: fmt.Sprintf(", beside %s changes a second", number(busyChanges)), busy: true, get: beside.get}
+	busy = pair{names: beside.names, more: fmt.Sprintf(", beside %s changes a second", number(busyChanges)), get: beside.get,
+		extra: []figure{{"changes/s", neutral}}, changes: editing}
+	paced = pair{names: [2]string{fmt.Sprintf("beside %s changes a second", number(busyChanges)), "quiet"}, more: ", beside changes from a source that costs little",
+		extra: []figure{{"changes/s", neutral}, {"CPU µs a search without the changes' own", cost},
+			{"CPU µs a change without searches", neutral}, {"CPU cores used by the source", neutral}},
+		get: copiedOfSource, changes: pacing}
 	ruled = pair{names: [2]string{"Shaft with rules", "without"}, more: ", with ten access rules", get: func(ctx context.Context, b *bench, s side) (target, error) {
 		if s == ours {
 			return b.copiedUnderRules(ctx)
@@ -58,10 +73,10 @@ func searchRow(name, title string, on pair, floor float64, build func(c content,
 		name:  name,
 		title: func(options) string { return title + on.more },
 		sides: on.names,
-		figures: []figure{
+		figures: append([]figure{
 			{"searches/s", rate}, {"CPU µs a search", cost}, {"CPU cores used", neutral},
-			{"CPU cores used by the generator", neutral}, {"bytes a search", neutral}, {"changes/s", neutral},
-		}[:on.figures(5)],
+			{"CPU cores used by the generator", neutral}, {"bytes a search", neutral},
+		}, on.extra...),
 		floors: map[string]float64{"searches/s": wallShare * floor, "CPU µs a search": floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			m, err := b.measureLoad(ctx, s, on, build)
@@ -69,17 +84,14 @@ func searchRow(name, title string, on pair, floor float64, build func(c content,
 				return nil, err
 			}
 			n := float64(m.counted.requests)
-			return []float64{n / m.wall, m.cpu / n * 1e6, m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n, m.changes / m.wall}[:on.figures(5)], nil
+			return append([]float64{n / m.wall, m.cpu / n * 1e6, m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n}, m.extra(on, n)...), nil
 		},
 	}
 }
 
-// figures is how many a row has whose last is of the changes.
-func (on pair) figures(quiet int) int {
-	if on.busy {
-		return quiet + 1
-	}
-	return quiet
+// extra are the values of on's extra figures, of n searches.
+func (m measured) extra(on pair, n float64) []float64 {
+	return []float64{m.changes / m.wall, (m.cpu - m.changes*m.alone) / n * 1e6, m.alone * 1e6, m.source / m.wall}[:len(on.extra)]
 }
 
 // listRow measures searches that return inUnit entries and their ou. It counts
@@ -91,10 +103,10 @@ func listRow(name string, on pair, floor float64) row {
 			return fmt.Sprintf("search that returns an ou with its %s people, one connection%s", number(float64(content{people: o.entries}.inUnit())), on.more)
 		},
 		sides: on.names,
-		figures: []figure{
+		figures: append([]figure{
 			{"searches/s", rate}, {"entries/s", rate}, {"CPU ms a search", cost}, {"CPU µs an entry", cost},
-			{"CPU cores used", neutral}, {"CPU cores used by the generator", neutral}, {"bytes an entry", neutral}, {"changes/s", neutral},
-		}[:on.figures(7)],
+			{"CPU cores used", neutral}, {"CPU cores used by the generator", neutral}, {"bytes an entry", neutral},
+		}, on.extra...),
 		floors: map[string]float64{"entries/s": wallShare * floor, "CPU µs an entry": floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			m, err := b.measureLoad(ctx, s, on, listLoad)
@@ -103,8 +115,8 @@ func listRow(name string, on pair, floor float64) row {
 			}
 			n := float64(m.counted.entries)
 			each := float64(b.content.inUnit() + 1)
-			return []float64{n / each / m.wall, n / m.wall, m.cpu / n * each * 1e3, m.cpu / n * 1e6,
-				m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n, m.changes / m.wall}[:on.figures(7)], nil
+			return append([]float64{n / each / m.wall, n / m.wall, m.cpu / n * each * 1e3, m.cpu / n * 1e6,
+				m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n}, m.extra(on, n/each)...), nil
 		},
 	}
 }
@@ -146,7 +158,9 @@ func listLoad(c content, dn string) load {
 type measured struct {
 	counted              counted
 	wall, cpu, generator float64
-	changes              float64 // that the provider took
+	changes              float64 // that came
+	source               float64 // CPU time of who made them
+	alone                float64 // see changing
 }
 
 // measureLoad sends the load to one of a pair.
@@ -155,26 +169,59 @@ func (b *bench) measureLoad(ctx context.Context, s side, on pair, build func(c c
 	if err != nil {
 		return m, err
 	}
-	var made atomic.Int64
-	changes := &made
-	if on.busy {
-		var stop func() error
-		if changes, stop, err = b.keepChanging(ctx); err != nil {
+	var c changing
+	if on.changes != nil {
+		if c, err = on.changes(ctx, b, s); err != nil {
 			return m, err
 		}
-		defer func() { err = errors.Join(err, stop()) }()
+		defer func() { err = errors.Join(err, c.stop()) }()
 	}
 	err = build(b.content, t.dn).run(ctx, t.address, func(now func() counted) error {
 		if err := t.profiles.mark(t.p, "warm-up"); err != nil {
 			return err
 		}
-		before := changes.Load()
-		if m, err = measureWindow(ctx, t.p, b.o.window, now); err != nil {
+		if m, err = c.measure(ctx, t.p, b.o.window, now); err != nil {
 			return err
 		}
-		m.changes = float64(changes.Load() - before)
-		return t.profiles.mark(t.p, b.profileName())
+		if m.counted.requests+m.counted.entries == 0 {
+			return fmt.Errorf("nothing was answered within %v: take a longer -window", b.o.window)
+		}
+		return t.profiles.mark(t.p, b.profileName()+on.suffix(s))
 	})
+	return m, err
+}
+
+// suffix tells profiles of two Shafts apart.
+func (on pair) suffix(s side) string {
+	if on.changes == nil || on.names == beside.names {
+		return ""
+	}
+	return []string{"-changes", "-quiet"}[s]
+}
+
+// measure is measureWindow with what is known of the changes.
+func (c *changing) measure(ctx context.Context, p *process, d time.Duration, now func() counted) (m measured, err error) {
+	if c.count == nil {
+		return measureWindow(ctx, p, d, now)
+	}
+	before, err := c.count()
+	if err != nil {
+		return m, err
+	}
+	cpu, err := c.source.cpu()
+	if err != nil {
+		return m, err
+	}
+	if m, err = measureWindow(ctx, p, d, now); err != nil {
+		return m, err
+	}
+	after, err := c.count()
+	if err != nil {
+		return m, err
+	}
+	m.changes, m.alone = float64(after-before), c.alone
+	m.source, err = c.source.cpu()
+	m.source -= cpu
 	return m, err
 }
 
@@ -243,9 +290,6 @@ func measureWindow(ctx context.Context, p *process, d time.Duration, now func() 
 	m = measured{
 		counted: counted{counts[1].requests - counts[0].requests, counts[1].entries - counts[0].entries, counts[1].bytes - counts[0].bytes},
 		wall:    at[1].Sub(at[0]).Seconds(), cpu: cpu[1] - cpu[0], generator: generator[1] - generator[0],
-	}
-	if m.counted.requests+m.counted.entries == 0 {
-		return m, fmt.Errorf("nothing was answered within %v: take a longer -window", d)
 	}
 	return m, nil
 }
