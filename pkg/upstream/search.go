@@ -204,6 +204,13 @@ func (s *search) settle() {
 	}
 }
 
+// persists tells whether the refresh is over.
+func (s *search) persists() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settled
+}
+
 // shrink lets others join again. It wants the lock.
 func (s *search) shrink() {
 	if s.large {

@@ -57,6 +57,7 @@ type wire struct {
 	buf        []byte
 	start, end int    // of what is not cut yet
 	plain      []byte // what go-ldap has yet to read
+	pace       pace
 
 	mu       sync.Mutex
 	next     int32 // the first message ID that was not given out
@@ -96,6 +97,7 @@ func (w *wire) Read(p []byte) (int, error) {
 // fill reads once and hands on the messages that are whole then.
 func (w *wire) fill() error {
 	w.makeRoom()
+	w.putOff(w.pace.pause(time.Now()))
 	n, err := w.Conn.Read(w.buf[w.end:])
 	if n > 0 {
 		w.end += n
@@ -106,6 +108,19 @@ func (w *wire) fill() error {
 		}
 	}
 	return err
+}
+
+// putOff waits, unless the connection is closed.
+func (w *wire) putOff(d time.Duration) {
+	if d == 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.closed:
+	}
 }
 
 // makeRoom moves what is not cut yet to the front. A message larger than the
@@ -127,6 +142,7 @@ func (w *wire) makeRoom() {
 func (w *wire) cut() error {
 	var to *search
 	from := w.start
+	persisted, others := 0, false
 	for w.start < w.end {
 		rest := w.buf[w.start:w.end]
 		if rest[0] != byte(ber.Sequence) {
@@ -143,6 +159,13 @@ func (w *wire) cut() error {
 		if err != nil {
 			return err
 		}
+		switch {
+		case s == nil:
+		case s.persists():
+			persisted++
+		default:
+			others = true
+		}
 		if s != to {
 			if err := to.deliver(w.buf[from:w.start]); err != nil {
 				return err
@@ -151,6 +174,7 @@ func (w *wire) cut() error {
 		}
 		w.start += n
 	}
+	w.pace.came(time.Now(), persisted, others)
 	return to.deliver(w.buf[from:w.start])
 }
 

@@ -32,6 +32,9 @@ const (
 	sourceForms = 16384
 	// stepCSN is from one change's CSN to the next one's, in CSN units.
 	stepCSN = 1000
+	// pacingLead is how long changes come before anything is measured: a server may need a second or
+	// two to see that they do not end.
+	pacingLead = 2500 * time.Millisecond
 )
 
 // startSource starts one, of the benchmark's content, and gives it as a provider.
@@ -255,7 +258,7 @@ func pacing(ctx context.Context, b *bench, s side) (c changing, err error) {
 		}
 	}()
 	b.source.signal(syscall.SIGUSR1)
-	if err := sleep(ctx, warmUp); err != nil {
+	if err := sleep(ctx, pacingLead); err != nil {
 		return c, err
 	}
 	t := b.following
