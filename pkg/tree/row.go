@@ -2,7 +2,8 @@ package tree
 
 import "shaft/pkg/dit"
 
-const rowsPerPage = 256
+// rowsPerPage makes a page of 10 KiB: a change copies some, and the list of all.
+const rowsPerPage = 128
 
 type rowPage [rowsPerPage]row
 

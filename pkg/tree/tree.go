@@ -11,7 +11,7 @@
 //
 // # Memory
 //
-// A row is a fixed-size struct without pointers in a page of 256; a Version holds a
+// A row is a fixed-size struct without pointers in a page of 128; a Version holds a
 // slice of page pointers, and a Builder copies only the pages that it touches.
 // Values (RDN in both forms, user run, operational run) lie one after the other in 1 MiB
 // blocks; a row has block and offset. A value is written once; when less than

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 )
 
 // side is one of the two that are compared.
@@ -119,12 +120,13 @@ type bench struct {
 	content   content
 	shaft     string // the program
 	provider  *slapd
-	copy      *shaft   // serves searches; started by the first row that needs it
-	guarded   *shaft   // the same under access rules
-	source    *slapd   // changes when told to; see runSource
-	following *shaft   // copies source
-	consumer  *slapd   // copies the provider, for reloads
-	sources   []*slapd // whose changes are watched; started by the first rows that need them
+	copy      *shaft        // serves searches; started by the first row that needs it
+	guarded   *shaft        // the same under access rules
+	source    *slapd        // changes when told to; see runSource
+	following *shaft        // copies source
+	consumer  *slapd        // copies the provider, for reloads
+	sources   []*slapd      // whose changes are watched; started by the first rows that need them
+	lead      time.Duration // see pacingLead
 	round     int
 	row       string
 	empty     float64 // anonymous memory of a Shaft with nothing in it, MiB; 0: not measured yet
@@ -135,7 +137,7 @@ func newBench(ctx context.Context, o options) (b *bench, err error) {
 	if err := needTools(); err != nil {
 		return nil, err
 	}
-	b = &bench{o: o, content: o.content()}
+	b = &bench{o: o, content: o.content(), lead: pacingLead}
 	if b.dir, err = os.MkdirTemp("", "shaft-bench"); err != nil {
 		return nil, err
 	}

@@ -13,12 +13,17 @@ import (
 	"time"
 )
 
-// The test binary, too, can be the accept loop: rows start what they run in.
+// The test binary, too, can be the accept loop or the source: rows start what they run in.
 func TestMain(m *testing.M) {
 	if address := os.Getenv(acceptLoop); address != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		exit(acceptTLS(ctx, address, os.Getenv(acceptDir)))
+	}
+	if os.Getenv(sourceDir) != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		exit(runSource(ctx))
 	}
 	os.Exit(m.Run())
 }
@@ -26,14 +31,15 @@ func TestMain(m *testing.M) {
 // Rows of each kind are measured on both sides, small, and every figure is there.
 func TestRows(t *testing.T) {
 	o := options{rounds: 1, entries: 60, window: 500 * time.Millisecond, seed: 1,
-		only: regexp.MustCompile("^(reload|rules-equality|dump|change-search|tls-resumed)$")}
+		only: regexp.MustCompile("^(reload|rules-equality|dump|change-search|tls-resumed|paced-list)$")}
 	b, err := newBench(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.close()
+	b.lead = 100 * time.Millisecond
 	measured := wanted(o)
-	if len(measured) != 5 {
+	if len(measured) != 6 {
 		t.Fatalf("%d rows are wanted", len(measured))
 	}
 	for _, r := range measured {

@@ -258,7 +258,7 @@ func pacing(ctx context.Context, b *bench, s side) (c changing, err error) {
 		}
 	}()
 	b.source.signal(syscall.SIGUSR1)
-	if err := sleep(ctx, pacingLead); err != nil {
+	if err := sleep(ctx, b.lead); err != nil {
 		return c, err
 	}
 	t := b.following
