@@ -146,7 +146,7 @@ func (b *backup) content() error {
 			b.s.markDamaged(r.Key)
 			b.p.end.leftOut++
 		case live:
-			return it.Item().Value(func(stored []byte) error { return b.add(it.Item().Key(), stored) })
+			return b.add(it.Item().Key(), r.stored)
 		}
 		return nil
 	})

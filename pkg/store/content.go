@@ -28,6 +28,7 @@ type content struct {
 	size    int64  // of the record in bytes, about
 	stamp   stamp  // of a live record
 	value   []byte // of a live record; good until the callback returns
+	stored  []byte // what value is in, with its checksum; as good
 }
 
 func (c *content) fingerprint() uint64 { return fingerprint(c.UUID, c.Gen, c.stamp) }
@@ -39,13 +40,15 @@ func walk(it *badger.Iterator, prefix, from []byte, state func(uint32) *claimSta
 	return walkTo(it, prefix, from, nil, state, fn)
 }
 
-// walkTo is walk up to a key that is not met any more; nil: to the end.
+// walkTo is walk up to a key that is not met any more; nil: to the end. It copies what it reads: badger gives a value
+// with its file locked, and who read another one of that file then, or took long, would stop who writes, for good or for as long.
 func walkTo(it *badger.Iterator, prefix, from, to []byte, state func(uint32) *claimState, fn func(*content) error) error {
 	var (
 		c       content
 		decided bool // a newer record of the same entry was met that counts
 		owner   *claimState
 		first   = true
+		buf     []byte
 	)
 	for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
 		item := it.Item()
@@ -70,10 +73,11 @@ func walkTo(it *badger.Iterator, prefix, from, to []byte, state func(uint32) *cl
 			c.verdict = ahead
 		case !decided:
 			decided = true
-			if err := item.Value(func(stored []byte) error { return c.read(item.Key(), stored, fn) }); err != nil {
+			var err error
+			if buf, err = item.ValueCopy(buf); err != nil {
 				return err
 			}
-			continue
+			c.read(item.Key(), buf)
 		}
 		if err := fn(&c); err != nil {
 			return err
@@ -83,8 +87,8 @@ func walkTo(it *badger.Iterator, prefix, from, to []byte, state func(uint32) *cl
 }
 
 // read judges the record that decides over its entry.
-func (c *content) read(key, stored []byte, fn func(*content) error) error {
-	c.verdict = live
+func (c *content) read(key, stored []byte) {
+	c.verdict, c.stored = live, stored
 	sealed, err := unseal(key, stored)
 	if err == nil {
 		c.stamp, c.value, err = parseStamp(sealed)
@@ -95,7 +99,6 @@ func (c *content) read(key, stored []byte, fn func(*content) error) error {
 	case c.stamp.kind == stampTombstone:
 		c.verdict = tombstone
 	}
-	return fn(c)
 }
 
 // item dates a live record, not before redated; false when its generation's first CSN is lost.

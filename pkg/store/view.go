@@ -65,17 +65,22 @@ func (s *Store) renew(m meta, also func()) {
 	}
 }
 
-// iterate walks the keys that begin with prefix, from key from on (nil: all).
+// iterate walks the keys that begin with prefix, from key from on (nil: all). What it gives is a copy, good until fn returns, see walkTo.
 func iterate(txn *badger.Txn, prefix, from []byte, fn func(key, stored []byte) error) error {
 	it := newIterator(txn, prefix)
 	defer it.Close()
 	if from == nil {
 		from = prefix
 	}
+	var (
+		buf []byte
+		err error
+	)
 	for it.Seek(from); it.Valid(); it.Next() {
-		item := it.Item()
-		err := item.Value(func(stored []byte) error { return fn(item.Key(), stored) })
-		if err != nil {
+		if buf, err = it.Item().ValueCopy(buf); err != nil {
+			return err
+		}
+		if err = fn(it.Item().Key(), buf); err != nil {
 			return err
 		}
 	}
