@@ -140,7 +140,7 @@ func (ed *edit) staged(id dit.UUID) bool {
 	if ed.refresh == nil {
 		return false
 	}
-	_, came := ed.refresh.byID[id]
+	_, came := ed.refresh.items.byID(id)
 	return came
 }
 

@@ -122,8 +122,8 @@ func (ed *edit) clear(r *refresh) (below []change, err error) {
 		}
 	}
 	num := r.claim.number
-	for i := range r.items {
-		it := &r.items[i]
+	for i := range r.items.n {
+		it := r.items.at(i)
 		if it.dead || it.hidden {
 			continue
 		}
@@ -152,8 +152,8 @@ func (ed *edit) clear(r *refresh) (below []change, err error) {
 // other names lie inside the claim's, what moves along with it cannot be
 // told from what stays: only a full load, which names every entry, can be flipped.
 func (ed *edit) moves(r *refresh) bool {
-	for i := range r.items {
-		it := &r.items[i]
+	for i := range r.items.n {
+		it := r.items.at(i)
 		norm := string(r.norm(it))
 		at, _ := ed.e.row(ed.b, ed.b.Row, r.claim.number, it.id)
 		h, hidden := r.claim.hidden[it.id]
@@ -167,8 +167,8 @@ func (ed *edit) moves(r *refresh) bool {
 // takeOutMoved removes the rows that a full load has under another DN; each
 // comes back by itself.
 func (ed *edit) takeOutMoved(r *refresh) {
-	for i := range r.items {
-		it := &r.items[i]
+	for i := range r.items.n {
+		it := r.items.at(i)
 		at, _ := ed.e.row(ed.b, ed.b.Row, r.claim.number, it.id)
 		if !it.dead && at != 0 && ed.b.Norm(at) != string(r.norm(it)) {
 			ed.b.Delete(at, false)
@@ -186,8 +186,8 @@ type ownMove struct {
 // ownMoves lists the rows that do not go where an entry above them goes: they
 // must not stand in anyone's way when they are taken along.
 func (ed *edit) ownMoves(r *refresh) (list []ownMove) {
-	for i := range r.items {
-		it := &r.items[i]
+	for i := range r.items.n {
+		it := r.items.at(i)
 		at, _ := ed.e.row(ed.b, ed.b.Row, r.claim.number, it.id)
 		if it.dead || at == 0 {
 			continue
@@ -298,13 +298,15 @@ func (ed *edit) restamp(r *refresh) {
 // ensureGlue makes parents that no source gives, before their children get
 // their CSNs.
 func (ed *edit) ensureGlue(r *refresh, deleted bool) {
-	for i := range r.items {
-		it := &r.items[i]
+	for i := range r.items.n {
+		it := r.items.at(i)
 		if it.dead || it.hidden || (!it.late && !deleted && it.depth > 0) {
 			continue
 		}
-		if p, ok := r.byDN[it.parent]; ok && !r.items[p].dead && !r.items[p].hidden {
-			continue
+		if i, ok := r.items.byDN(it.parent); ok {
+			if p := r.items.at(i); !p.dead && !p.hidden {
+				continue
+			}
 		}
 		norm := r.norm(it)
 		parent := string(norm[it.rdnNormLen+1:])
@@ -317,21 +319,17 @@ func (ed *edit) ensureGlue(r *refresh, deleted bool) {
 // putStaged puts the staged entries, in the order of their ordinals; heirs are
 // the UUIDs that await the name's first content, by DN.
 func (ed *edit) putStaged(r *refresh, heirs map[string]dit.UUID) {
-	order := make([]int32, 0, len(r.items))
+	order := r.items.sorted(byOrdinal)
 	last := uint32(0)
-	for i := range r.items {
-		if !r.items[i].dead {
-			order = append(order, int32(i))
-			last = max(last, r.items[i].ordinal)
-		}
+	if len(order) > 0 {
+		last = r.items.at(int(order[len(order)-1])).ordinal
 	}
-	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(r.items[a].ordinal, r.items[b].ordinal) })
 	ed.first = ed.e.reserve(int(last) + 1)
 	ed.batch.CSN = ed.first + dit.CSN(last)
 	ed.b.Adopt(r.pack)
 	num, gen := r.claim.number, r.stage.Gen()
 	for _, i := range order {
-		it := &r.items[i]
+		it := r.items.at(int(i))
 		if u, ok := heirs[string(r.norm(it))]; ok && !it.hidden {
 			ed.inherit(ed.claim, it.id, u)
 		}

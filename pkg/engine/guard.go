@@ -152,8 +152,8 @@ func (e *Engine) judge(ed *edit, r *refresh, end syncrepl.End, rows []tree.ID, h
 	sum := xxhash.New()
 	_, _ = fmt.Fprintf(sum, "%x %s %d", end.Cookie, h.Print, len(gone))
 	staged := uint64(0)
-	for i := range r.items {
-		it := &r.items[i]
+	for i := range r.items.n {
+		it := r.items.at(i)
 		if it.dead {
 			continue
 		}
@@ -178,8 +178,8 @@ func (ed *edit) stands(cl *claim, norm string) bool {
 
 // comes tells whether the refresh brings an entry with that DN.
 func (r *refresh) comes(norm string) bool {
-	i, ok := r.byDN[xxhash.Sum64String(norm)]
-	return ok && !r.items[i].dead
+	i, ok := r.items.byDN(hashDN([]byte(norm)))
+	return ok && !r.items.at(i).dead
 }
 
 // verdict is the error that ends a refresh which is to be held.

@@ -367,15 +367,8 @@ func (r *refresh) hold(ctx context.Context, v *verdict) error {
 		if err := w.gone(v.gone); err != nil {
 			return err
 		}
-		order := make([]int32, 0, len(r.items))
-		for i := range r.items {
-			if !r.items[i].dead {
-				order = append(order, int32(i))
-			}
-		}
-		slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(r.items[a].ordinal, r.items[b].ordinal) })
-		for _, i := range order {
-			it := &r.items[i]
+		for _, i := range r.items.sorted(byOrdinal) {
+			it := r.items.at(int(i))
 			value, err := r.stage.Value(it.id)
 			if err != nil {
 				return err

@@ -15,7 +15,7 @@ var _ upstream.Knower = (*feed)(nil)
 // so leaves none that is sure to be known.
 func (f *feed) Knows(id dit.UUID) (known bool) {
 	if r := f.refresh; r != nil {
-		if _, came := r.byID[id]; came && !r.buried[id] {
+		if _, came := r.items.byID(id); came && !r.buried[id] {
 			return true
 		}
 		at, _ := r.known(id)

@@ -9,8 +9,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/cespare/xxhash/v2"
-
 	"shaft/pkg/dit"
 	"shaft/pkg/store"
 	"shaft/pkg/syncrepl"
@@ -35,41 +33,22 @@ type refresh struct {
 	pack   *tree.Pack
 	value  []byte
 
-	items      []staged
-	byID       map[dit.UUID]int32
-	byDN       map[uint64]int32
-	norms      []byte
+	items      stagedList
+	norms      []byte // of hidden ones
 	seen       []uint64
 	seenHidden map[dit.UUID]bool
 	deletes    []dit.UUID
 	buried     map[dit.UUID]bool // staged, and deleted again
 	lastParent uint64            // known to be there
-	twice      []int32
-	replay     *replay // it plays what was held again; nil: it comes from a session
-}
-
-// staged is an entry that is new or changed.
-type staged struct {
-	id         dit.UUID
-	ref        tree.Ref
-	hash       uint64
-	dn, parent uint64 // hashes of the normal forms
-	norm       int    // in norms
-	normLen    int32
-	rdnNormLen int32
-	ordinal    uint32
-	depth      uint16
-	hidden     bool
-	late       bool
-	dead       bool // the same entry came again
+	twice      []int             // pairs with one DN
+	replay     *replay           // it plays what was held again; nil: it comes from a session
 }
 
 // newRefresh runs on the engine goroutine.
 func (e *Engine) newRefresh(f *feed) *refresh {
 	return &refresh{
 		e: e, f: f, claim: f.claim, view: e.newest, inner: f.claim.inner, nesting: f.claim.nesting,
-		hidden: maps.Clone(f.claim.hidden), byID: map[dit.UUID]int32{}, byDN: map[uint64]int32{},
-		seenHidden: map[dit.UUID]bool{}, buried: map[dit.UUID]bool{},
+		hidden: maps.Clone(f.claim.hidden), seenHidden: map[dit.UUID]bool{}, buried: map[dit.UUID]bool{},
 	}
 }
 
@@ -114,7 +93,7 @@ func (r *refresh) known(id dit.UUID) (tree.ID, tree.Row) {
 // put takes the entry that the session's converter holds.
 func (r *refresh) put(id dit.UUID) error {
 	c := r.f.conv
-	again, came := r.byID[id]
+	again, came := r.items.byID(id)
 	if !came && !r.buried[id] {
 		if at, row := r.known(id); at != 0 && row.Hash == c.rec.hash {
 			r.see(at)
@@ -126,7 +105,7 @@ func (r *refresh) put(id dit.UUID) error {
 		}
 	}
 	if came {
-		r.items[again].dead = true
+		r.items.at(again).dead = true
 	}
 	if err := r.open(); err != nil {
 		return err
@@ -137,25 +116,25 @@ func (r *refresh) put(id dit.UUID) error {
 		rdnNorm = len(c.dn.Norm(0))
 	}
 	it := staged{
-		id: id, hash: c.rec.hash, dn: xxhash.Sum64(c.norm), norm: len(r.norms), normLen: int32(len(c.norm)),
-		rdnNormLen: int32(rdnNorm), ordinal: uint32(len(r.items)), depth: uint16(min(depth, 1<<16-1)),
+		id: id, hash: c.rec.hash, dn: hashDN(c.norm), normLen: int32(len(c.norm)),
+		rdnNormLen: int32(rdnNorm), ordinal: uint32(r.items.n), depth: uint16(min(depth, 1<<16-1)),
 		hidden: hiddenBy(r.inner, c.norm),
 	}
-	r.norms = append(r.norms, c.norm...)
 	r.place(&it, c.norm)
-	index := int32(len(r.items))
-	if prev, ok := r.byDN[it.dn]; ok && r.items[prev].id != id {
-		r.twice = append(r.twice, prev, index)
+	if prev, ok := r.items.byDN(it.dn); ok && r.items.at(prev).id != id {
+		r.twice = append(r.twice, prev, r.items.n)
 	}
 	r.value = c.rec.append(r.value[:0])
 	if err := r.stage.Put(id, it.ordinal, r.value); err != nil {
 		return err
 	}
-	if !it.hidden {
+	if it.hidden {
+		it.ref = tree.Ref(len(r.norms))
+		r.norms = append(r.norms, c.norm...)
+	} else {
 		it.ref = r.pack.Add(tree.Value{Norm: c.norm, Text: c.text, RDNLen: c.rdnLen, User: c.user, Oper: c.oper})
 	}
-	r.byID[id], r.byDN[it.dn] = index, index
-	r.items = append(r.items, it)
+	r.items.add(it)
 	return nil
 }
 
@@ -166,11 +145,11 @@ func (r *refresh) place(it *staged, norm []byte) {
 		return
 	}
 	parent := norm[it.rdnNormLen+1:]
-	it.parent = xxhash.Sum64(parent)
+	it.parent = hashDN(parent)
 	if it.parent == r.lastParent {
 		return
 	}
-	if p, ok := r.byDN[it.parent]; ok && !r.items[p].late {
+	if p, ok := r.items.byDN(it.parent); ok && !r.items.at(p).late {
 		r.lastParent = it.parent
 		return
 	}
@@ -196,7 +175,7 @@ func (r *refresh) isSeen(at tree.ID) bool {
 // here can only be had by a full load.
 func (r *refresh) present(ids []dit.UUID) error {
 	for _, id := range ids {
-		if _, ok := r.byID[id]; ok {
+		if _, ok := r.items.byID(id); ok {
 			continue
 		}
 		if at, _ := r.known(id); at != 0 {
@@ -217,9 +196,8 @@ func (r *refresh) delete(ids []dit.UUID) error {
 			continue
 		}
 		r.deletes = append(r.deletes, id)
-		if i, came := r.byID[id]; came {
-			r.items[i].dead = true
-			delete(r.byID, id)
+		if i, came := r.items.byID(id); came {
+			r.items.at(i).dead = true
 			if err := r.stage.Delete(id); err != nil {
 				return err
 			}
@@ -236,7 +214,7 @@ func (r *refresh) delete(ids []dit.UUID) error {
 // concerns tells whether a deletion is of an entry that is known here; others
 // need not be remembered.
 func (r *refresh) concerns(id dit.UUID) bool {
-	_, came := r.byID[id]
+	_, came := r.items.byID(id)
 	_, hidden := r.hidden[id]
 	at, _ := r.known(id)
 	return came || hidden || at != 0
@@ -244,7 +222,7 @@ func (r *refresh) concerns(id dit.UUID) bool {
 
 // leavesOut tells whether an entry is known, and was neither sent nor said to be unchanged.
 func (r *refresh) leavesOut(id dit.UUID) bool {
-	if _, came := r.byID[id]; came {
+	if _, came := r.items.byID(id); came {
 		return false
 	}
 	if _, hidden := r.hidden[id]; hidden {
@@ -285,30 +263,32 @@ func (r *refresh) finish(ctx context.Context, end syncrepl.End) error {
 // duplicates refuses a refresh in which two entries have one DN.
 func (r *refresh) duplicates() error {
 	for i := 0; i < len(r.twice); i += 2 {
-		a, b := r.items[r.twice[i]], r.items[r.twice[i+1]]
+		a, b := r.items.at(r.twice[i]), r.items.at(r.twice[i+1])
 		if !a.dead && !b.dead {
-			return fmt.Errorf("the server sent two entries with the DN %.200q (entryUUIDs %s and %s)", r.norm(&a), a.id, b.id)
+			return fmt.Errorf("the server sent two entries with the DN %.200q (entryUUIDs %s and %s)", r.norm(a), a.id, b.id)
 		}
 	}
 	return nil
 }
 
-func (r *refresh) norm(it *staged) []byte { return r.norms[it.norm : it.norm+int(it.normLen)] }
+// norm is the normal form of a staged entry's DN.
+func (r *refresh) norm(it *staged) []byte {
+	if it.hidden {
+		return r.norms[it.ref:][:it.normLen]
+	}
+	return r.pack.Norm(it.ref)
+}
 
 // order gives a child that came before its parent a later ordinal.
 func (r *refresh) order() error {
-	if !slices.ContainsFunc(r.items, r.early) {
+	if r.inOrder() {
 		return nil
 	}
-	all := make([]int32, len(r.items))
-	for i := range all {
-		all[i] = int32(i)
-	}
-	slices.SortStableFunc(all, func(a, b int32) int { return cmp.Compare(r.items[a].depth, r.items[b].depth) })
-	next := uint32(len(r.items))
+	all := r.items.sorted(func(a, b *staged) int { return cmp.Compare(a.depth, b.depth) })
+	next := uint32(r.items.n)
 	for _, i := range all {
-		it := &r.items[i]
-		if !r.early(*it) {
+		it := r.items.at(int(i))
+		if !r.early(it) {
 			continue
 		}
 		value, err := r.stage.Value(it.id)
@@ -324,10 +304,32 @@ func (r *refresh) order() error {
 	return nil
 }
 
+// inOrder tells whether no entry stands before its parent.
+func (r *refresh) inOrder() bool {
+	var of uint64 // whose children parent is of
+	var parent *staged
+	for i := range r.items.n {
+		it := r.items.at(i)
+		if it.parent != of {
+			of, parent = it.parent, nil
+			if p, ok := r.items.byDN(of); ok && !r.items.at(p).dead {
+				parent = r.items.at(p)
+			}
+		}
+		if parent != nil && parent.ordinal > it.ordinal && !it.dead {
+			return false
+		}
+	}
+	return true
+}
+
 // early tells whether an entry stands before its parent.
-func (r *refresh) early(it staged) bool {
-	p, ok := r.byDN[it.parent]
-	return ok && !it.dead && !r.items[p].dead && r.items[p].ordinal > it.ordinal
+func (r *refresh) early(it *staged) bool {
+	if it.dead {
+		return false
+	}
+	p, ok := r.items.byDN(it.parent)
+	return ok && !r.items.at(p).dead && r.items.at(p).ordinal > it.ordinal
 }
 
 // gone lists the rows that this refresh removes, deepest first, and the hidden
@@ -346,7 +348,7 @@ func (r *refresh) gone(ed *edit, end syncrepl.End) (rows []tree.ID, hidden []dit
 	}
 	addHidden := func(id dit.UUID) {
 		_, known := r.hidden[id]
-		if _, came := r.byID[id]; known && !came && !r.seenHidden[id] {
+		if _, came := r.items.byID(id); known && !came && !r.seenHidden[id] {
 			hidden = append(hidden, id)
 		}
 	}
@@ -404,11 +406,11 @@ func (r *refresh) staged(row tree.Row) *staged {
 	if row.Claim != r.claim.number {
 		return nil
 	}
-	i, ok := r.byID[r.e.pub.upstream(row.Claim, row.UUID)]
+	i, ok := r.items.byID(r.e.pub.upstream(row.Claim, row.UUID))
 	if !ok {
 		return nil
 	}
-	return &r.items[i]
+	return r.items.at(i)
 }
 
 // belongings lists a row and what is below it, parents first, but for what

@@ -1,6 +1,8 @@
 package tree
 
 import (
+	"bytes"
+
 	"shaft/pkg/dit"
 	"shaft/pkg/schema"
 )
@@ -44,6 +46,7 @@ type packed struct {
 	rdnNorm, rdnText  uint32
 	firstKey, numKeys uint32
 	kind              Kind
+	alike             bool // the text is the normal form, and not kept again
 }
 
 // place is where in a version's values something lies.
@@ -69,16 +72,22 @@ func (p *Pack) Add(v Value) Ref {
 	k := p.section()
 	firstKey, name := len(k.keys), len(k.names)
 	k.keys = p.keyer.keys(k.keys, v.User, v.Oper)
-	k.names = append(append(k.names, c.norm...), c.text...)
+	alike := bytes.Equal(c.norm, c.text)
+	k.names = append(k.names, c.norm...)
+	kept := len(c.norm)
+	if !alike {
+		k.names = append(k.names, c.text...)
+		kept += len(c.text)
+	}
 	k.items = append(k.items, packed{
 		block: uint32(block), off: uint32(off),
 		name: uint32(name), normLen: uint32(len(c.norm)), textLen: uint32(len(c.text)),
 		rdnNorm: uint32(c.normCut), rdnText: uint32(c.textCut),
 		firstKey: uint32(firstKey), numKeys: uint32(len(k.keys) - firstKey),
-		kind: p.keyer.classes.of(v.User),
+		kind: p.keyer.classes.of(v.User), alike: alike,
 	})
 	p.count++
-	p.bytes += size + len(c.norm) + len(c.text) + 4*(len(k.keys)-firstKey) + packedSize
+	p.bytes += size + kept + 4*(len(k.keys)-firstKey) + packedSize
 	return Ref(p.count - 1)
 }
 
@@ -115,6 +124,14 @@ func (p *Pack) room(size int) int {
 // Bytes is how much memory the pack holds, about.
 func (p *Pack) Bytes() int { return p.bytes }
 
+// Norm is the normal form of the DN of a value of the pack's, as Add was given it; good as
+// long as the pack.
+func (p *Pack) Norm(ref Ref) []byte {
+	k, i := p.item(ref)
+	norm, _ := k.dn(i)
+	return norm
+}
+
 // Text is the DN of a value as Add was given it, nil for no value of the
 // pack's; good as long as the pack.
 func (p *Pack) Text(ref Ref) []byte {
@@ -128,15 +145,24 @@ func (p *Pack) cargo(ref Ref) (cargo, bool) {
 		return cargo{}, false
 	}
 	k, i := p.item(ref)
-	name := k.names[i.name:]
+	norm, text := k.dn(i)
 	x := value(p.blocks[i.block][i.off:])
 	return cargo{
-		norm: name[:i.normLen], text: name[i.normLen:][:i.textLen],
+		norm: norm, text: text,
 		normCut: int(i.rdnNorm), textCut: int(i.rdnText),
 		user: x.user(), oper: x.oper(),
 		keys: k.keys[i.firstKey:][:i.numKeys], keyed: true,
 		kind: i.kind, kinded: true,
 	}, true
+}
+
+// dn gives the normal form and the text of a value's DN.
+func (k *section) dn(i *packed) (norm, text []byte) {
+	name := k.names[i.name:]
+	if i.alike {
+		return name[:i.normLen], name[:i.normLen]
+	}
+	return name[:i.normLen], name[i.normLen:][:i.textLen]
 }
 
 func (p *Pack) item(ref Ref) (*section, *packed) {
