@@ -64,6 +64,10 @@ func FrameLen(b []byte, max int) (int, error) {
 // Next splits the first element off b. Content and rest alias b; rest is what
 // follows the element.
 func Next(b []byte) (tag Tag, content, rest []byte, err error) {
+	if len(b) >= 2 && b[0]&highTag != highTag && int(b[1]) <= min(len(b)-2, 0x7f) { // nearly all are
+		end := 2 + int(b[1])
+		return Tag(b[0]), b[2:end:end], b[end:], nil
+	}
 	n, length, err := header(b)
 	if err != nil {
 		return 0, nil, nil, err

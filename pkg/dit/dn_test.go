@@ -3,6 +3,7 @@ package dit
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -372,4 +373,29 @@ func FuzzEscapeValue(f *testing.F) {
 			t.Fatalf("%q escaped as %q, read as %q", v, EscapeValue(v), avas)
 		}
 	})
+}
+
+// R4: a parser that remembers what is above siblings parses as one that does not.
+func TestDNParserSiblings(t *testing.T) {
+	s := testSchema
+	plain, p := NewDNParser(s), NewDNParser(s)
+	p.Siblings = true
+	r := rand.New(rand.NewPCG(1, 1))
+	firsts := []string{"cn=a", "CN = B", `cn=a\,b`, "cn=a+sn=b", "sn=b + cn=a", "cn", "", " cn=a ", `cn=\`, "cn=#0401"}
+	rests := []string{"", "ou=x,dc=example", "ou=x,dc=example", " OU = X , dc=Example", `ou=x\,,dc=example`, "ou=x,dc", "ou=x,", "dc=" + strings.Repeat("e", 1100)}
+	for range 5000 {
+		text := []byte(firsts[r.IntN(len(firsts))] + "," + rests[r.IntN(len(rests))])
+		if r.IntN(10) == 0 {
+			text = text[:r.IntN(len(text)+1)]
+		}
+		err, want := p.Parse(text), plain.Parse(text)
+		if fmt.Sprint(err) != fmt.Sprint(want) || !p.DN().Equal(plain.DN()) || p.DN().String() != plain.DN().String() || p.Len() != plain.Len() {
+			t.Fatalf("%q: %q and %v, want %q and %v", text, p.DN(), err, plain.DN(), want)
+		}
+		for i := range p.Len() {
+			if string(p.Text(i)) != string(plain.Text(i)) || string(p.Norm(i)) != string(plain.Norm(i)) || string(p.NormFirst(i)) != string(plain.NormFirst(i)) {
+				t.Fatalf("%q: RDN %d is %q, %q", text, i, p.Text(i), p.Norm(i))
+			}
+		}
+	}
 }

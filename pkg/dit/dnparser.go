@@ -14,6 +14,9 @@ const maxDNNesting = 3
 // DNParser parses one DN after the other without garbage; the slices it gives
 // are good until the next Parse. Not safe for concurrent use.
 type DNParser struct {
+	// Siblings has the parser remember the DN above the last one, which pays where siblings follow each other.
+	Siblings bool
+
 	s          *schema.Schema
 	types      schema.Memo
 	sc         scanner
@@ -23,6 +26,14 @@ type DNParser struct {
 	ends       []int  // of each AVA of one RDN in norm
 	tmp        []byte // for what is moved within norm
 	room       dnRoom
+	above      parsed // what was behind the first RDN, where Siblings says so
+	first      int    // where that begins in the text
+}
+
+// parsed is what came of a DN: its cuts count from its own beginning.
+type parsed struct {
+	source, text, norm []byte
+	starts             []cut
 }
 
 // dnRoom is what the slices of a parser begin with; most DNs fit.
@@ -55,9 +66,45 @@ func (p *DNParser) Parse(text []byte) error {
 			p.text, p.norm, p.starts = p.text[:0], p.norm[:0], p.starts[:0]
 			return err
 		}
+		if p.Siblings && more && len(p.starts) == 1 && p.sibling() {
+			return nil
+		}
+	}
+	if p.Siblings && len(p.starts) > 1 {
+		p.remember()
 	}
 	return nil
 }
+
+// sibling tells whether the rest of the text is what the DN before had behind its first RDN, and takes what came of that.
+func (p *DNParser) sibling() bool {
+	if a := &p.above; len(a.source) == 0 || !bytes.Equal(a.source, p.sc.text[p.sc.pos:]) {
+		p.first = p.sc.pos
+		return false
+	}
+	text, norm := len(p.text), len(p.norm)
+	for _, c := range p.above.starts {
+		p.starts = append(p.starts, cut{text + c.text, norm + c.norm})
+	}
+	p.text, p.norm = append(p.text, p.above.text...), append(p.norm, p.above.norm...)
+	return true
+}
+
+// remember keeps what is behind the first RDN.
+func (p *DNParser) remember() {
+	a, from := &p.above, p.starts[1]
+	if a.source = a.source[:0]; len(p.sc.text) > maxAbove {
+		return
+	}
+	a.source = append(a.source, p.sc.text[p.first:]...)
+	a.text, a.norm, a.starts = append(a.text[:0], p.text[from.text:]...), append(a.norm[:0], p.norm[from.norm:]...), a.starts[:0]
+	for _, c := range p.starts[1:] {
+		a.starts = append(a.starts, cut{c.text - from.text, c.norm - from.norm})
+	}
+}
+
+// maxAbove is the longest DN of which something is remembered.
+const maxAbove = 1024
 
 // rdn reads one RDN and tells whether another one follows.
 func (p *DNParser) rdn() (more bool, err error) {
@@ -166,6 +213,14 @@ func (p *DNParser) Text(i int) []byte { return p.text[p.starts[i].text : p.end(i
 
 // Norm gives the normal form of RDN i.
 func (p *DNParser) Norm(i int) []byte { return p.norm[p.starts[i].norm : p.end(i).norm-1] }
+
+// NormFirst gives the normal form of the n leftmost RDNs joined.
+func (p *DNParser) NormFirst(n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	return p.norm[:p.end(n-1).norm-1]
+}
 
 // NormFrom gives the normal form of RDNs i… joined, as DN.Norm; it is empty
 // when i is Len.

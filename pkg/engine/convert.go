@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -19,15 +20,15 @@ import (
 // served. It belongs to the session's goroutine and reuses its buffers: what it
 // gives is good until the next call.
 type converter struct {
-	schema *schema.Schema
-	base   dit.DN // remote
-	name   dit.DN // local
-	move   *rewrite.Move
-	wanted *dit.Selection // nil: everything (R11)
-	inside uint64         // added to the hash of an entry with values that move: another base, or none, is another content
-	dn     *dit.DNParser
-	types  *schema.Memo
-	infos  map[*schema.AttributeType]attrInfo
+	schema  *schema.Schema
+	base    dit.DN // remote
+	baseRDN []byte // of base
+	name    dit.DN // local
+	move    *rewrite.Move
+	wanted  *dit.Selection // nil: everything (R11)
+	inside  uint64         // added to the hash of an entry with values that move: another base, or none, is another content
+	dn      *dit.DNParser
+	infos   *schema.Seen[attrInfo]
 
 	rec               record
 	norm, text        []byte
@@ -36,6 +37,7 @@ type converter struct {
 	userBuf, operBuf  dit.Run
 	movedBuf, baseBuf dit.Run
 	operMoved         dit.Run
+	userDNs, operDNs  []rewrite.Part // attributes of DNs in userBuf and operBuf
 }
 
 type attrKind uint8
@@ -48,9 +50,13 @@ const (
 	volatile // kept, but a change of it alone is no change of the entry (R44)
 )
 
+// attrInfo is what is known of an attribute description.
 type attrInfo struct {
-	kind attrKind
-	hash uint64
+	kind       attrKind
+	dn         bool   // its values are DNs
+	structural bool   // it is structuralObjectClass
+	key        string // of the attribute type
+	hash       uint64
 }
 
 var attrKinds = map[string]attrKind{
@@ -70,10 +76,14 @@ func converterFor(s *schema.Schema, cl *claim, remote string, raw bool) (*conver
 		return nil, err
 	}
 	c := &converter{
-		schema: s, base: base, name: cl.name, dn: dit.NewDNParser(s), types: schema.NewMemo(s),
+		schema: s, base: base, name: cl.name, dn: dit.NewDNParser(s),
 		move:   rewrite.NewMove(s, base, cl.name, !raw),
 		inside: xxhash.Sum64String(base.Norm()),
-		infos:  map[*schema.AttributeType]attrInfo{},
+		infos:  schema.NewSeen(func(desc []byte) attrInfo { return infoOf(s, desc) }),
+	}
+	c.dn.Siblings = true
+	if !base.IsEmpty() {
+		c.baseRDN = []byte(base.RDN(0).Text)
 	}
 	if len(cl.source.Attributes) > 0 {
 		c.wanted = dit.NewSelection(s, append([]string{"objectClass", "+"}, cl.source.Attributes...))
@@ -103,16 +113,19 @@ func (c *converter) convert(e syncrepl.Entry) error {
 		return fmt.Errorf("entry %.200q lies outside the base %q", e.DN, c.base)
 	}
 	depth := c.dn.Len() - c.base.Len()
-	rdn := c.base.RDN(0).Text
+	rdn := c.baseRDN
 	if depth > 0 {
-		rdn = string(c.dn.Text(0))
+		rdn = c.dn.Text(0)
 	}
 	c.rec = record{rel: append(c.rec.rel[:0], c.dn.TextFirst(depth)...), csn: c.rec.csn[:0]}
 	if err := c.attributes(e.Attrs, rdn); err != nil {
 		return fmt.Errorf("entry %.200q: %w", e.DN, err)
 	}
 	c.rec.hash += xxhash.Sum64(c.rec.rel)
-	if c.rebase() {
+	var userMoved, operMoved bool
+	c.user, userMoved = c.moved(&c.movedBuf, c.rec.user, c.userDNs)
+	c.oper, operMoved = c.moved(&c.operMoved, c.rec.oper, c.operDNs)
+	if userMoved || operMoved {
 		c.rec.flags |= flagInside
 		c.rec.hash += c.inside
 	}
@@ -120,18 +133,24 @@ func (c *converter) convert(e syncrepl.Entry) error {
 	return nil
 }
 
-// rebase fills in the served attributes, and tells whether a value of them moved.
-func (c *converter) rebase() bool {
-	c.user, c.oper = c.rec.user, c.rec.oper
-	user, userMoved := c.move.Rebase(c.movedBuf[:0], c.user)
-	if userMoved {
+// moved gives a run with the values of its DNs moved, in buf where one does.
+func (c *converter) moved(buf *dit.Run, run dit.Run, dns []rewrite.Part) (dit.Run, bool) {
+	out, moved := c.move.RebaseParts((*buf)[:0], run, dns)
+	if !moved {
+		return run, false
+	}
+	*buf = out
+	return out, true
+}
+
+// rebase fills in the served attributes of a record.
+func (c *converter) rebase() {
+	if user, moved := c.move.Rebase(c.movedBuf[:0], c.rec.user); moved {
 		c.movedBuf, c.user = user, user
 	}
-	oper, operMoved := c.move.Rebase(c.operMoved[:0], c.oper)
-	if operMoved {
+	if oper, moved := c.move.Rebase(c.operMoved[:0], c.rec.oper); moved {
 		c.operMoved, c.oper = oper, oper
 	}
-	return userMoved || operMoved
 }
 
 // restore takes an entry back from the store.
@@ -161,10 +180,9 @@ func (c *converter) change(cl *claim, id dit.UUID) change {
 // base entry's attributes.
 // The parsed DN's depth leftmost RDNs are the part relative to the base.
 func (c *converter) place(depth int) {
-	c.norm, c.text = c.norm[:0], c.text[:0]
-	for i := range depth {
-		c.norm = append(append(c.norm, c.dn.Norm(i)...), ',')
-		c.text = append(append(c.text, c.dn.Text(i)...), ',')
+	c.norm, c.text = append(c.norm[:0], c.dn.NormFirst(depth)...), append(c.text[:0], c.dn.TextFirst(depth)...)
+	if depth > 0 {
+		c.norm, c.text = append(c.norm, ','), append(c.text, ',')
 	}
 	c.norm = append(c.norm, c.name.Norm()...)
 	c.text = append(c.text, c.name.String()...)
@@ -180,8 +198,9 @@ func (c *converter) place(depth int) {
 // attributes sorts the attributes into the user and the operational run,
 // re-encoding those whose lengths are not minimal, and sums up the content hash,
 // which knows no order of attributes and values.
-func (c *converter) attributes(list []byte, rdn string) error {
+func (c *converter) attributes(list, rdn []byte) error {
 	c.userBuf, c.operBuf = c.userBuf[:0], c.operBuf[:0]
+	c.userDNs, c.operDNs = c.userDNs[:0], c.operDNs[:0]
 	rdnType, rdnValue, plain := plainRDN(rdn)
 	hasRDN, hasStructural := false, false
 	for len(list) > 0 {
@@ -199,7 +218,7 @@ func (c *converter) attributes(list []byte, rdn string) error {
 		if err != nil {
 			return err
 		}
-		info := c.info(desc)
+		info := c.infos.Of(desc)
 		if info.kind == stripped {
 			continue
 		}
@@ -219,19 +238,24 @@ func (c *converter) attributes(list []byte, rdn string) error {
 			c.rec.hash += sum
 		}
 		hasRDN = hasRDN || isRDN
-		run := &c.userBuf
+		run, dns := &c.userBuf, &c.userDNs
 		if info.kind != userAttr {
-			run = &c.operBuf
-			hasStructural = hasStructural || foldEqual(desc, "structuralObjectClass")
+			run, dns = &c.operBuf, &c.operDNs
+			hasStructural = hasStructural || info.structural
 		}
+		from := len(*run)
 		if minimal && valuesMinimal {
 			*run = append(*run, element...)
 		} else {
 			*run = appendMinimal(*run, desc, set)
 		}
+		if info.dn {
+			*dns = append(*dns, rewrite.Part{From: from, To: len(*run)})
+		}
 	}
 	if !hasRDN {
 		c.userBuf = c.ensureRDN(c.userBuf, rdn)
+		c.userDNs = c.move.Parts(c.userDNs[:0], c.userBuf)
 	}
 	if !hasStructural {
 		c.operBuf = c.addStructural(c.operBuf)
@@ -240,28 +264,23 @@ func (c *converter) attributes(list []byte, rdn string) error {
 	return nil
 }
 
-func (c *converter) info(desc []byte) attrInfo {
-	at := c.types.Attribute(desc)
-	if info, ok := c.infos[at]; ok && bytes.IndexByte(desc, ';') < 0 {
-		return info
-	}
+func infoOf(s *schema.Schema, desc []byte) attrInfo {
+	at := s.AttributeBytes(desc)
 	kind, known := attrKinds[at.Key()]
 	if !known && at.Operational() {
 		kind = operAttr
 	}
-	info := attrInfo{kind: kind, hash: xxhash.Sum64String(at.Key())}
+	info := attrInfo{kind: kind, key: at.Key(), dn: at.IsDN(), structural: strings.EqualFold(string(desc), "structuralObjectClass"), hash: xxhash.Sum64String(at.Key())}
 	if i := bytes.IndexByte(desc, ';'); i >= 0 {
 		info.hash ^= xxhash.Sum64(bytes.ToLower(desc[i:]))
-	} else if !at.Unknown {
-		c.infos[at] = info
 	}
 	return info
 }
 
 // ensureRDN adds the RDN's values where an access rule of the upstream took
 // them away, or where they are spelled another way than the plain test sees.
-func (c *converter) ensureRDN(run dit.Run, rdn string) dit.Run {
-	dn, err := dit.ParseDN(c.schema, rdn)
+func (c *converter) ensureRDN(run dit.Run, rdn []byte) dit.Run {
+	dn, err := dit.ParseDN(c.schema, string(rdn))
 	if err != nil || dn.Len() != 1 {
 		return run
 	}
@@ -280,17 +299,15 @@ func (c *converter) addStructural(run dit.Run) dit.Run {
 }
 
 // plainRDN takes a single-valued RDN without escapes apart; ok is false for others.
-func plainRDN(rdn string) (typ string, value []byte, ok bool) {
-	i := bytes.IndexByte([]byte(rdn), '=')
-	if i < 0 || bytes.ContainsAny([]byte(rdn), `\+"#`) {
-		return "", nil, false
+func plainRDN(rdn []byte) (typ, value []byte, ok bool) {
+	i := bytes.IndexByte(rdn, '=')
+	if i < 0 || bytes.ContainsAny(rdn, `\+"#`) {
+		return nil, nil, false
 	}
-	return rdn[:i], bytes.TrimLeft([]byte(rdn[i+1:]), " "), true
+	return rdn[:i], bytes.TrimLeft(rdn[i+1:], " "), true
 }
 
-func foldEqual(b []byte, s string) bool {
-	return len(b) == len(s) && bytes.EqualFold(b, []byte(s))
-}
+func foldEqual(a, b []byte) bool { return len(a) == len(b) && bytes.EqualFold(a, b) }
 
 // splitAttribute takes a PartialAttribute apart; minimal tells whether its
 // own headers are as short as they can be.

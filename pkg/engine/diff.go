@@ -212,7 +212,7 @@ func (c *converter) differs(e tree.Entry) (out []AttributeDifference) {
 	byKey := map[string]*values{}
 	gather := func(run dit.Run, pick func(*values) map[string]bool) {
 		c.each(run, func(_, desc, set []byte) {
-			key := c.types.Attribute(desc).Key()
+			key := c.infos.Of(desc).key
 			if bookkeeping[key] {
 				return
 			}

@@ -39,8 +39,8 @@ func (c *converter) serves(e tree.Entry) (same bool, oper dit.Run) {
 // sum is the hash of the attributes of a run that are bookkeeping, or of those that are not.
 func (c *converter) sum(run dit.Run, books bool) (sum uint64) {
 	c.each(run, func(_, desc, set []byte) {
-		if bookkeeping[c.types.Attribute(desc).Key()] == books {
-			s, _, _, _ := hashValues(set, c.info(desc).hash) // what is stored is well-formed
+		if bookkeeping[c.infos.Of(desc).key] == books {
+			s, _, _, _ := hashValues(set, c.infos.Of(desc).hash) // what is stored is well-formed
 			sum += s
 		}
 	})
@@ -50,7 +50,7 @@ func (c *converter) sum(run dit.Run, books bool) (sum uint64) {
 // pick copies those attributes.
 func (c *converter) pick(run dit.Run, books bool) (out dit.Run) {
 	c.each(run, func(element, desc, _ []byte) {
-		if bookkeeping[c.types.Attribute(desc).Key()] == books {
+		if bookkeeping[c.infos.Of(desc).key] == books {
 			out = append(out, element...)
 		}
 	})

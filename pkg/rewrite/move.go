@@ -22,6 +22,7 @@ type Move struct {
 	dn       *dit.DNParser
 	looked   []looked
 	buf      dit.Run
+	parts    []Part
 }
 
 // lookedSlots is how many values a Move remembers: most entries were made and
@@ -165,19 +166,41 @@ func (m *Move) Rebase(dst, run dit.Run) (out dit.Run, moved bool) {
 	if !m.values {
 		return dst, false
 	}
-	copied := 0 // bytes of run that are in dst
+	m.parts = m.Parts(m.parts[:0], run)
+	return m.RebaseParts(dst, run, m.parts)
+}
+
+// Part is where in a run an attribute begins and ends.
+type Part struct{ From, To int }
+
+// Parts appends where in run attributes of DN syntax are.
+func (m *Move) Parts(dst []Part, run dit.Run) []Part {
 	for rest := run; ; {
 		rest = rest.Seek(m.schema.DNs())
-		desc, vals, after, ok := rest.Next()
+		desc, _, after, ok := rest.Next()
 		if !ok {
-			break
+			return dst
 		}
-		if a := m.types.Attribute(desc); a.IsDN() && m.anyInside(a, vals) {
-			dst = append(dst, run[copied:len(run)-len(rest)]...)
-			dst = m.attribute(dst, a, desc, vals)
-			copied, moved = len(run)-len(after), true
+		if m.types.Attribute(desc).IsDN() {
+			dst = append(dst, Part{len(run) - len(rest), len(run) - len(after)})
 		}
 		rest = after
+	}
+}
+
+// RebaseParts is Rebase for one who knows where in run all attributes of DN syntax are.
+func (m *Move) RebaseParts(dst, run dit.Run, parts []Part) (out dit.Run, moved bool) {
+	if !m.values {
+		return dst, false
+	}
+	copied := 0 // bytes of run that are in dst
+	for _, p := range parts {
+		desc, vals, _, _ := run[p.From:p.To].Next()
+		if a := m.types.Attribute(desc); m.anyInside(a, vals) {
+			dst = append(dst, run[copied:p.From]...)
+			dst = m.attribute(dst, a, desc, vals)
+			copied, moved = p.To, true
+		}
 	}
 	if moved {
 		dst = append(dst, run[copied:]...)

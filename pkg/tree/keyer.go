@@ -15,12 +15,27 @@ import (
 // classes never change; making keys is for one goroutine at a time.
 type keyer struct {
 	attrs   map[string]uint64 // what the attribute's Key adds to a hash
-	sieve   schema.Sieve      // of attrs
+	sieve   schema.Sieve      // of attrs and objectClass
 	classes classKinds
-	types   *schema.Memo
+	descs   *schema.Seen[keyed]
 	norms   *dit.Normalizer
 	scratch []byte
 	last    manyKeys
+	kind    manyKinds
+}
+
+// keyed is what is known of an attribute description.
+type keyed struct {
+	attr    *schema.AttributeType
+	hash    uint64 // see keyer.attrs
+	indexed bool
+	class   bool // object classes are its values
+}
+
+// manyKinds is what the object classes that came last make of an entry.
+type manyKinds struct {
+	vals []byte
+	kind Kind
 }
 
 // manyKeys are those of the last attribute with several values: nearly always the object classes,
@@ -32,13 +47,19 @@ type manyKeys struct {
 }
 
 func newKeyer(s *schema.Schema, attrs []string) *keyer {
-	k := &keyer{attrs: make(map[string]uint64, len(attrs)), types: schema.NewMemo(s), classes: newClassKinds(s), norms: dit.NewNormalizer(s)}
+	k := &keyer{attrs: make(map[string]uint64, len(attrs)), classes: newClassKinds(s), norms: dit.NewNormalizer(s)}
 	for _, name := range attrs {
 		if key := s.Attribute(name).Key(); !computed[key] {
 			k.attrs[key] = maphash.String(seed, key)
 			k.sieve.Add(s.Attribute(name))
 		}
 	}
+	k.sieve.Add(s.Attribute("objectClass"))
+	k.descs = schema.NewSeen(func(desc []byte) keyed {
+		attr := s.AttributeBytes(desc)
+		h, ok := k.attrs[attr.Key()]
+		return keyed{attr: attr, hash: h, indexed: ok, class: isClass(desc)}
+	})
 	return k
 }
 
@@ -49,35 +70,58 @@ func (k *keyer) keys(dst []uint32, user, oper dit.Run) []uint32 {
 	if len(k.attrs) == 0 {
 		return dst
 	}
-	from := len(dst)
-	dst = k.runKeys(k.runKeys(dst, user), oper)
-	slices.Sort(dst[from:])
-	return dst[:from+len(slices.Compact(dst[from:]))]
+	dst, _ = k.look(dst, user, oper)
+	return dst
 }
 
-func (k *keyer) runKeys(dst []uint32, run dit.Run) []uint32 {
+// look appends the keys of an entry, and finds its kind.
+func (k *keyer) look(dst []uint32, user, oper dit.Run) ([]uint32, Kind) {
+	from := len(dst)
+	dst, kind := k.runKeys(dst, user)
+	if len(k.attrs) > 0 {
+		dst, _ = k.runKeys(dst, oper)
+	}
+	slices.Sort(dst[from:])
+	return dst[:from+len(slices.Compact(dst[from:]))], kind
+}
+
+func (k *keyer) runKeys(dst []uint32, run dit.Run) (keys []uint32, kind Kind) {
 	for {
 		desc, vals, rest, ok := run.Seek(&k.sieve).Next()
 		if !ok {
-			return dst
+			return dst, kind
 		}
 		run = rest
-		attr := k.types.Attribute(desc)
-		h, ok := k.attrs[attr.Key()]
-		if !ok {
+		known := k.descs.Of(desc)
+		if known.class {
+			kind |= k.kindOf(vals)
+		}
+		if !known.indexed {
 			continue
 		}
-		if k.last.attr == attr && bytes.Equal(k.last.vals, vals) {
+		if k.last.attr == known.attr && bytes.Equal(k.last.vals, vals) {
 			dst = append(dst, k.last.keys...)
 			continue
 		}
 		from := len(dst)
-		dst = k.valueKeys(dst, attr, h, vals)
+		dst = k.valueKeys(dst, known.attr, known.hash, vals)
 		if len(dst)-from > 1 && len(vals) <= maxManyKeys {
-			k.last.attr = attr
+			k.last.attr = known.attr
 			k.last.vals, k.last.keys = append(k.last.vals[:0], vals...), append(k.last.keys[:0], dst[from:]...)
 		}
 	}
+}
+
+// kindOf is what object classes make of an entry.
+func (k *keyer) kindOf(vals []byte) Kind {
+	if len(vals) == 0 || !bytes.Equal(k.kind.vals, vals) {
+		kind := k.classes.ofValues(vals)
+		if len(vals) > maxManyKeys {
+			return kind
+		}
+		k.kind = manyKinds{append(k.kind.vals[:0], vals...), kind}
+	}
+	return k.kind.kind
 }
 
 // maxManyKeys bounds the bytes of values that are remembered.

@@ -104,18 +104,28 @@ func (k *classKinds) of(user dit.Run) (kind Kind) {
 			return kind
 		}
 		user = rest
-		if !bytes.EqualFold(desc, descClass) && !bytes.Equal(desc, descClassOID) {
-			continue
-		}
-		for len(vals) > 0 {
-			_, name, more, err := ber.Next(vals)
-			if err != nil {
-				break
-			}
-			kind |= k.class(name)
-			vals = more
+		if isClass(desc) {
+			kind |= k.ofValues(vals)
 		}
 	}
+}
+
+// isClass tells whether object classes are an attribute's values.
+func isClass(desc []byte) bool {
+	return bytes.EqualFold(desc, descClass) || bytes.Equal(desc, descClassOID)
+}
+
+// ofValues finds the kind that object classes make.
+func (k *classKinds) ofValues(vals []byte) (kind Kind) {
+	for len(vals) > 0 {
+		_, name, more, err := ber.Next(vals)
+		if err != nil {
+			break
+		}
+		kind |= k.class(name)
+		vals = more
+	}
+	return kind
 }
 
 // class gives what a class makes of an entry.

@@ -71,7 +71,8 @@ func (p *Pack) Add(v Value) Ref {
 
 	k := p.section()
 	firstKey, name := len(k.keys), len(k.names)
-	k.keys = p.keyer.keys(k.keys, v.User, v.Oper)
+	keys, kind := p.keyer.look(k.keys, v.User, v.Oper)
+	k.keys = keys
 	alike := bytes.Equal(c.norm, c.text)
 	k.names = append(k.names, c.norm...)
 	kept := len(c.norm)
@@ -84,7 +85,7 @@ func (p *Pack) Add(v Value) Ref {
 		name: uint32(name), normLen: uint32(len(c.norm)), textLen: uint32(len(c.text)),
 		rdnNorm: uint32(c.normCut), rdnText: uint32(c.textCut),
 		firstKey: uint32(firstKey), numKeys: uint32(len(k.keys) - firstKey),
-		kind: p.keyer.classes.of(v.User), alike: alike,
+		kind: kind, alike: alike,
 	})
 	p.count++
 	p.bytes += size + kept + 4*(len(k.keys)-firstKey) + packedSize
