@@ -154,6 +154,14 @@ func (in *inbox) take() []change {
 	return group
 }
 
+// has tells whether a claim has something pending.
+func (in *inbox) has(cl *claim) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	p := in.sources[cl]
+	return p != nil && len(p.changes) > 0
+}
+
 // takeOf gives all that a claim has pending.
 func (in *inbox) takeOf(cl *claim) []change {
 	in.mu.Lock()
