@@ -8,18 +8,34 @@ import (
 
 // Advance publishes a version with a newer CSN and nothing else changed, once it is
 // stored: what followers were told before can be told apart from what they are
-// told from then on. It gives that CSN.
-func (e *Engine) Advance(ctx context.Context) (csn dit.CSN, err error) {
-	doErr := e.do(ctx, func() {
+// told from then on. It gives that CSN. With ctx done it is not waited for any more, and may be
+// published later.
+func (e *Engine) Advance(ctx context.Context) (dit.CSN, error) {
+	type outcome struct {
+		csn dit.CSN
+		err error
+	}
+	told := make(chan outcome, 1)
+	advance := func() {
 		ed := e.edit(nil)
 		ed.batch.CSN = e.nextCSN()
-		if err = e.commit(&ed.batch); err == nil {
-			csn = ed.batch.CSN
+		err := e.commit(&ed.batch)
+		if err == nil {
 			e.publish(ed)
 		}
-	})
-	if doErr != nil {
-		return 0, doErr
+		told <- outcome{ed.batch.CSN, err}
 	}
-	return csn, err
+	select {
+	case e.cmds <- advance:
+	case <-e.done:
+		return 0, ErrClosed
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	select {
+	case out := <-told:
+		return out.csn, out.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"shaft/pkg/tree"
@@ -44,5 +45,18 @@ func TestAdvance(t *testing.T) {
 	cancel()
 	if _, err := w.e.Advance(gone); err == nil || w.e.Version().CSN() != next {
 		t.Errorf("called off: %v", err)
+	}
+}
+
+// R45: who has rules replaced waits no longer than it wants to, though the writer, which has begun, hangs.
+func TestAdvanceOfAWriterThatHangs(t *testing.T) {
+	e := &Engine{cmds: make(chan func()), done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-e.cmds
+		cancel()
+	}()
+	if _, err := e.Advance(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }

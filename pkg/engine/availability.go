@@ -178,6 +178,7 @@ func (e *Engine) beat() {
 	if e.failed != nil {
 		return
 	}
+	e.dropVoidHolds()
 	if err := e.writeRecords([]store.Record{jsonRecord(recordRuns, e.points.runs)}); err != nil {
 		e.log.Error("that Shaft runs was not noted", "error", err)
 	}

@@ -33,6 +33,7 @@ type claim struct {
 	under   map[string]int // how many of those lie below a DN
 	nesting int            // counts how often rows were hidden, or came back
 	refused error          // why the next session is not to begin at once
+	unsound bool           // the start found its stored content bad; damaged is set then too, and also where nothing is wrong with the store
 	damaged bool           // stored content is not sound: the next refresh is committed whatever it brings
 	changed atomic.Uint64  // CSN of the newest change of its content; read by anyone
 	entries int

@@ -121,19 +121,20 @@ type Engine struct {
 	newLines      []store.PublishedAs
 	overdue       []queue.Event // what shows no content of removed heads any more
 
-	nest    nest
-	learned learned
-	told    told
-	passes  upstream.Passwords
-	tasks   taskLog
-	holds   map[string]*hold // by what they are of
-	alarms  alarmLog
-	points  pointLog
-	numbers numberLog
-	inbox   inbox
-	cmds    chan func()
-	done    chan struct{}
-	once    sync.Once
+	nest      nest
+	learned   learned
+	told      told
+	passes    upstream.Passwords
+	tasks     taskLog
+	holds     map[string]*hold // by what they are of
+	voidHolds voidHolds
+	alarms    alarmLog
+	points    pointLog
+	numbers   numberLog
+	inbox     inbox
+	cmds      chan func()
+	done      chan struct{}
+	once      sync.Once
 }
 
 // Open reads the store, rebuilds and publishes the tree, and starts following

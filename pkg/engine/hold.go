@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"shaft/pkg/dit"
@@ -263,9 +264,9 @@ func (e *Engine) keep(ctx context.Context, v *verdict, current func() error, wri
 		})
 		err = cmp.Or(doErr, err)
 	}
-	if err != nil { // what was written goes now, or with the next start: the writer may be waiting for the session to end
-		if doErr := e.do(ctx, func() { e.dropChunks(w.serial, w.chunks) }); doErr != nil {
-			return errors.Join(err, doErr)
+	if err != nil {
+		if e.do(ctx, func() { e.dropChunks(w.serial, w.chunks) }) != nil {
+			e.voidHolds.add(w) // the writer may be waiting for the session to end
 		}
 		return err
 	}
@@ -348,6 +349,29 @@ func (e *Engine) reapHolds() {
 			continue
 		}
 		e.dropChunks(h.Serial, h.Chunks)
+	}
+}
+
+// voidHolds is what ended sessions wrote of holds that were not to be.
+type voidHolds struct {
+	mu   sync.Mutex
+	list []*holdWriter
+}
+
+func (v *voidHolds) add(w *holdWriter) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.list = append(v.list, w)
+}
+
+// dropVoidHolds removes it from the store.
+func (e *Engine) dropVoidHolds() {
+	e.voidHolds.mu.Lock()
+	list := e.voidHolds.list
+	e.voidHolds.list = nil
+	e.voidHolds.mu.Unlock()
+	for _, w := range list {
+		e.dropChunks(w.serial, w.chunks)
 	}
 }
 

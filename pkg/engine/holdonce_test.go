@@ -101,7 +101,10 @@ func TestHoldOfASessionThatEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	writing, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- w.e.keep(ctx, &verdict{hold: &hold{Of: "one"}}, func() error { return nil }, func(*holdWriter) error {
+		ended <- w.e.keep(ctx, &verdict{hold: &hold{Of: "one"}}, func() error { return nil }, func(hw *holdWriter) error {
+			if err := errors.Join(hw.gone([]goneEntry{{rel: "cn=x"}}), hw.flush()); err != nil {
+				return err
+			}
 			close(writing)
 			<-ctx.Done()
 			return ctx.Err()
@@ -117,6 +120,13 @@ func TestHoldOfASessionThatEnds(t *testing.T) {
 			}
 		case <-time.After(patience):
 			t.Error("it waits for the writer, which waits for it")
+		}
+		if n := len(w.recordNames(recordHoldSet)); n == 0 {
+			t.Error("nothing was written of what is held")
+		}
+		w.e.beat()
+		if left := w.recordNames(recordHoldSet); len(left) != 0 {
+			t.Errorf("of what is not held after all there is still %q", left)
 		}
 	}))
 }

@@ -14,6 +14,8 @@ type relayedList struct {
 	s     *ldaptest.Server
 	relay *ldaptest.Relay
 	round int
+
+	happened int // how often a fault did
 }
 
 // change does what the server may do to found entries: another name, another DN, another entry in the
@@ -54,6 +56,7 @@ func (r *relayedList) faulty(kind ldaptest.FaultKind, k int) {
 		}
 		all := r.expected(r.s, want)
 		await(r.t, what, func() bool { return r.relay.Fired() > 0 || maps.Equal(r.served(), all) || kind == ldaptest.Swap })
+		r.happened += r.relay.Fired()
 		r.relay.Set(nil)
 		r.awaitPlaces(r.s, want)
 		if r.t.Failed() {
@@ -88,6 +91,9 @@ func TestEveryMessageOfLists(t *testing.T) {
 			}
 			for k := 0; k < messages; k += step {
 				r.faulty(kind, k)
+			}
+			if r.happened == 0 {
+				t.Errorf("%v never happened", kind)
 			}
 			w.restart()
 		})

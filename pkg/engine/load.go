@@ -181,7 +181,7 @@ func (e *Engine) loadClaims() error {
 			}
 			if sc.Damaged {
 				e.log.Error("stored content is damaged: what is sound is served, all is fetched again", "claim", cl.id)
-				cl.cookie, cl.damaged = nil, true
+				cl.cookie, cl.damaged, cl.unsound = nil, true, true
 			}
 		}
 	}
@@ -206,7 +206,7 @@ const maxDamagedNamed = 10
 func (e *Engine) damagedClaims() []string {
 	var ids []string
 	for id, cl := range e.claims {
-		if cl.damaged {
+		if cl.unsound {
 			ids = append(ids, string(id))
 		}
 	}
@@ -461,7 +461,7 @@ func (e *Engine) readContent(cl *claim) (entries []*loadedEntry, err error) {
 	}
 	if bad > 0 {
 		e.log.Error("stored entries are malformed: all is fetched again", "claim", cl.id, "entries", bad)
-		cl.cookie, cl.damaged = nil, true
+		cl.cookie, cl.damaged, cl.unsound = nil, true, true
 	}
 	return entries, err
 }

@@ -68,6 +68,8 @@ type relayed struct {
 	relay *ldaptest.Relay
 	pen   pen
 	round int
+	// how often the fault happened in a later refresh, and in the persist stage
+	refreshes, persists int
 }
 
 const relayedLDIF = sourceLDIF + `
@@ -205,6 +207,9 @@ func (r *relayed) everyMessage(kind ldaptest.FaultKind) {
 	for k, more := step-1, true; more; k += step {
 		more = r.persistStage(kind, k)
 	}
+	if r.refreshes == 0 || r.persists == 0 {
+		r.t.Errorf("%v happened in %d refreshes and %d persist stages", kind, r.refreshes, r.persists)
+	}
 	r.restart()
 }
 
@@ -225,6 +230,9 @@ func (r *relayed) firstLoads(kind ldaptest.FaultKind, step int) {
 		}
 		await(r.t, what, func() bool { return r.relay.Fired() > 1 || r.name(name).Head.State == "live" })
 		if r.relay.Fired() == 0 {
+			if k == 0 {
+				r.t.Fatalf("%s: it never happened", what)
+			}
 			r.mended(what)
 			return
 		}
@@ -255,7 +263,9 @@ func (r *relayed) laterRefresh(kind ldaptest.FaultKind, k int) (more bool) {
 			return r.relay.Fired() > 0 || maps.Equal(r.content(), after) || strings.Contains(r.name(name).Head.Reason, "no message")
 		})
 	}
-	more = r.relay.Fired() > 0
+	if more = r.relay.Fired() > 0; more {
+		r.refreshes++
+	}
 	if now := r.content(); more && kind.Ends() && !maps.Equal(now, before) {
 		r.t.Fatalf("%s: the tree is %q, was %q", what, now, before)
 	}
@@ -281,6 +291,9 @@ func (r *relayed) persistStage(kind ldaptest.FaultKind, k int) (more bool) {
 	await(r.t, what, func() bool { // without the fault where the session broke before: a refresh has fewer messages
 		return r.relay.Fired() > 0 || kind == ldaptest.Swap && last || maps.Equal(r.content(), states[len(states)-1])
 	})
+	if r.relay.Fired() > 0 {
+		r.persists++
+	}
 	if kind.Ends() && r.relay.Fired() > 0 {
 		r.downFor(what)
 		now := r.content()

@@ -339,7 +339,7 @@ func (f *follower) send(d *diff) (err error) {
 		f.eye = f.ct.eye()
 	}
 	if len(d.steps) > manySteps {
-		f.out = takeBurst(f.out)
+		f.out = handBurst.take(f.out)
 		f.c.w.burst()
 	}
 	for i := range d.steps {

@@ -92,21 +92,27 @@ func (w *writer) flush(reader bool) error {
 	return w.err
 }
 
-// bursts has buffers that followers gave up before they waited, for the next that have much to
-// say: they are told one after the other, and idle ones hold none.
-var bursts sync.Pool
+// burst lends buffers of at least a size, which followers give up before they wait, to the next that
+// have much to say: they are told one after the other, and idle ones hold none.
+type burst struct {
+	size int
+	pool sync.Pool
+}
 
-// burstBuffer holds a batch and what a follower hands over at a time.
-const burstBuffer = writeBatch + 2*sendAt
+// What a follower hands over at a time, and, with that, a batch of its connection.
+var (
+	handBurst  = &burst{size: 2 * sendAt}
+	writeBurst = &burst{size: writeBatch + 2*sendAt}
+)
 
-// takeBurst gives a buffer in place of one that is small, with the same content.
-func takeBurst(b []byte) []byte {
+// take gives a buffer in place of one that is small, with the same content.
+func (l *burst) take(b []byte) []byte {
 	if cap(b) > keepIdle {
 		return b
 	}
-	large, ok := bursts.Get().(*[]byte)
+	large, ok := l.pool.Get().(*[]byte)
 	if !ok {
-		large = new(make([]byte, 0, burstBuffer))
+		large = new(make([]byte, 0, l.size))
 	}
 	return append((*large)[:0], b...)
 }
@@ -116,8 +122,12 @@ func leaveBurst(b []byte) []byte {
 	if cap(b) <= keepIdle {
 		return b
 	}
-	if cap(b) >= burstBuffer && cap(b) <= keepBuffer {
-		bursts.Put(&b)
+	switch {
+	case cap(b) > keepBuffer:
+	case cap(b) >= writeBurst.size:
+		writeBurst.pool.Put(&b)
+	case cap(b) >= handBurst.size:
+		handBurst.pool.Put(&b)
 	}
 	return nil
 }
@@ -126,9 +136,9 @@ func leaveBurst(b []byte) []byte {
 func (w *writer) burst() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.buf = takeBurst(w.buf)
+	w.buf = writeBurst.take(w.buf)
 	if !w.writing {
-		w.spare = takeBurst(w.spare)
+		w.spare = writeBurst.take(w.spare)
 	}
 }
 

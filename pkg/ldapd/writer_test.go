@@ -12,11 +12,18 @@ import (
 // several writers in turns, none of which sees another's octets.
 func TestBurst(t *testing.T) {
 	small := []byte("begun")
-	if got := takeBurst(small); cap(got) < burstBuffer || string(got) != "begun" {
-		t.Errorf("%d octets of room with %q", cap(got), got)
+	for _, lent := range []*burst{handBurst, writeBurst} {
+		got := lent.take(small)
+		if cap(got) < lent.size || string(got) != "begun" {
+			t.Errorf("%d octets of room with %q, want %d", cap(got), got, lent.size)
+		}
+		leaveBurst(got)
+		if got := lent.take(nil); cap(got) < lent.size || len(got) != 0 {
+			t.Errorf("%d octets of room, %d of them used, want %d", cap(got), len(got), lent.size)
+		}
 	}
 	large := make([]byte, 5, keepIdle+1)
-	if got := takeBurst(large); cap(got) != cap(large) || len(got) != 5 {
+	if got := writeBurst.take(large); cap(got) != cap(large) || len(got) != 5 {
 		t.Errorf("a large buffer was changed for one with %d", cap(got))
 	}
 	if got := leaveBurst(small); string(got) != "begun" {
