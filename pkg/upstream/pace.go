@@ -4,12 +4,12 @@ import "time"
 
 const (
 	// busyMessages is how many messages of persist stages a connection brings in a second
-	// before its reads are put off, so that several come at once: more than one client makes by
-	// changing entry after entry, and less than costs others a tenth of a processor.
+	// before its reads are put off, so that several come at once: more than come from somebody who
+	// looks at each change before he makes the next, and too few to cost much.
 	busyMessages = 600
 	// gather is how far apart reads are then. What it adds to a change's way is little
 	// beside what so many changes add to each other's.
-	gather = 5 * time.Millisecond
+	gather = 10 * time.Millisecond
 )
 
 // pace decides when a busy connection is read next: one read, one hand-over and one commit for
