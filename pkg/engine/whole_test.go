@@ -32,14 +32,15 @@ type whole struct {
 	seq      uint64        // of the journal, first line that the core has not been told
 	told     []queue.Event // since the step began
 	has      map[uint32]entrySet
-	shown    map[string]dit.UUID // by DN, when all was quiet last
-	was      *queue.State        // the core at that time
-	gaps     map[string]bool     // names that the core showed nothing under, since the step began
-	again    map[uint32]bool     // claims of which more was fetched, since the step began, than they had
-	staged   map[uint32]entrySet // what was held of claims
-	approved uint32              // the claim of which it is taken in this step
-	ahead    time.Duration       // of the clock
-	over     bool                // the time of what lingers may be over
+	shown    map[string]dit.UUID    // by DN, when all was quiet last
+	was      *queue.State           // the core at that time
+	gaps     map[string]bool        // names that the core showed nothing under, since the step began
+	again    map[uint32]bool        // claims of which more was fetched, since the step began, than they had
+	staged   map[uint32]entrySet    // what was held of claims
+	remote   map[*site][]remoteSays // what servers have, or had when all was quiet last before they went
+	approved uint32                 // the claim of which it is taken in this step
+	ahead    time.Duration          // of the clock
+	over     bool                   // the time of what lingers may be over
 	csn      dit.CSN
 	// happened counts what did, over all histories.
 	happened map[string]int
@@ -351,10 +352,9 @@ func (x *whole) expects(has map[uint32]entrySet) map[string]string {
 // settle waits until all is quiet, and compares.
 func (x *whole) settle() {
 	x.t.Helper()
-	remote := map[*site][]remoteSays{}
 	for _, s := range x.sites {
 		if !s.away {
-			remote[s] = ask(x.t, s)
+			x.remote[s] = ask(x.t, s)
 		}
 	}
 	deadline := time.Now().Add(patience / 2)
@@ -362,13 +362,13 @@ func (x *whole) settle() {
 	await(x.t, x.step, func() bool {
 		l := x.look()
 		late := time.Now().After(deadline)
-		if what := x.awaited(l, remote); what != "" {
+		if what := x.awaited(l, x.remote); what != "" {
 			if late {
 				x.fail("in vain: %s\nafter %#v", what, x.told)
 			}
 			return false
 		}
-		has = x.contents(l, remote)
+		has = x.contents(l, x.remote)
 		want, got := x.expects(has), x.served()
 		what := differences(want, got)
 		if what == "" {

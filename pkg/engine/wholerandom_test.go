@@ -66,7 +66,7 @@ seeAlso: cn=0,ou=a,o=Source
 // newWhole is a world with two servers that hold trees and one with what lists find.
 func newWhole(t *testing.T, seed uint64, happened map[string]int) *whole {
 	x := &whole{
-		world: newWorld(t), r: rand.New(rand.NewPCG(seed, 4)), core: queue.NewState(), has: map[uint32]entrySet{}, staged: map[uint32]entrySet{},
+		world: newWorld(t), r: rand.New(rand.NewPCG(seed, 4)), core: queue.NewState(), has: map[uint32]entrySet{}, staged: map[uint32]entrySet{}, remote: map[*site][]remoteSays{},
 		happened: happened,
 	}
 	x.close()
