@@ -40,6 +40,8 @@ type Options struct {
 	BaseEntry *ldif.Record
 	// Index lists the attributes with an equality index.
 	Index []string
+	// Memory bounds what the tree's values take of it; nil: nothing does.
+	Memory *tree.Memory
 	// ServerID is the SID in the CSNs that are served, 1 to 4095.
 	ServerID int
 	// Upstream is how servers are reached; links share connections, in a pool of

@@ -67,7 +67,7 @@ func (r *refresh) open() (err error) {
 	if r.stage != nil {
 		return nil
 	}
-	r.pack = tree.NewPack(r.e.schema, r.e.o.Index)
+	r.pack = tree.NewPack(r.e.schema, r.e.o.Index, r.e.o.Memory)
 	r.stage, err = r.e.store.Stage(r.claim.number)
 	return err
 }
