@@ -86,9 +86,17 @@ func (m *Memory) SetBound(bytes int64) {
 // Bound is the bound, in bytes.
 func (m *Memory) Bound() int64 { return m.bound.Load() }
 
-// Held tells how many bytes the blocks take in memory and in the scratch, those included that older versions
-// alone have, and what the next collection of garbage will find.
-func (m *Memory) Held() (inside, outside int64) { return m.inside.Load(), m.outside.Load() }
+// Held is how many bytes blocks take in memory and in the scratch, those included that older versions
+// alone have, and those that the next collection of garbage will find; and what the bound is.
+type Held struct{ Inside, Outside, Bound int64 }
+
+// Held tells what there is; of a nil Memory nothing.
+func (m *Memory) Held() Held {
+	if m == nil {
+		return Held{}
+	}
+	return Held{m.inside.Load(), m.outside.Load(), m.bound.Load()}
+}
 
 // block holds encoded values, one after the other. What was written into it never changes; that it
 // goes from memory to the scratch no reader notices.

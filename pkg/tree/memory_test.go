@@ -110,9 +110,14 @@ func (s *memoryScratch) left() int {
 func (s *memoryScratch) empties(t *testing.T, m *Memory) {
 	t.Helper()
 	eventually(t, func() bool {
-		inside, outside := m.Held()
+		inside, outside := heldBy(m)
 		return s.left() == 0 && inside == 0 && outside == 0
 	})
+}
+
+func heldBy(m *Memory) (inside, outside int64) {
+	h := m.Held()
+	return h.Inside, h.Outside
 }
 
 func eventually(t *testing.T, done func() bool) {
@@ -156,13 +161,13 @@ func TestMemoryBound(t *testing.T) {
 	s := &memoryScratch{}
 	m := NewMemory(4*blockSize, s, func(err error) { t.Error(err) })
 	v := wideTree(t, m, n)
-	inside, outside := m.Held()
+	inside, outside := heldBy(m)
 	if inside > 6*blockSize || outside < 6*blockSize || m.Bound() != 4*blockSize {
 		t.Errorf("%d bytes are in memory, %d outside", inside, outside)
 	}
 	sameWide(t, verified(t, v), n, 0)
 	m.SetBound(blockSize)
-	if inside, _ = m.Held(); inside > 2*blockSize {
+	if inside, _ = heldBy(m); inside > 2*blockSize {
 		t.Errorf("%d bytes are in memory under a bound of %d", inside, blockSize)
 	}
 	sameWide(t, v, n, 0)
@@ -181,7 +186,7 @@ func TestMemoryBound(t *testing.T) {
 		t.Errorf("%d blocks were moved under a large bound", s.writes.Load()-writes)
 	}
 	old, b = nil, nil
-	eventually(t, func() bool { _, outside := m.Held(); return outside == 0 && s.left() == 0 })
+	eventually(t, func() bool { _, outside := heldBy(m); return outside == 0 && s.left() == 0 })
 	sameWide(t, v, n, 1)
 	v = nil
 	s.empties(t, m)
@@ -213,7 +218,7 @@ func TestMemoryPack(t *testing.T) {
 	most := int64(0)
 	for i := range n {
 		refs = append(refs, p.Add(wide(t, i, 0)))
-		inside, _ := m.Held()
+		inside, _ := heldBy(m)
 		most = max(most, inside)
 	}
 	if most > 3*blockSize || string(p.Text(refs[0])) != string(wide(t, 0, 0).Text) {
@@ -262,7 +267,7 @@ func TestMemoryCompaction(t *testing.T) {
 			t.Errorf("round %d: %d bytes in blocks for %d alive", round, total, live)
 		}
 	}
-	eventually(t, func() bool { _, outside := m.Held(); return outside < 3*n*20_100 })
+	eventually(t, func() bool { _, outside := heldBy(m); return outside < 3*n*20_100 })
 	sameWide(t, v, n, 5)
 }
 
@@ -275,7 +280,7 @@ func TestScratchFull(t *testing.T) {
 	v := wideTree(t, m, 300)
 	s.fail(nil)
 	sameWide(t, v, 300, 0) // nothing is read
-	if _, outside := m.Held(); outside != 0 || len(told) != 1 || !errors.Is(told[0], full) {
+	if _, outside := heldBy(m); outside != 0 || len(told) != 1 || !errors.Is(told[0], full) {
 		t.Fatalf("%d bytes outside, told was %v", outside, told)
 	}
 	b := edit(v)
@@ -283,7 +288,7 @@ func TestScratchFull(t *testing.T) {
 		b.Put(Row{UUID: uuid(1000 + i)}, wide(t, 1000+i, 0))
 	}
 	v = b.Done()
-	if inside, _ := m.Held(); inside > 2*blockSize || len(told) != 2 || told[1] != nil {
+	if inside, _ := heldBy(m); inside > 2*blockSize || len(told) != 2 || told[1] != nil {
 		t.Errorf("%d bytes are in memory, told was %v", inside, told)
 	}
 	sameWide(t, verified(t, v), 300, 0)
@@ -371,7 +376,7 @@ func TestWindow(t *testing.T) {
 		b.Put(Row{UUID: spread(i)}, person(100*i))
 	}
 	v := b.Done()
-	_, outside := m.Held()
+	_, outside := heldBy(m)
 	count := func(fn func()) (reads, bytes int64) {
 		reads, bytes = s.reads.Load(), s.read.Load()
 		fn()

@@ -116,6 +116,9 @@ func (v *Version) Root() ID { return v.root }
 // SID is the server ID of the Options, which entryCSN and contextCSN bear.
 func (v *Version) SID() int { return v.opt.SID }
 
+// Memory is that of the Options.
+func (v *Version) Memory() *Memory { return v.opt.Memory }
+
 // Schema is that of the Options.
 func (v *Version) Schema() *schema.Schema { return v.opt.Schema }
 
