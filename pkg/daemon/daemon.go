@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,7 @@ type Daemon struct {
 	log       *slog.Logger
 	notify    *Notify
 	cfg       *Config // of the start
+	scratch   *store.Scratch
 	memory    *tree.Memory
 	engine    *engine.Engine
 	metrics   *metrics.Metrics
@@ -135,8 +137,9 @@ func (d *Daemon) bound(cfg *Config, st *store.Store) error {
 	if err != nil {
 		return err
 	}
+	d.scratch = scratch
 	d.onClose(func() {
-		if err := scratch.Close(); err != nil {
+		if err := scratch.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 			d.log.Warn("file for values not closed", "path", scratch.Name(), "error", err)
 		}
 	})
