@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -53,11 +55,20 @@ func shown(t *testing.T, url, base, filter string) map[string]string {
 func sameShown(t *testing.T, what string, d *Daemon, up *ldaptest.Server) {
 	t.Helper()
 	want := shown(t, up.URL(), "o=crowd", "(objectClass=*)")
-	var got map[string]string
-	await(t, what, func() bool {
-		got = shown(t, d.Addresses()[0], base, "(objectClass=*)")
-		return fmt.Sprint(got) == fmt.Sprint(want)
-	}, func() { t.Logf("%d entries here, %d there", len(got), len(want)) })
+	deadline := time.After(2 * time.Minute)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		got := shown(t, d.Addresses()[0], base, "(objectClass=*)")
+		if maps.Equal(got, want) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("in vain: %s: %d entries here, %d there", what, len(got), len(want))
+		}
+	}
 }
 
 // R12, R33: with a bound of 1 MiB and several of content every search gives all of it, through changes, a
