@@ -110,9 +110,7 @@ func (e *Engine) difference(ctx context.Context, name dit.DN, claim queue.ClaimI
 	if err != nil {
 		return nil, err
 	}
-	if err := d.removed(name); err != nil {
-		return nil, err
-	}
+	d.removed(name)
 	return d.done(), nil
 }
 
@@ -134,8 +132,7 @@ type noted struct {
 	norm string
 }
 
-func (d *differing) compare(it store.Item) (err error) {
-	defer unreadable(&err)
+func (d *differing) compare(it store.Item) error {
 	rec, err := decodeRecord(it.Value)
 	if err == nil {
 		err = d.conv.restore(rec)
@@ -163,11 +160,10 @@ func (d *differing) compare(it store.Item) (err error) {
 }
 
 // removed notes what the name shows and the claim has not.
-func (d *differing) removed(name dit.DN) (err error) {
-	defer unreadable(&err)
+func (d *differing) removed(name dit.DN) {
 	top, _ := d.v.Find(name.Norm())
 	if top == 0 || d.shown == 0 {
-		return nil
+		return
 	}
 	for c := d.v.Search(tree.Query{Base: top, Scope: tree.Sub}); c.Next(); {
 		entry := c.Entry()
@@ -176,7 +172,6 @@ func (d *differing) removed(name dit.DN) (err error) {
 			d.note("removed", entry.DN(), d.v.Norm(entry.ID()), nil)
 		}
 	}
-	return nil
 }
 
 func (d *differing) note(what string, text []byte, norm string, attributes []AttributeDifference) {

@@ -44,8 +44,7 @@ func (c *conn) handle(frame []byte) (done bool, err error) {
 	return false, c.dispatch(&req, ctl, canonical)
 }
 
-func (c *conn) dispatch(req *request, ctl *requestControls, canonical bool) (err error) {
-	defer c.refuse(req, &err)
+func (c *conn) dispatch(req *request, ctl *requestControls, canonical bool) error {
 	switch req.op {
 	case tagBind:
 		return c.handleBind(req)

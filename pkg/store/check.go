@@ -103,7 +103,7 @@ func (s *Store) countPart(txn *badger.Txn, prefix []byte, p part, into *partCens
 		c.top = max(c.top, r.Gen)
 		entry := entryID{r.Claim, r.UUID}
 		if r.verdict == live {
-			if _, ok := owner.item(r, 0); !ok {
+			if _, ok := owner.dated(r); !ok {
 				r.verdict = corrupt
 			}
 		}

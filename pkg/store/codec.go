@@ -11,8 +11,8 @@ import (
 )
 
 // formatVersion is what this package writes; a higher one is refused. Version 1
-// had no namespace and was never restored.
-const formatVersion = 2
+// had no namespace and was never restored; up to version 2 no value was packed.
+const formatVersion = 3
 
 var errForm = errors.New("wrong form")
 
@@ -144,6 +144,9 @@ const (
 	stampCSN       = 'c' // a CSN of 8 bytes
 	stampOrdinal   = 'o' // 4 bytes, counted from the first CSN of its generation
 	stampTombstone = 't' // no entry: a staged delete
+
+	// stampPacked is added where the value behind the stamp is packed.
+	stampPacked = 0x80
 )
 
 // stamp is the head of a content record.
@@ -163,17 +166,44 @@ func (p stamp) append(dst []byte) []byte {
 	return dst
 }
 
-// parseStamp splits a content record into its stamp and the entry's value.
-func parseStamp(src []byte) (p stamp, value []byte, err error) {
-	switch {
-	case len(src) >= 9 && src[0] == stampCSN:
-		return stamp{stampCSN, binary.BigEndian.Uint64(src[1:])}, src[9:], nil
-	case len(src) >= 5 && src[0] == stampOrdinal:
-		return stamp{stampOrdinal, uint64(binary.BigEndian.Uint32(src[1:]))}, src[5:], nil
-	case len(src) == 1 && src[0] == stampTombstone:
-		return stamp{kind: stampTombstone}, nil, nil
+// body is an entry's value as a content record holds it.
+type body struct {
+	bytes  []byte
+	packed bool
+}
+
+// appendContent appends a content record, its value packed if that makes it shorter.
+func appendContent(dst []byte, p stamp, value []byte) []byte {
+	start := len(dst)
+	dst = p.append(dst)
+	if packed, ok := pack(dst, value); ok {
+		packed[start] |= stampPacked
+		return packed
 	}
-	return stamp{}, nil, errForm
+	return append(dst, value...)
+}
+
+// parseStamp splits a content record into its stamp and the entry's value. A value that was packed with words
+// that are not known is an errForm.
+func parseStamp(src []byte) (p stamp, b body, err error) {
+	if len(src) == 0 {
+		return stamp{}, body{}, errForm
+	}
+	b.packed = src[0]&stampPacked != 0
+	switch kind := src[0] &^ stampPacked; {
+	case len(src) >= 9 && kind == stampCSN:
+		p, b.bytes = stamp{stampCSN, binary.BigEndian.Uint64(src[1:])}, src[9:]
+	case len(src) >= 5 && kind == stampOrdinal:
+		p, b.bytes = stamp{stampOrdinal, uint64(binary.BigEndian.Uint32(src[1:]))}, src[5:]
+	case len(src) == 1 && src[0] == stampTombstone:
+		p.kind = stampTombstone
+	default:
+		return stamp{}, body{}, errForm
+	}
+	if b.packed && (len(b.bytes) == 0 || b.bytes[0] != wordsNumber) {
+		return stamp{}, body{}, errForm
+	}
+	return p, b, nil
 }
 
 // fingerprint is one live entry's part in its claim's checksum.

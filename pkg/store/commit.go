@@ -156,7 +156,7 @@ func (w *work) put(p *Put) error {
 	}
 	stamp := stamp{stampCSN, uint64(p.CSN)}
 	key := contentKey(nil, Key{p.Claim, p.UUID, p.Gen})
-	value := append(stamp.append(make([]byte, 0, 9+len(p.Value)+crcLen)), p.Value...)
+	value := appendContent(make([]byte, 0, 9+len(p.Value)+crcLen), stamp, p.Value)
 	if err := w.set(key, value); err != nil {
 		return err
 	}

@@ -27,8 +27,21 @@ type content struct {
 	verdict verdict
 	size    int64  // of the record in bytes, about
 	stamp   stamp  // of a live record
-	value   []byte // of a live record; good until the callback returns
-	stored  []byte // what value is in, with its checksum; as good
+	body    body   // of a live record; good until the callback returns
+	stored  []byte // what body is in, with its checksum; as good
+	room    []byte // that value unpacks into
+}
+
+// value is that of a live record, good until the callback returns; ok is false where it cannot be unpacked.
+func (c *content) value() (value []byte, ok bool) {
+	if !c.body.packed {
+		return c.body.bytes, true
+	}
+	value, err := unpack(c.room[:0], c.body.bytes)
+	if err == nil {
+		c.room = value
+	}
+	return value, err == nil
 }
 
 func (c *content) fingerprint() uint64 { return fingerprint(c.UUID, c.Gen, c.stamp) }
@@ -66,7 +79,7 @@ func walkTo(it *badger.Iterator, prefix, from, to []byte, state func(uint32) *cl
 			decided = false
 		}
 		first = false
-		c = content{Key: k, verdict: leftover, size: item.EstimatedSize()}
+		c = content{Key: k, verdict: leftover, size: item.EstimatedSize(), room: c.room}
 		switch {
 		case owner == nil || k.Gen < owner.floor:
 		case k.Gen > owner.gen:
@@ -91,7 +104,7 @@ func (c *content) read(key, stored []byte) {
 	c.verdict, c.stored = live, stored
 	sealed, err := unseal(key, stored)
 	if err == nil {
-		c.stamp, c.value, err = parseStamp(sealed)
+		c.stamp, c.body, err = parseStamp(sealed)
 	}
 	switch {
 	case err != nil:
@@ -101,19 +114,23 @@ func (c *content) read(key, stored []byte) {
 	}
 }
 
-// item dates a live record, not before redated; false when its generation's first CSN is lost.
-func (c *claimState) item(r *content, redated dit.CSN) (Item, bool) {
-	it := Item{Claim: r.Claim, UUID: r.UUID, Gen: r.Gen, CSN: dit.CSN(r.stamp.n), Value: r.value}
-	if r.stamp.kind == stampOrdinal {
-		first, ok := c.first(r.Gen)
-		if !ok {
-			return Item{}, false
-		}
-		it.CSN += first
+// dated gives the CSN of a live record; false when its generation's first CSN is lost.
+func (c *claimState) dated(r *content) (dit.CSN, bool) {
+	if r.stamp.kind != stampOrdinal {
+		return dit.CSN(r.stamp.n), true
 	}
-	it.Changed = it.CSN
-	it.CSN = max(it.CSN, redated)
-	return it, true
+	first, ok := c.first(r.Gen)
+	return first + dit.CSN(r.stamp.n), ok
+}
+
+// item makes an item of a live record, dated not before redated; false when that cannot be.
+func (c *claimState) item(r *content, redated dit.CSN) (Item, bool) {
+	changed, ok := c.dated(r)
+	if !ok {
+		return Item{}, false
+	}
+	value, ok := r.value()
+	return Item{Claim: r.Claim, UUID: r.UUID, Gen: r.Gen, CSN: max(changed, redated), Changed: changed, Value: value}, ok
 }
 
 // snapshot gives a copy of a claim and the view that belongs to it; nil when

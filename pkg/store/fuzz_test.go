@@ -41,7 +41,11 @@ func FuzzDecode(f *testing.F) {
 			same("published", p.encode())
 		}
 		if s, value, err := parseStamp(data); err == nil {
-			same("stamp", append(s.append(nil), value...))
+			back := s.append(nil)
+			if value.packed {
+				back[0] |= stampPacked
+			}
+			same("stamp", append(back, value.bytes...))
 		}
 		if k, ok := parseContentKey(data); ok {
 			same("key", contentKey(nil, k))

@@ -293,11 +293,11 @@ func TestKeysAndCodecs(t *testing.T) {
 			src = append(src, "value"...)
 		}
 		got, value, err := parseStamp(src)
-		if err != nil || got != p || p.kind != stampTombstone && string(value) != "value" {
-			t.Errorf("stamp %+v: %+v %q %v", p, got, value, err)
+		if err != nil || got != p || p.kind != stampTombstone && string(value.bytes) != "value" {
+			t.Errorf("stamp %+v: %+v %q %v", p, got, value.bytes, err)
 		}
 	}
-	for _, bad := range []string{"", "c", "cxxxxxxx", "oxxx", "tx", "z12345678"} {
+	for _, bad := range []string{"", "c", "cxxxxxxx", "oxxx", "tx", "z12345678", "\xf4", "\xef1234", "\xef1234\x00xx", "\xef1234\x02xx", "\xe312345678"} {
 		if _, _, err := parseStamp([]byte(bad)); err == nil {
 			t.Errorf("stamp %q is taken", bad)
 		}

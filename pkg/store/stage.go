@@ -188,11 +188,11 @@ func (b *slab) add(k Key, p stamp, value []byte) {
 	start := len(b.buf)
 	b.buf = contentKey(b.buf, k)
 	at := len(b.buf)
-	b.buf = append(p.append(b.buf), value...)
+	b.buf = appendContent(b.buf, p, value)
 	b.buf = binary.BigEndian.AppendUint32(b.buf, checksum(b.buf[start:at], b.buf[at:]))
 	end := len(b.buf)
 	b.entries = append(b.entries, badger.Entry{Key: b.buf[start:at:at], Value: b.buf[at:end:end]})
-	b.size += need
+	b.size += end - start + recordOverhead
 }
 
 // flush sends the slab being filled on its way.

@@ -30,8 +30,15 @@ func (st *Stage) Value(id dit.UUID) ([]byte, error) {
 			if err != nil {
 				return err
 			}
-			_, v, err := parseStamp(sealed)
-			value = bytes.Clone(v)
+			_, b, err := parseStamp(sealed)
+			if err != nil {
+				return err
+			}
+			if b.packed {
+				value, err = unpack(nil, b.bytes)
+			} else {
+				value = bytes.Clone(b.bytes)
+			}
 			return err
 		})
 	})

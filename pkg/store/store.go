@@ -10,7 +10,7 @@
 //
 //	m                      meta: format version, instance ids, CSNs, log bounds
 //	c claim                claim: committed generation, cookie, count, checksum
-//	e claim uuid ^gen      content: one entry's value, written at generation gen
+//	e claim uuid ^gen      content: one entry's value, packed (see pack.go), written at generation gen
 //	g claim gen            first CSN of a refresh's entries (see Stage)
 //	p claim uuid           published UUID where it is not the upstream's own
 //	r name                 a named record

@@ -34,7 +34,6 @@ type Cursor struct {
 	v     *Version
 	q     Query
 	entry Entry
-	w     window
 
 	indexed    bool
 	candidates []ID // yet to be looked at
@@ -114,9 +113,9 @@ func (c *Cursor) look() (ok, end bool) {
 		return false, true
 	}
 	if id != c.q.Base {
-		c.name.put(c.v.valueBy(&c.w, id).text())
+		c.name.put(c.v.value(id).text())
 	}
-	c.entry = Entry{v: c.v, id: id, dn: c.name.dn(), w: &c.w}
+	c.entry = Entry{v: c.v, id: id, dn: c.name.dn()}
 	ok = c.matches()
 	c.advance(id)
 	return ok, false
@@ -132,7 +131,7 @@ func (c *Cursor) lookCandidate() (ok, end bool) {
 		return false, false
 	}
 	c.dn = c.v.appendDN(c.dn[:0], id)
-	c.entry = Entry{v: c.v, id: id, dn: c.dn, w: &c.w}
+	c.entry = Entry{v: c.v, id: id, dn: c.dn}
 	return c.matches(), false
 }
 
@@ -160,7 +159,7 @@ func (c *Cursor) matches() bool {
 	if m == nil {
 		return true
 	}
-	x := c.v.valueBy(&c.w, c.entry.id)
+	x := c.v.value(c.entry.id)
 	var oper dit.Run
 	switch {
 	case c.needed:

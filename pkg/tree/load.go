@@ -53,8 +53,7 @@ func (b *Builder) adopted(p *Pack, ref Ref) (c cargo, ok bool) {
 		return c, false
 	}
 	if c, ok = p.cargo(ref); ok {
-		c.ready = true
-		c.at, c.size = p.place(ref)
+		c.ready, c.at = true, p.place(ref)
 	}
 	return c, ok
 }

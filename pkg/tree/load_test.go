@@ -62,16 +62,12 @@ func TestLoad(t *testing.T) {
 			}
 			return u
 		}
-		var m *Memory
-		if seed%5 == 1 {
-			m = NewMemory(0, &memoryScratch{}, func(err error) { t.Error(err) })
-		}
-		pack := NewPack(bundled(), options().Index, m)
+		pack := NewPack(bundled(), options().Index)
 		refs := make([]Ref, len(rows))
 		for i := range values {
 			refs[i] = pack.Add(values[i])
 		}
-		b := edit(plantedIn(t, m))
+		b := edit(planted(t))
 		b.Adopt(pack)
 		put := map[int]bool{}
 		others := map[int]dit.UUID{}
@@ -161,7 +157,7 @@ func sameTree(t *testing.T, got, want *Version) {
 
 // A pack of another builder, or none, is left.
 func TestLoadStrangePack(t *testing.T) {
-	p := NewPack(bundled(), options().Index, nil)
+	p := NewPack(bundled(), options().Index)
 	ref := p.Add(person(1))
 	edit(planted(t)).Adopt(p)
 	b := edit(planted(t))

@@ -143,18 +143,17 @@ func (b *Builder) place(id ID, c *cargo) (block, off uint32) {
 		if v.has(id) {
 			name = v.value(id).text()
 		}
-		user, oper := c.runs()
-		return b.store(id, name, []byte(v.base), user, oper)
+		return b.store(id, name, []byte(v.base), c.user, c.oper)
 	}
 	if c.ready {
-		if ids := v.values.blocks[c.at.block].ids; ids[c.at.number] == 0 {
-			ids[c.at.number] = id
-			v.values.info[c.at.block].live += uint32(c.size)
+		x := value(v.values.blocks[c.at.block][c.at.off:])
+		if x.id() == 0 {
+			x.setID(id)
+			v.values.info[c.at.block].live += uint32(x.size())
 			return c.at.block, c.at.off
 		}
 	}
-	user, oper := c.runs()
-	return b.store(id, c.rdnText(), c.rdnNorm(), user, oper)
+	return b.store(id, c.rdnText(), c.rdnNorm(), c.user, c.oper)
 }
 
 // parentFor makes what is missing between at, the deepest entry there is,
