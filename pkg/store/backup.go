@@ -22,6 +22,8 @@ type BackedUp struct {
 // slowly is to be cut off by w or ctx. Instance and ContextCSN of the header are filled
 // in here; sid is the server ID that the latter bears.
 func (s *Store) Backup(ctx context.Context, w io.Writer, h BackupHeader, sid int) (BackedUp, error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
 	states, v, err := s.snapshotAll()
 	if err != nil {
 		return BackedUp{}, fmt.Errorf("back up store %s: %w", s.dir, err)

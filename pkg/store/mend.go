@@ -32,6 +32,8 @@ type mender struct {
 	dir  string
 	kept string // where the files go that are replaced; "": not made yet
 	buf  []byte // of the file that is looked at
+	// each is told the key of each entry of a log of values, with badger's time behind it, good until it returns; nil: nobody is.
+	each func(key []byte)
 }
 
 // mend makes the directory fit for badger. s.lossy is set when anything is gone.

@@ -75,6 +75,9 @@ func (m *mender) values(name string, newest bool) (lost, turned int, err error) 
 			return 0, 0, err
 		}
 	}
+	if m.each != nil {
+		log.keys(m.each)
+	}
 	if len(gaps)+len(log.turned) == 0 {
 		return 0, 0, nil
 	}
@@ -100,6 +103,24 @@ func (f *logFile) values(newest bool) (gaps []span) {
 		at = end
 	}
 	return gaps
+}
+
+// keys gives those of the entries of a log of values that is sound, or becomes so where it was filled.
+func (f *logFile) keys(fn func(key []byte)) {
+	for at := logHead; at < len(f.data); {
+		end, _, ok := f.entryAt(at)
+		if !ok {
+			return
+		}
+		size, n := binary.Uvarint(f.data[at+2:])
+		pos := at + 2 + n
+		for range 2 { // the value's length, a time
+			_, n := binary.Uvarint(f.data[pos:])
+			pos += n
+		}
+		fn(f.data[pos : pos+int(size)])
+		at = end
+	}
 }
 
 // rightBefore puts a single bit right in the entry at a place if what follows it then is an entry too, or nothing:

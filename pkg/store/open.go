@@ -118,6 +118,9 @@ func (s *Store) open() (err error) {
 	if err := s.redoLast(); err != nil {
 		return err
 	}
+	if err := s.hideAgain(); err != nil {
+		return err
+	}
 	if err := s.redo.open(s.dir); err != nil {
 		s.slower(err)
 	}

@@ -99,6 +99,8 @@ func walkPart(txn *badger.Txn, prefix []byte, p part, state func(uint32) *claimS
 // EntriesShared is Entries by up to Workers goroutines at a time: fn is told which of them, from 0 on, calls
 // it. Those of one are in no order over all.
 func (s *Store) EntriesShared(claim uint32, fn func(worker int, it Item) error) error {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
 	state, v, err := s.snapshot(claim)
 	if err != nil {
 		return err

@@ -138,7 +138,7 @@ func storeFiles(dir string) ([]string, error) {
 		name := f.Name()
 		switch {
 		case slices.Contains([]string{".sst", ".vlog", ".mem"}, filepath.Ext(name)),
-			slices.Contains([]string{"MANIFEST", "MANIFEST-REWRITE", "KEYREGISTRY", "REWRITE-KEYREGISTRY", "DISCARD", "LOCK", mendingName, redoName, secondName}, name):
+			slices.Contains([]string{"MANIFEST", "MANIFEST-REWRITE", "KEYREGISTRY", "REWRITE-KEYREGISTRY", "DISCARD", "LOCK", mendingName, redoName, secondName, hiddenName}, name):
 			names = append(names, name)
 		}
 	}

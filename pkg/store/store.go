@@ -87,6 +87,8 @@ type Options struct {
 	// memTable and valueFile are the sizes of a memtable and of a file of the value log; 0: memTableSize, valueLogFileSize.
 	// For tests.
 	memTable, valueFile int64
+	// collectEvery is how often the value log is looked at; 0: collectEvery. For tests.
+	collectEvery time.Duration
 }
 
 // durable writes a transaction of an open store.
@@ -129,6 +131,9 @@ func (o *Options) setDefaults() {
 	if o.valueFile == 0 {
 		o.valueFile = valueLogFileSize
 	}
+	if o.collectEvery == 0 {
+		o.collectEvery = collectEvery
+	}
 	if o.Committed == nil {
 		o.Committed = func(time.Duration) {}
 	}
@@ -168,6 +173,11 @@ type Store struct {
 	untaken  error // an ErrFailed: it never will, and who would read does not find that commit
 	caughtUp sync.Cond
 	sweeper  sweeper
+	// reading is held shared by who reads one view for long: no file of the value log is rewritten meanwhile. It is taken
+	// before writeMu.
+	reading sync.RWMutex
+	// hidden is what is to be deleted once more when a file of the value log was rewritten; guarded by writeMu.
+	hidden *hidden
 	// rewritten are the files of the value log that badger removes, or has.
 	rewritten map[string]bool
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -185,11 +186,16 @@ func (sw *sweeper) voidJob(claim uint32) *sweepJob {
 func (s *Store) sweep() {
 	sw := &s.sweeper
 	defer close(sw.done)
+	tick := time.NewTicker(s.opts.collectEvery)
+	defer tick.Stop()
 	for {
+		due := false
 		select {
 		case <-sw.quit:
 			return
 		case <-sw.wake:
+		case <-tick.C:
+			due = true
 		}
 		for !sw.stopping() {
 			j, trim := sw.next()
@@ -205,7 +211,9 @@ func (s *Store) sweep() {
 			}
 		}
 		s.tendSecond()
-		s.collect()
+		if due || s.enough() {
+			s.collect()
+		}
 	}
 }
 
