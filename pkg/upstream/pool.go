@@ -77,6 +77,7 @@ type shared struct {
 	turns    chan struct{} // holds a token for each search that is in its refresh
 
 	users  atomic.Int32 // those who hold it; the pool's to lock for a change
+	rest   atomic.Int32 // of these who rest: nobody waits for what they are sent
 	begun  int          // of these who have a search; the pool's to lock
 	judged bool         // its end was looked at; the pool's to lock
 }
@@ -256,7 +257,7 @@ func (p *Pool) dial(ctx context.Context, s *shared, src Source) {
 	o := s.o
 	c, err := open(ctx, src, o, func() { s.at.Store(o.Now().UnixNano()) })
 	if err == nil {
-		c.wire.others = func() bool { return s.users.Load() > 1 }
+		c.wire.others = func() bool { return s.users.Load()-s.rest.Load() > 1 }
 		c.wire.shared.Store(true)
 		c.keep(o)
 		s.conn = c

@@ -25,9 +25,11 @@ func (l *lease) rests(s *search) bool {
 		return false
 	}
 	p.resting++
+	l.shared.rest.Add(1)
 	s.giveUp(errClosed)
 	p.rests.Go(func() {
 		l.rest(s)
+		l.shared.rest.Add(-1)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.resting--

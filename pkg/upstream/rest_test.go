@@ -28,13 +28,21 @@ func (a asked) end() {
 	a.say(syncrepl.Message{Kind: syncrepl.KindDone, Code: 4096, Diagnostic: "search base has changed"})
 }
 
-// slapdLike is a server that says that it is a slapd, and has searches go on.
+// slapdLike is a server that says that it is a slapd, and has searches go on. Below ou=u7 it has more than goes
+// beside others.
 func slapdLike(t *testing.T) (*server, chan asked) {
 	t.Helper()
 	searches := make(chan asked, 10)
 	s := &server{
 		unbound: make(chan struct{}, 10), abandoned: make(chan int64, 10),
-		sync: func(s *session, r request) { s.refresh(1, "c"); searches <- asked{s, r.id} },
+		sync: func(s *session, r request) {
+			n := 1
+			if bytes.Contains(r.frame, []byte("ou=u7,")) {
+				n = maxSharedRefresh / 600
+			}
+			s.refresh(n, "c")
+			searches <- asked{s, r.id}
+		},
 	}
 	s.plain = func(one *session, r request) {
 		if bytes.Contains(r.frame, []byte("objectClass")) {
@@ -104,6 +112,26 @@ func TestSearchOfSlapdRests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// R15: a full load that is large is alone beside a search that rests, as its link's own does when it begins anew, and is
+// not begun again for it.
+func TestR15LargeRefreshBesideARest(t *testing.T) {
+	noLeak(t)
+	s, searches := slapdLike(t)
+	o, dials := pooled()
+	o.resting = time.Hour
+	before, after := newRecorder(), newRecorder()
+	l := follow(t, s.source(), before, o)
+	before.await(t, Live)
+	next(t, searches)
+	l.Close()
+	follow(t, below(s.source(), 7), after, o)
+	after.await(t, Live)
+	if begins, _ := after.count(); begins != 1 || dials.Load() != 1 {
+		t.Errorf("it began %d times, on %d connections", begins, dials.Load())
+	}
+	o.Pool.Close()
 }
 
 // A search that goes on is abandoned in the end.

@@ -58,6 +58,8 @@ type wire struct {
 	start, end int    // of what is not cut yet
 	plain      []byte // what go-ldap has yet to read
 	pace       pace
+	gather     gatherer
+	drained    bool // the last read took all there was, or nearly
 
 	mu       sync.Mutex
 	next     int32 // the first message ID that was not given out
@@ -76,7 +78,7 @@ type wire struct {
 func newWire(conn, raw net.Conn, o Options, contact func()) *wire {
 	return &wire{
 		Conn: conn, raw: raw, max: o.MaxMessage, wait: o.Patience, contact: contact,
-		buf: make([]byte, chunkSize), next: syncID, searches: map[int32]*search{},
+		gather: newGatherer(raw), buf: make([]byte, chunkSize), next: syncID, searches: map[int32]*search{},
 		unwanted: make(chan int32, maxUnwanted), fresh: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 }
@@ -98,7 +100,14 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) fill() error {
 	w.makeRoom()
 	w.putOff(w.pace.pause(time.Now()))
+	switch {
+	case !w.pace.flood():
+		w.gather.rest()
+	case w.drained:
+		w.gather.await()
+	}
 	n, err := w.Conn.Read(w.buf[w.end:])
+	w.drained = n < gatherBytes
 	if n > 0 {
 		w.end += n
 		w.reads.Add(1)
@@ -142,7 +151,7 @@ func (w *wire) makeRoom() {
 func (w *wire) cut() error {
 	var to *search
 	from := w.start
-	persisted, others := 0, false
+	persisted, others, persists := 0, false, false
 	for w.start < w.end {
 		rest := w.buf[w.start:w.end]
 		if rest[0] != byte(ber.Sequence) {
@@ -159,18 +168,19 @@ func (w *wire) cut() error {
 		if err != nil {
 			return err
 		}
-		switch {
-		case s == nil:
-		case s.persists():
-			persisted++
-		default:
-			others = true
-		}
 		if s != to {
 			if err := to.deliver(w.buf[from:w.start]); err != nil {
 				return err
 			}
 			to, from = s, w.start
+			persists = s != nil && s.persists()
+		}
+		switch {
+		case s == nil:
+		case persists:
+			persisted++
+		default:
+			others = true
 		}
 		w.start += n
 	}
