@@ -12,12 +12,12 @@ import (
 type gatherer struct {
 	conn   *net.TCPConn // nil: there is none
 	socket syscall.RawConn
-	marked bool // the system wakes us for gatherBytes
 }
 
-// newGatherer waits on raw if it is a TCP connection.
-func newGatherer(raw net.Conn) gatherer {
-	conn, ok := raw.(*net.TCPConn)
+// newGatherer waits on a TCP connection. On TLS there is no waiting: who reads that has to be woken for
+// the last byte of a record.
+func newGatherer(c net.Conn) gatherer {
+	conn, ok := c.(*net.TCPConn)
 	if !ok {
 		return gatherer{}
 	}
@@ -28,35 +28,35 @@ func newGatherer(raw net.Conn) gatherer {
 	return gatherer{conn: conn, socket: socket}
 }
 
-// await returns when gatherBytes are there, or gatherFor is over, or the connection; what is there is for
-// the next read to find.
+// await returns when gatherBytes are there, when gatherFor is over, or the connection. What is there is for the
+// next read to find.
 func (g *gatherer) await() {
-	if g.conn == nil || !g.mark(gatherBytes) || g.conn.SetReadDeadline(time.Now().Add(gatherFor)) != nil {
+	if g.conn == nil || g.filled() || !g.wakeAt(gatherBytes) {
 		return
 	}
-	_ = g.socket.Read(func(fd uintptr) bool {
-		n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-		return err != nil || n >= gatherBytes
-	})
-	_ = g.conn.SetReadDeadline(time.Time{})
+	if g.conn.SetReadDeadline(time.Now().Add(gatherFor)) == nil {
+		_ = g.socket.Read(enough)
+		_ = g.conn.SetReadDeadline(time.Time{})
+	}
+	g.wakeAt(1)
 }
 
-// rest has the reader woken for every byte again.
-func (g *gatherer) rest() {
-	if g.marked {
-		g.marked = !g.mark(1)
-	}
+// enough tells whether gatherBytes can be read.
+func enough(fd uintptr) bool {
+	n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+	return err != nil || n >= gatherBytes
 }
 
-// mark has the system wake us for so many bytes (SO_RCVLOWAT).
-func (g *gatherer) mark(bytes int) bool {
-	if g.marked && bytes > 1 {
-		return true
-	}
+func (g *gatherer) filled() (yes bool) {
+	_ = g.socket.Control(func(fd uintptr) { yes = enough(fd) })
+	return yes
+}
+
+// wakeAt has the system wake who waits for the socket when so many bytes are there (SO_RCVLOWAT).
+func (g *gatherer) wakeAt(bytes int) bool {
 	var set error
 	err := g.socket.Control(func(fd uintptr) {
 		set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, bytes)
 	})
-	g.marked = err == nil && set == nil
-	return g.marked
+	return err == nil && set == nil
 }

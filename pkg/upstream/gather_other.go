@@ -10,4 +10,3 @@ type gatherer struct{}
 func newGatherer(net.Conn) gatherer { return gatherer{} }
 
 func (*gatherer) await() {}
-func (*gatherer) rest()  {}

@@ -59,7 +59,6 @@ type wire struct {
 	plain      []byte // what go-ldap has yet to read
 	pace       pace
 	gather     gatherer
-	drained    bool // the last read took all there was, or nearly
 
 	mu       sync.Mutex
 	next     int32 // the first message ID that was not given out
@@ -78,7 +77,7 @@ type wire struct {
 func newWire(conn, raw net.Conn, o Options, contact func()) *wire {
 	return &wire{
 		Conn: conn, raw: raw, max: o.MaxMessage, wait: o.Patience, contact: contact,
-		gather: newGatherer(raw), buf: make([]byte, chunkSize), next: syncID, searches: map[int32]*search{},
+		gather: newGatherer(conn), buf: make([]byte, chunkSize), next: syncID, searches: map[int32]*search{},
 		unwanted: make(chan int32, maxUnwanted), fresh: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 }
@@ -100,14 +99,10 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) fill() error {
 	w.makeRoom()
 	w.putOff(w.pace.pause(time.Now()))
-	switch {
-	case !w.pace.flood():
-		w.gather.rest()
-	case w.drained:
+	if w.pace.flood() {
 		w.gather.await()
 	}
 	n, err := w.Conn.Read(w.buf[w.end:])
-	w.drained = n < gatherBytes
 	if n > 0 {
 		w.end += n
 		w.reads.Add(1)

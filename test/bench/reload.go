@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strconv"
-	"syscall"
 	"time"
 
 	"shaft/pkg/ber"
@@ -68,7 +65,7 @@ func sampleReload(ctx context.Context, b *bench, s side) ([]float64, error) {
 }
 
 // given is how many entries a second the provider gives to a client that takes all of them and only counts the
-// messages, and what CPU time the provider uses for it: no reload is faster.
+// messages, and what CPU time the provider uses for it.
 func (b *bench) given() (rate, cpu float64, err error) {
 	before, err := b.provider.cpu()
 	if err != nil {
@@ -89,19 +86,12 @@ func (b *bench) given() (rate, cpu float64, err error) {
 	return float64(b.content.total()) / wall, after - before, errors.Join(err, cpuErr)
 }
 
-// countMessages counts messages up to the end of a search. It reads as much at once as there is.
+// countMessages counts messages up to the end of a search. Each read takes what is there.
 func countMessages(nc net.Conn) (n int, err error) {
 	if err := nc.SetReadDeadline(time.Now().Add(refreshLimit)); err != nil {
 		return 0, err
 	}
-	in := bufio.NewReaderSize(patientReader{nc}, 1<<20)
-	if n, _ := strconv.Atoi(os.Getenv("LOWAT")); n > 0 {
-		rc, _ := nc.(*net.TCPConn).SyscallConn()
-		rc.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, n) })
-		if err != nil {
-			return 0, err
-		}
-	}
+	in := bufio.NewReaderSize(nc, 1<<20)
 	for {
 		frame, err := nextFrame(in)
 		if err != nil {
@@ -111,30 +101,16 @@ func countMessages(nc net.Conn) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		_, _, op, err := ber.Next(message) // behind the message ID
-		if err != nil {
+		op := ber.NewReader(message)
+		if _, err := op.Int(ber.Integer); err != nil { // the message ID
 			return n, err
 		}
-		if n++; ber.Tag(op[0]) == searchDone {
+		if n++; op.Peek() == searchDone {
 			return n, nil
 		}
 		if _, err := in.Discard(len(frame)); err != nil {
 			return n, err
 		}
-	}
-}
-
-// patientReader reads much at once.
-type patientReader struct{ net.Conn }
-
-func (p patientReader) Read(b []byte) (int, error) {
-	for {
-		p.SetReadDeadline(time.Now().Add(time.Millisecond))
-		n, err := p.Conn.Read(b)
-		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-			continue
-		}
-		return n, err
 	}
 }
 
