@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,11 +37,14 @@ func slapdLike(t *testing.T) (*server, chan asked) {
 	s := &server{
 		unbound: make(chan struct{}, 10), abandoned: make(chan int64, 10),
 		sync: func(s *session, r request) {
-			n := 1
 			if bytes.Contains(r.frame, []byte("ou=u7,")) {
-				n = maxSharedRefresh / 600
+				large := entry(2)
+				large.Attrs = dit.AppendAttr(large.Attrs, "description", strings.Repeat("x", maxShared/2))
+				for range 2*maxSharedRefresh/maxShared + 1 {
+					s.message(large)
+				}
 			}
-			s.refresh(n, "c")
+			s.refresh(1, "c")
 			searches <- asked{s, r.id}
 		},
 	}
