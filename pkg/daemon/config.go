@@ -39,6 +39,7 @@ type Config struct {
 	WriteReferral bool     // writes are referred to the entry's source, not refused (R43)
 	Index         []string // nil: engine.DefaultIndex
 	Schema        *schema.Schema
+	Memory        int64         // bytes of values that are kept in it; see tree.Memory
 	ChangeLog     int           // changes kept; 0: the store's default
 	Promotion     time.Duration // see engine.Options.PromotionLimit
 	Guard         engine.Guard  // see engine.Options.Guard
@@ -102,7 +103,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 // the file's directory.
 func ParseConfig(path string, text []byte) (*Config, error) {
 	r := &reader{file: path, dir: filepath.Dir(path)}
-	cfg := &Config{DataDir: "/var/lib/shaft", Listen: []string{"ldap://127.0.0.1:389"}, ServerID: 1,
+	cfg := &Config{DataDir: "/var/lib/shaft", Listen: []string{"ldap://127.0.0.1:389"}, ServerID: 1, Memory: defaultMemory,
 		Promotion: engine.DefaultPromotionLimit, Guard: engine.DefaultGuard, Schema: schema.Bundled()}
 	cfg.ControlSocket = filepath.Join(cfg.DataDir, "control.sock")
 	if root := r.document(text); root != nil {
@@ -113,6 +114,12 @@ func ParseConfig(path string, text []byte) (*Config, error) {
 	}
 	return cfg, nil
 }
+
+// defaultMemory holds some millions of entries; minMemory is less than what is being filled anyway.
+const (
+	defaultMemory = 4 << 30
+	minMemory     = 1 << 20
+)
 
 // subschemaNorm is the normal form of the DN that the schema is served at.
 const subschemaNorm = "cn=subschema"
@@ -154,6 +161,7 @@ func (r *reader) top(cfg *Config, root *yaml.Node) {
 		"listen":          later(&listen),
 		"tls":             r.tls(&cfg.TLS),
 		"limits":          r.limits(&cfg.Limits),
+		"memory":          r.size(&cfg.Memory, minMemory),
 		"index":           later(&index),
 		"change_log":      r.number(&cfg.ChangeLog, 1, 1<<30),
 		"promotion_limit": r.span(&cfg.Promotion),

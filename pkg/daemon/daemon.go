@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 	"shaft/pkg/ldapd"
 	"shaft/pkg/metrics"
 	"shaft/pkg/store"
+	"shaft/pkg/tree"
 	"shaft/pkg/upstream"
 )
 
@@ -42,6 +44,8 @@ type Daemon struct {
 	log       *slog.Logger
 	notify    *Notify
 	cfg       *Config // of the start
+	scratch   *store.Scratch
+	memory    *tree.Memory
 	engine    *engine.Engine
 	metrics   *metrics.Metrics
 	ldapd     *ldapd.Server
@@ -81,9 +85,12 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 			d.log.Error("store not closed cleanly", "error", err)
 		}
 	})
+	if err := d.bound(cfg, st); err != nil {
+		return d, err
+	}
 	refreshed := make(chan struct{}, 1)
 	d.engine, err = engine.Open(engine.Options{
-		Store: st, Schema: cfg.Schema, BaseDN: cfg.BaseDN, BaseEntry: cfg.BaseEntry, Index: cfg.Index,
+		Store: st, Schema: cfg.Schema, BaseDN: cfg.BaseDN, BaseEntry: cfg.BaseEntry, Index: cfg.Index, Memory: d.memory,
 		LearnSchema: true, ServerID: cfg.ServerID, Upstream: o.Upstream, ProbeEvery: o.Probe, PromotionLimit: cfg.Promotion, Guard: &cfg.Guard, Log: o.Log,
 		Refreshed: func(how engine.RefreshOutcome, took time.Duration) {
 			d.metrics.Refreshed(how, took)
@@ -122,6 +129,28 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 	}
 	d.log.Info("serving", "version", o.Version, "base", cfg.BaseDN.String(), "listen", d.addresses, "control", cfg.ControlSocket)
 	return d, nil
+}
+
+// bound has values beyond what the configuration says be kept outside memory.
+func (d *Daemon) bound(cfg *Config, st *store.Store) error {
+	scratch, err := st.Scratch()
+	if err != nil {
+		return err
+	}
+	d.scratch = scratch
+	d.onClose(func() {
+		if err := scratch.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+			d.log.Warn("file for values not closed", "path", scratch.Name(), "error", err)
+		}
+	})
+	d.memory = tree.NewMemory(cfg.Memory, scratch, func(err error) {
+		if err != nil {
+			d.log.Error("values cannot leave memory, which holds more of them than it should", "path", scratch.Name(), "error", err)
+			return
+		}
+		d.log.Info("values can leave memory again", "path", scratch.Name())
+	})
+	return nil
 }
 
 // whatToDo says what an operator can do about a store that is there and cannot be used.

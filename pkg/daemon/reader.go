@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -174,6 +175,32 @@ func (r *reader) text(n *yaml.Node) (string, bool) {
 		return "", false
 	}
 	return n.Value, true
+}
+
+// sizeUnits are what sizes are told in.
+var sizeUnits = map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+// sizeForm is a whole number and a unit.
+var sizeForm = regexp.MustCompile(`^([0-9]{1,9}) ?([KMGT]iB)$`)
+
+// size reads a number of bytes: 4GiB.
+func (r *reader) size(out *int64, least int64) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		m := sizeForm.FindStringSubmatch(n.Value)
+		if n.Kind != yaml.ScalarNode || m == nil {
+			r.fail(n, "a size is expected, a whole number and a unit: 512MiB or 4GiB (KiB, MiB, GiB, TiB)")
+			return
+		}
+		number, _ := strconv.ParseInt(m[1], 10, 64) // nine digits
+		switch size := number * sizeUnits[m[2]]; {
+		case number > math.MaxInt64/sizeUnits[m[2]]:
+			r.fail(n, "%s is more than there can be", n.Value)
+		case size < least:
+			r.fail(n, "%s is too little; it is to be %dMiB at least", n.Value, least>>20)
+		default:
+			*out = size
+		}
+	}
 }
 
 // resolve takes a path, relative to the file's directory or absolute.

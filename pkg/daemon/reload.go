@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // Reload reads the file again and takes over what can change under way: log,
-// accounts, operators, access rules and certificates. What else differs is named in the log, and counts after a restart.
+// accounts, operators, access rules, certificates and the bound of the memory. What else differs is named in the log, and counts after a restart.
 // A file that is wrong changes nothing; each mistake is logged with its place.
 // What subscriptions name, passwords and certificates, is read at each connect
 // anyway.
@@ -51,11 +52,17 @@ func (d *Daemon) reload(path string) error {
 	if err := d.ldapd.SetAccess(cfg.Access); err != nil {
 		return err
 	}
+	if less := cfg.Memory < d.memory.Bound(); cfg.Memory != d.memory.Bound() {
+		d.memory.SetBound(cfg.Memory)
+		if less {
+			debug.FreeOSMemory() // what has gone is garbage till then
+		}
+	}
 	d.accessSince(d.cfg.DataDir, cfg.Access, d.engine.Version().CSN(), d.ldapd.AccessSince)
 	if h, ok := d.log.Handler().(*logHandler); ok {
 		h.mode.set(cfg)
 	}
-	d.log.Info("configuration reloaded", "file", path, "accounts", len(cfg.Accounts), "operators", len(cfg.Operators), "access", len(cfg.Access), "level", cfg.LogLevel)
+	d.log.Info("configuration reloaded", "file", path, "accounts", len(cfg.Accounts), "operators", len(cfg.Operators), "access", len(cfg.Access), "memory", cfg.Memory, "level", cfg.LogLevel)
 	if keys := fixed(d.cfg, cfg); len(keys) > 0 {
 		d.log.Warn("a change of the configuration needs a restart", "keys", strings.Join(keys, ", "))
 	}

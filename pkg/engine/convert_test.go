@@ -147,7 +147,7 @@ func BenchmarkConvertAndPack(b *testing.B) {
 	var p *tree.Pack
 	for i := 0; b.Loop(); i++ {
 		if i%len(entries) == 0 {
-			p = tree.NewPack(schema.Bundled(), []string{"objectClass", "uid", "mail", "cn", "entryUUID"})
+			p = tree.NewPack(schema.Bundled(), []string{"objectClass", "uid", "mail", "cn", "entryUUID"}, nil)
 		}
 		if err := c.convert(entries[i%len(entries)]); err != nil {
 			b.Fatal(err)

@@ -110,7 +110,9 @@ func (e *Engine) difference(ctx context.Context, name dit.DN, claim queue.ClaimI
 	if err != nil {
 		return nil, err
 	}
-	d.removed(name)
+	if err := d.removed(name); err != nil {
+		return nil, err
+	}
 	return d.done(), nil
 }
 
@@ -132,7 +134,8 @@ type noted struct {
 	norm string
 }
 
-func (d *differing) compare(it store.Item) error {
+func (d *differing) compare(it store.Item) (err error) {
+	defer unreadable(&err)
 	rec, err := decodeRecord(it.Value)
 	if err == nil {
 		err = d.conv.restore(rec)
@@ -160,10 +163,11 @@ func (d *differing) compare(it store.Item) error {
 }
 
 // removed notes what the name shows and the claim has not.
-func (d *differing) removed(name dit.DN) {
+func (d *differing) removed(name dit.DN) (err error) {
+	defer unreadable(&err)
 	top, _ := d.v.Find(name.Norm())
 	if top == 0 || d.shown == 0 {
-		return
+		return nil
 	}
 	for c := d.v.Search(tree.Query{Base: top, Scope: tree.Sub}); c.Next(); {
 		entry := c.Entry()
@@ -172,6 +176,7 @@ func (d *differing) removed(name dit.DN) {
 			d.note("removed", entry.DN(), d.v.Norm(entry.ID()), nil)
 		}
 	}
+	return nil
 }
 
 func (d *differing) note(what string, text []byte, norm string, attributes []AttributeDifference) {

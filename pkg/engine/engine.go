@@ -40,6 +40,8 @@ type Options struct {
 	BaseEntry *ldif.Record
 	// Index lists the attributes with an equality index.
 	Index []string
+	// Memory bounds what the tree's values take of it; nil: nothing does.
+	Memory *tree.Memory
 	// ServerID is the SID in the CSNs that are served, 1 to 4095.
 	ServerID int
 	// Upstream is how servers are reached; links share connections, in a pool of
@@ -177,6 +179,12 @@ func Open(o Options) (*Engine, error) {
 	if o.Upstream.Pool == nil {
 		o.Upstream.Pool = upstream.NewPool()
 	}
+	return open(o)
+}
+
+// open reads the store; values that cannot be read back are an error here too.
+func open(o Options) (_ *Engine, err error) {
+	defer unreadable(&err)
 	e := &Engine{
 		o: o, store: o.Store, schema: o.Schema, log: o.Log,
 		subs: map[string]*Subscription{}, claims: map[queue.ClaimID]*claim{}, byNum: map[uint32]*claim{},
@@ -234,16 +242,35 @@ func (e *Engine) do(ctx context.Context, fn func()) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	ran := make(chan struct{})
+	ran := make(chan error, 1)
 	select {
-	case e.cmds <- func() { defer close(ran); fn() }:
-		<-ran
-		return nil
+	case e.cmds <- func() { ran <- e.guarded(fn) }:
+		return <-ran
 	case <-e.done:
 		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// unreadable, deferred, makes an error of a read of the tree's values that failed (see tree.ReadError).
+func unreadable(err *error) {
+	if lost := tree.AsReadError(recover()); lost != nil {
+		*err = lost
+	}
+}
+
+// guarded runs fn on the engine goroutine. Where it could not read values back, what it was about is half
+// done: nothing of that is ever written, and nothing else until the next start.
+func (e *Engine) guarded(fn func()) (err error) {
+	defer func() {
+		if lost := tree.AsReadError(recover()); lost != nil {
+			e.fail(lost)
+			err = e.failed
+		}
+	}()
+	fn()
+	return nil
 }
 
 func (e *Engine) loop() {
@@ -252,31 +279,36 @@ func (e *Engine) loop() {
 	defer beat.Stop()
 	stopped := e.store.Stopped()
 	for !e.closing {
-		select {
-		case fn := <-e.cmds:
-			fn()
-		case <-e.inbox.wake:
-			e.drain()
-			e.saveLearned()
-		case <-e.alarms.timer.C:
-		case <-e.lingerTimer.C:
-			e.endLingers()
-		case <-beat.C:
-			e.beat()
-		case <-stopped: // which no commit may have told
-			stopped = nil
-			if e.failed == nil {
-				e.fail(e.store.Failure())
+		// What failed is told and kept by fail.
+		_ = e.guarded(func() {
+			select {
+			case fn := <-e.cmds:
+				fn()
+			case <-e.inbox.wake:
+				e.drain()
+				e.saveLearned()
+			case <-e.alarms.timer.C:
+			case <-e.lingerTimer.C:
+				e.endLingers()
+			case <-beat.C:
+				e.beat()
+			case <-stopped: // which no commit may have told
+				stopped = nil
+				if e.failed == nil {
+					e.fail(e.store.Failure())
+				}
 			}
-		}
-		e.tendAlarms()
+			e.tendAlarms()
+		})
 	}
 	e.alarms.timer.Stop()
 	e.lingerTimer.Stop()
-	e.drain()
-	e.saveLearned()
-	e.rememberContacts()
-	e.beat()
+	_ = e.guarded(func() {
+		e.drain()
+		e.saveLearned()
+		e.rememberContacts()
+		e.beat()
+	})
 	e.inbox.close(ErrClosed)
 }
 

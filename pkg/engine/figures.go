@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"shaft/pkg/queue"
+	"shaft/pkg/tree"
 	"shaft/pkg/upstream"
 )
 
@@ -39,8 +40,9 @@ type Figures struct {
 	BaseDN        string
 	Names         []NameFigures // in no order
 	Sources       []SourceFigures
-	Trees, Lists  int       // subscriptions
-	Entries       int       // served
+	Trees, Lists  int // subscriptions
+	Entries       int // served
+	Values        tree.Held
 	LastChange    time.Time // of the context CSN; zero: nothing is served
 	SchemaClashes int
 	Failed        bool // nothing is written any more
@@ -89,7 +91,7 @@ func (e *Engine) Figures(ctx context.Context) (out *Figures, err error) {
 		v := e.Version()
 		out = &Figures{
 			At: e.o.Now(), BaseDN: e.o.BaseDN.String(), Entries: v.Len(), SchemaClashes: len(e.schemaClashes()),
-			Failed: e.failed != nil, Damage: len(e.damage), Alarms: e.AlarmView(),
+			Values: e.o.Memory.Held(), Failed: e.failed != nil, Damage: len(e.damage), Alarms: e.AlarmView(),
 			Names: make([]NameFigures, 0, len(e.state.Names)), Sources: make([]SourceFigures, 0, len(e.claims)+len(e.lists)),
 		}
 		if v.CSN() != 0 {

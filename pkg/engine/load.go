@@ -238,7 +238,7 @@ func (e *Engine) addClaim(qc *queue.Claim, sub *Subscription) error {
 
 // loadTree rebuilds the tree from stored content, outer names first.
 func (e *Engine) loadTree() error {
-	e.newest = tree.Empty(tree.Options{Schema: e.schema, SID: e.o.ServerID, Index: e.o.Index, Subschema: SubschemaDN})
+	e.newest = tree.Empty(tree.Options{Schema: e.schema, SID: e.o.ServerID, Index: e.o.Index, Subschema: SubschemaDN, Memory: e.o.Memory})
 	e.show()
 	if e.o.BaseDN.IsEmpty() {
 		return nil
@@ -431,7 +431,7 @@ func (e *Engine) readContent(cl *claim) (entries []*loadedEntry, err error) {
 			if r.conv, err = storedConverter(e.schema, cl); err != nil {
 				return err
 			}
-			r.pack = tree.NewPack(e.schema, e.o.Index)
+			r.pack = tree.NewPack(e.schema, e.o.Index, e.o.Memory)
 			readers[worker] = r
 		}
 		r.read(it)

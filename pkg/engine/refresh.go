@@ -67,7 +67,7 @@ func (r *refresh) open() (err error) {
 	if r.stage != nil {
 		return nil
 	}
-	r.pack = tree.NewPack(r.e.schema, r.e.o.Index)
+	r.pack = tree.NewPack(r.e.schema, r.e.o.Index, r.e.o.Memory)
 	r.stage, err = r.e.store.Stage(r.claim.number)
 	return err
 }
@@ -120,7 +120,9 @@ func (r *refresh) put(id dit.UUID) error {
 		rdnNormLen: int32(rdnNorm), ordinal: uint32(r.items.n), depth: uint16(min(depth, 1<<16-1)),
 		hidden: hiddenBy(r.inner, c.norm),
 	}
-	r.place(&it, c.norm)
+	if err := r.place(&it, c.norm); err != nil {
+		return err
+	}
 	if prev, ok := r.items.byDN(it.dn); ok && r.items.at(prev).id != id {
 		r.twice = append(r.twice, prev, r.items.n)
 	}
@@ -140,24 +142,26 @@ func (r *refresh) put(id dit.UUID) error {
 
 // place notes whether the entry's parent is there already, so that parents get
 // lower CSNs than their children whatever the order on the wire.
-func (r *refresh) place(it *staged, norm []byte) {
+func (r *refresh) place(it *staged, norm []byte) (err error) {
 	if int(it.rdnNormLen) >= len(norm) {
-		return
+		return nil
 	}
 	parent := norm[it.rdnNormLen+1:]
 	it.parent = hashDN(parent)
 	if it.parent == r.lastParent {
-		return
+		return nil
 	}
 	if p, ok := r.items.byDN(it.parent); ok && !r.items.at(p).late {
 		r.lastParent = it.parent
-		return
+		return nil
 	}
+	defer unreadable(&err)
 	if at, _ := r.view.Find(string(parent)); at != 0 {
 		r.lastParent = it.parent
-		return
+		return nil
 	}
 	it.late = true
+	return nil
 }
 
 func (r *refresh) see(at tree.ID) {

@@ -52,7 +52,7 @@ func (e *Engine) succeed(cl, old *claim) error {
 		}
 	}
 	s := &succession{
-		ed: e.edit(cl), cl: cl, old: old, pack: tree.NewPack(e.schema, e.o.Index), kept: map[dit.UUID]keptEntry{},
+		ed: e.edit(cl), cl: cl, old: old, pack: tree.NewPack(e.schema, e.o.Index, e.o.Memory), kept: map[dit.UUID]keptEntry{},
 		replaced: map[dit.UUID]dit.UUID{}, stays: map[tree.ID]bool{}, was: map[dit.UUID]hiddenEntry{},
 		respelt: to.String() != old.name.String(),
 	}

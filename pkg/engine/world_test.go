@@ -40,6 +40,7 @@ type world struct {
 	promotion time.Duration
 	refreshed func(RefreshOutcome, time.Duration) // the next engine's
 	space     func() (store.Space, error)         // of the next store's disk; nil: the real one
+	memory    *tree.Memory                        // the next engine's
 }
 
 func newWorld(t *testing.T) *world {
@@ -72,7 +73,7 @@ func (w *world) open() {
 	}
 	w.e, err = Open(Options{
 		Store: w.store, Schema: w.schema, BaseDN: base, Log: slog.New(slog.DiscardHandler), ProbeEvery: 50 * time.Millisecond,
-		AlarmDelays: w.delays, PromotionLimit: w.promotion, Now: w.now, Guard: guard, Refreshed: w.refreshed,
+		AlarmDelays: w.delays, PromotionLimit: w.promotion, Now: w.now, Guard: guard, Refreshed: w.refreshed, Memory: w.memory,
 		Upstream: upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond, HeldPause: w.look},
 	})
 	if err != nil {

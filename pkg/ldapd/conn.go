@@ -20,6 +20,7 @@ import (
 	"shaft/pkg/ber"
 	"shaft/pkg/dit"
 	"shaft/pkg/schema"
+	"shaft/pkg/tree"
 )
 
 const (
@@ -326,6 +327,7 @@ func (c *conn) start(id int32, fn func(*operation), follow bool) (ok bool) {
 		defer c.running.Done()
 		defer c.finishCancel(op)
 		defer c.recovered("operation")
+		defer c.lost(op)
 		fn(op)
 	}()
 	return true
@@ -368,6 +370,34 @@ func (c *conn) recovered(what string) {
 	if e := recover(); e != nil {
 		c.log.Error("panic while serving", "in", what, "panic", fmt.Sprint(e), "stack", string(debug.Stack()))
 		c.raw.Close()
+	}
+}
+
+// unreadable is the end of a request for which values cannot be read back (see tree.ReadError).
+var unreadable = result{code: ldapserver.LDAPResultOther, text: "the server cannot read back what it holds"}
+
+// refuse, deferred, ends such a request, and nothing else.
+func (c *conn) refuse(req *request, err *error) {
+	if lost := tree.AsReadError(recover()); lost != nil {
+		c.log.Error("request not answered", "error", lost)
+		*err = c.reply(req, unreadable)
+	}
+}
+
+// lost is refuse for an operation with a goroutine of its own.
+func (c *conn) lost(op *operation) {
+	lost := tree.AsReadError(recover())
+	if lost == nil {
+		return
+	}
+	c.log.Error("search not answered", "error", lost)
+	if op.cancelled.Load() {
+		return
+	}
+	c.retire(op)
+	op.answered = true
+	if c.w.send(appendReply(nil, op.id, tagSearchDone, unreadable, nil, nil), false) == nil {
+		c.w.flush(false)
 	}
 }
 

@@ -44,7 +44,8 @@ func (c *conn) handle(frame []byte) (done bool, err error) {
 	return false, c.dispatch(&req, ctl, canonical)
 }
 
-func (c *conn) dispatch(req *request, ctl *requestControls, canonical bool) error {
+func (c *conn) dispatch(req *request, ctl *requestControls, canonical bool) (err error) {
+	defer c.refuse(req, &err)
 	switch req.op {
 	case tagBind:
 		return c.handleBind(req)

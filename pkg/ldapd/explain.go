@@ -5,12 +5,18 @@ import (
 
 	"shaft/pkg/access"
 	"shaft/pkg/dit"
+	"shaft/pkg/tree"
 )
 
 // ExplainAccess says what somebody may do with an entry, and which rules say so
 // (R45). A DN that is not under the base is taken to be relative to it. Who is
 // said as access.ParseWho reads it. An error is about what was asked.
-func (s *Server) ExplainAccess(dn string, as []string) (*access.Explanation, error) {
+func (s *Server) ExplainAccess(dn string, as []string) (_ *access.Explanation, err error) {
+	defer func() {
+		if lost := tree.AsReadError(recover()); lost != nil {
+			err = lost
+		}
+	}()
 	ver := s.opt.Backend.Version()
 	sch := ver.Schema()
 	name, err := dit.ParseDN(sch, dn)

@@ -120,6 +120,11 @@ func (s *Server) monitor(ctx context.Context, ver *tree.Version) []monitored {
 	m.add("Start,Time", "monitoredObject", appendTime(nil, "monitorTimestamp", s.began))
 	m.add("Current,Time", "monitoredObject", appendTime(nil, "monitorTimestamp", now))
 	m.info("Uptime,Time", fmt.Sprint(int64(now.Sub(s.began).Seconds())))
+	held := ver.Memory().Held()
+	m.add("Values", "monitorContainer", nil, "Bytes that the values of entries take: in memory, of which so many are kept at most, and on disk.")
+	m.counter("Memory,Values", uint64(held.Inside))
+	m.counter("Limit,Values", uint64(held.Bound))
+	m.counter("Disk,Values", uint64(held.Outside))
 	m.waiters(conns)
 	m.close()
 	return m.all

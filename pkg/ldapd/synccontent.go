@@ -47,7 +47,7 @@ type contentKey struct {
 // diff is what brings a follower of a content from one version to another.
 type diff struct {
 	from, to dit.CSN
-	once     sync.Once
+	make     func()        // once for all; where it could not, each who asks hears of that (see tree.ReadError)
 	v        *tree.Version // the other
 	steps    []step
 	cookies  [][]byte // of each step, without the rid
@@ -271,6 +271,8 @@ func (ct *content) diff(from, to *tree.Version) *diff {
 	}
 	if d == nil {
 		d = &diff{from: from.CSN(), to: to.CSN(), v: to}
+		made := d
+		d.make = sync.OnceFunc(func() { ct.make(made, from) })
 		if len(ct.diffs) == keepDiffs {
 			ct.diffs[0] = nil
 			ct.diffs = ct.diffs[1:]
@@ -278,7 +280,7 @@ func (ct *content) diff(from, to *tree.Version) *diff {
 		ct.diffs = append(ct.diffs, d)
 	}
 	ct.mu.Unlock()
-	d.once.Do(func() { ct.make(d, from) })
+	d.make()
 	return d
 }
 

@@ -16,7 +16,7 @@ func bulk(tb testing.TB, n int) *Version {
 	v := planted(tb)
 	const batch = 20000
 	for from := 0; from < n; from += batch {
-		p := NewPack(bundled(), options().Index)
+		p := NewPack(bundled(), options().Index, nil)
 		refs := make([]Ref, 0, batch)
 		for i := from; i < min(from+batch, n); i++ {
 			refs = append(refs, p.Add(person(i)))
@@ -67,11 +67,11 @@ func (shared) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 // BenchmarkPack is what a refresh costs an entry off the builder.
 func BenchmarkPack(b *testing.B) {
 	v := person(12345)
-	p := NewPack(bundled(), options().Index)
+	p := NewPack(bundled(), options().Index, nil)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if i%10000 == 0 {
-			p = NewPack(bundled(), options().Index)
+			p = NewPack(bundled(), options().Index, nil)
 		}
 		p.Add(v)
 	}
@@ -89,7 +89,7 @@ func BenchmarkBulkLoad(b *testing.B) {
 	var v *Version
 	for range b.N {
 		b.StopTimer()
-		p := NewPack(bundled(), options().Index)
+		p := NewPack(bundled(), options().Index, nil)
 		refs := make([]Ref, n)
 		for i := range refs {
 			refs[i] = p.Add(person(i))
@@ -141,7 +141,9 @@ func reportMemory(b *testing.B, v *Version) {
 	}
 	values := 0
 	for _, block := range v.values.blocks {
-		values += len(block)
+		if block != nil {
+			values += block.size
+		}
 	}
 	b.ReportMetric(float64(rows+tables)/n, "B/entry")
 	b.ReportMetric(float64(index)/n, "indexB/entry")

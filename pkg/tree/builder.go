@@ -45,6 +45,7 @@ type Builder struct {
 	v       *Version
 	changes []Change
 	died    int // bytes of values, since Edit
+	w       window
 
 	newKeys, oldKeys []uint32
 }
@@ -146,6 +147,7 @@ func (b *Builder) Changes() []Change {
 // Done gives the version built. The builder is spent, but for Changes.
 func (b *Builder) Done() *Version {
 	b.compact()
+	b.bound()
 	b.v.settle()
 	return b.v
 }

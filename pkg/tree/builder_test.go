@@ -166,7 +166,7 @@ func TestRefusedPuts(t *testing.T) {
 	if id := b.SetRoot(Row{}, at(t, "dc=other")); id != 0 {
 		t.Error("a second root")
 	}
-	if id := b.PutRef(Row{}, NewPack(v.Schema(), nil), 3); id != 0 {
+	if id := b.PutRef(Row{}, NewPack(v.Schema(), nil, nil), 3); id != 0 {
 		t.Error("a ref of nothing was put")
 	}
 	b.Glue = glueFor

@@ -34,6 +34,7 @@ type Cursor struct {
 	v     *Version
 	q     Query
 	entry Entry
+	w     window
 
 	indexed    bool
 	candidates []ID // yet to be looked at
@@ -113,9 +114,9 @@ func (c *Cursor) look() (ok, end bool) {
 		return false, true
 	}
 	if id != c.q.Base {
-		c.name.put(c.v.value(id).text())
+		c.name.put(c.v.valueBy(&c.w, id).text())
 	}
-	c.entry = Entry{v: c.v, id: id, dn: c.name.dn()}
+	c.entry = Entry{v: c.v, id: id, dn: c.name.dn(), w: &c.w}
 	ok = c.matches()
 	c.advance(id)
 	return ok, false
@@ -131,7 +132,7 @@ func (c *Cursor) lookCandidate() (ok, end bool) {
 		return false, false
 	}
 	c.dn = c.v.appendDN(c.dn[:0], id)
-	c.entry = Entry{v: c.v, id: id, dn: c.dn}
+	c.entry = Entry{v: c.v, id: id, dn: c.dn, w: &c.w}
 	return c.matches(), false
 }
 
@@ -159,7 +160,7 @@ func (c *Cursor) matches() bool {
 	if m == nil {
 		return true
 	}
-	x := c.v.value(c.entry.id)
+	x := c.v.valueBy(&c.w, c.entry.id)
 	var oper dit.Run
 	switch {
 	case c.needed:

@@ -6,11 +6,12 @@ import (
 	"shaft/pkg/dit"
 )
 
-// Entry is a view of one entry of a version; its slices are not to be changed.
+// Entry is a view of one entry of a version, for one goroutine; its slices are not to be changed.
 type Entry struct {
 	v  *Version
 	id ID
 	dn []byte // nil: not made yet
+	w  *window
 }
 
 // Entry views an entry of this version. Of one that is not there ID is 0 and
@@ -19,7 +20,11 @@ func (v *Version) Entry(id ID) Entry {
 	if !v.has(id) {
 		id = 0
 	}
-	return Entry{v: v, id: id}
+	e := Entry{v: v, id: id}
+	if id != 0 && v.values.blocks[v.row(id).block].mem.Load() == nil {
+		e.w = &window{} // it is read once for both runs
+	}
+	return e
 }
 
 // ID is the entry's number in its version.
@@ -49,6 +54,9 @@ var noValue = make(value, headSize)
 func (e Entry) value() value {
 	if e.id == 0 {
 		return noValue
+	}
+	if e.w != nil {
+		return e.v.valueBy(e.w, e.id)
 	}
 	return e.v.value(e.id)
 }

@@ -75,7 +75,15 @@ func edit(v *Version) *Builder {
 // planted is a tree with its base entry, glue of UUID 1.
 func planted(t testing.TB) *Version {
 	t.Helper()
-	b := edit(Empty(options()))
+	return plantedIn(t, nil)
+}
+
+// plantedIn is planted, its values bounded.
+func plantedIn(t testing.TB, m *Memory) *Version {
+	t.Helper()
+	o := options()
+	o.Memory = m
+	b := edit(Empty(o))
 	if b.SetRoot(Row{UUID: uuid(1)}, at(t, baseDN, "objectClass", "organizationalUnit")) == 0 {
 		t.Fatal("no root")
 	}
@@ -156,8 +164,8 @@ func verified(t testing.TB, v *Version) *Version {
 		kinds.add(v.Kind(id), 1)
 		r, x := v.row(id), v.value(id)
 		live[r.block] += uint32(x.size())
-		if x.id() != id {
-			t.Fatalf("value of %d says %d", id, x.id())
+		if !slices.Contains(v.values.blocks[r.block].ids, id) {
+			t.Fatalf("the block of %d's value does not know it", id)
 		}
 		ks := maker.keys(nil, x.user(), x.oper())
 		for _, k := range ks {

@@ -146,7 +146,7 @@ func (k *keyer) valueKeys(dst []uint32, attr *schema.AttributeType, h uint64, va
 
 // keysOf makes the keys of an entry as it stands; good until the next call.
 func (b *Builder) keysOf(id ID) []uint32 {
-	x := b.v.value(id)
+	x := b.v.valueBy(&b.w, id)
 	b.oldKeys = b.v.keys.keys(b.oldKeys[:0], x.user(), x.oper())
 	return b.oldKeys
 }

@@ -53,7 +53,8 @@ func (b *Builder) adopted(p *Pack, ref Ref) (c cargo, ok bool) {
 		return c, false
 	}
 	if c, ok = p.cargo(ref); ok {
-		c.ready, c.at = true, p.place(ref)
+		c.ready = true
+		c.at, c.size = p.place(ref)
 	}
 	return c, ok
 }

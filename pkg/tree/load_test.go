@@ -62,12 +62,16 @@ func TestLoad(t *testing.T) {
 			}
 			return u
 		}
-		pack := NewPack(bundled(), options().Index)
+		var m *Memory
+		if seed%5 == 1 {
+			m = NewMemory(0, &memoryScratch{}, func(err error) { t.Error(err) })
+		}
+		pack := NewPack(bundled(), options().Index, m)
 		refs := make([]Ref, len(rows))
 		for i := range values {
 			refs[i] = pack.Add(values[i])
 		}
-		b := edit(planted(t))
+		b := edit(plantedIn(t, m))
 		b.Adopt(pack)
 		put := map[int]bool{}
 		others := map[int]dit.UUID{}
@@ -157,7 +161,7 @@ func sameTree(t *testing.T, got, want *Version) {
 
 // A pack of another builder, or none, is left.
 func TestLoadStrangePack(t *testing.T) {
-	p := NewPack(bundled(), options().Index)
+	p := NewPack(bundled(), options().Index, nil)
 	ref := p.Add(person(1))
 	edit(planted(t)).Adopt(p)
 	b := edit(planted(t))

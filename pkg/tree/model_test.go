@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -120,6 +121,7 @@ type player struct {
 	b        *Builder
 	csn      dit.CSN
 	follower map[dit.UUID]string // DN by UUID, from the changes alone
+	memory   *Memory             // bounds the values, which are large then; nil: nothing does
 }
 
 func (p *player) dn() (text, norm string) {
@@ -154,6 +156,10 @@ func (p *player) put() {
 	text, norm := p.dn()
 	u, sn := uuid(2+p.rnd.IntN(40)), fmt.Sprint(p.rnd.IntN(4))
 	v := at(p.t, text, "objectClass", "person", "sn", sn, "uid", fmt.Sprintf("u%x", u[15]))
+	if p.memory != nil {
+		size := []int{0, 3000, 60_000, 300_000}[p.rnd.IntN(4)]
+		v.User = dit.AppendAttr(v.User, "description", strings.Repeat(fmt.Sprint(p.rnd.IntN(10)), 1+size))
+	}
 	if string(v.Norm) != norm {
 		p.t.Fatalf("normal form of %q is %q", text, v.Norm)
 	}
@@ -162,7 +168,7 @@ func (p *player) put() {
 	if p.rnd.IntN(2) == 0 {
 		id = p.b.Put(row, v)
 	} else {
-		pack := NewPack(bundled(), options().Index)
+		pack := NewPack(bundled(), options().Index, p.memory)
 		ref := pack.Add(v)
 		if p.rnd.IntN(4) > 0 {
 			p.b.Adopt(pack)
@@ -294,30 +300,47 @@ func (e *modelEntry) matches(filter string, kids int) bool {
 // R4, R7, R31, R38: random histories against the model, and versions that stay as they were.
 func TestRandomHistories(t *testing.T) {
 	for seed := range uint64(40) {
-		p := &player{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), m: model{}, follower: map[dit.UUID]string{}}
-		p.m[modelBase] = &modelEntry{uuid: uuid(1)}
-		p.v = planted(t)
-		p.csn = p.v.CSN()
-		p.follower[uuid(1)] = baseDN
-		old := map[*Version]string{}
-		for round := range 60 {
-			p.b = edit(p.v)
-			p.b.NextCSN = func() dit.CSN { p.csn++; return p.csn }
-			for range 1 + p.rnd.IntN(12) {
-				p.step()
-			}
-			p.compare()
-			p.searches()
-			if round%10 == 0 {
-				old[p.v] = dump(p.v)
-			}
+		randomHistory(t, seed, 60, nil)
+	}
+}
+
+// The same with values that leave memory as soon as their block is full.
+func TestRandomHistoriesOutside(t *testing.T) {
+	s := &memoryScratch{}
+	m := NewMemory(0, s, func(err error) { t.Error(err) })
+	for seed := range uint64(4) {
+		randomHistory(t, seed, 30, m)
+	}
+	if s.writes.Load() < 20 || s.reads.Load() < 200 {
+		t.Errorf("%d blocks were moved and %d reads made: too few to tell anything", s.writes.Load(), s.reads.Load())
+	}
+	s.empties(t, m)
+}
+
+func randomHistory(t *testing.T, seed uint64, rounds int, m *Memory) {
+	p := &player{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), m: model{}, follower: map[dit.UUID]string{}, memory: m}
+	p.m[modelBase] = &modelEntry{uuid: uuid(1)}
+	p.v = plantedIn(t, m)
+	p.csn = p.v.CSN()
+	p.follower[uuid(1)] = baseDN
+	old := map[*Version]string{}
+	for round := range rounds {
+		p.b = edit(p.v)
+		p.b.NextCSN = func() dit.CSN { p.csn++; return p.csn }
+		for range 1 + p.rnd.IntN(12) {
+			p.step()
 		}
-		for v, was := range old {
-			if dump(v) != was {
-				t.Fatalf("seed %d: a published version changed", seed)
-			}
-			verified(t, v)
+		p.compare()
+		p.searches()
+		if round%10 == 0 {
+			old[p.v] = dump(p.v)
 		}
+	}
+	for v, was := range old {
+		if dump(v) != was {
+			t.Fatalf("seed %d: a published version changed", seed)
+		}
+		verified(t, v)
 	}
 }
 
@@ -326,7 +349,7 @@ func dump(v *Version) string {
 	var out strings.Builder
 	for c := v.Search(Query{Base: v.Root(), Scope: Sub}); c.Next(); {
 		e := c.Entry()
-		fmt.Fprintf(&out, "%s %+v %x %x\n", e.DN(), e.Row(), e.User(), e.AppendComputed(e.Oper()))
+		fmt.Fprintf(&out, "%s %+v %x %x\n", e.DN(), e.Row(), sha256.Sum256(e.User()), e.AppendComputed(e.Oper()))
 	}
 	return out.String()
 }

@@ -7,21 +7,30 @@ import (
 	"shaft/pkg/schema"
 )
 
-// packBlock is what the first block of a pack has room for; it grows, for most
+// packBlockSize is what the first block of a pack has room for; it grows, for most
 // packs of a quiet day are small.
-const packBlock = 16 << 10
+const packBlockSize = 16 << 10
 
 // Pack holds encoded values made ahead by another goroutine (a refresh being
 // staged), to be adopted whole by a Builder. Not safe for concurrent use.
 type Pack struct {
 	keyer    *keyer
-	blocks   [][]byte   // values; the last one is being filled
-	sections []*section // of packItems values; the last one is being filled
+	memory   *Memory
+	blocks   []packBlock // values; the last one is being filled
+	sections []*section  // of packItems values; the last one is being filled
 	count    int
 	bytes    int
 
 	by *Builder // that adopted the pack
 	at []place  // of each block, in that builder's values
+}
+
+// packBlock is one block of a pack.
+type packBlock struct {
+	buf  []byte // until it is full
+	b    *block // then
+	used int
+	from Ref // the first value in it
 }
 
 // packItems is how many values share a section: what grows is a small part of a
@@ -36,11 +45,11 @@ type section struct {
 }
 
 // packedSize is that of packed, in bytes.
-const packedSize = 40
+const packedSize = 44
 
 // packed is one value of a pack; offsets are those in its section.
 type packed struct {
-	block, off        uint32
+	block, off, size  uint32
 	name              uint32
 	normLen, textLen  uint32
 	rdnNorm, rdnText  uint32
@@ -49,15 +58,17 @@ type packed struct {
 	alike             bool // the text is the normal form, and not kept again
 }
 
-// place is where in a version's values something lies.
-type place struct{ block, off uint32 }
+// place is where in a version's values something lies; number is the first value's among those of
+// the block.
+type place struct{ block, off, number uint32 }
 
 // Ref names a value in a pack.
 type Ref uint64
 
-// NewPack begins a pack for trees with this schema and these indexes.
-func NewPack(s *schema.Schema, index []string) *Pack {
-	return &Pack{keyer: newKeyer(s, index)}
+// NewPack begins a pack for trees with this schema and these indexes. What fills it goes out of a
+// memory whose bound is reached.
+func NewPack(s *schema.Schema, index []string, m *Memory) *Pack {
+	return &Pack{keyer: newKeyer(s, index), memory: m}
 }
 
 // Add encodes a value; index keys are computed here, off the writer's path.
@@ -66,8 +77,10 @@ func (p *Pack) Add(v Value) Ref {
 	c := cargoOf(v)
 	size := valueSize(c.rdnText(), c.rdnNorm(), v.User, v.Oper)
 	block := p.room(size)
-	off := len(p.blocks[block])
-	p.blocks[block] = appendValue(p.blocks[block], 0, c.rdnText(), c.rdnNorm(), v.User, v.Oper)
+	to := &p.blocks[block]
+	off := to.used
+	to.buf = appendValue(to.buf, c.rdnText(), c.rdnNorm(), v.User, v.Oper)
+	to.used += size
 
 	k := p.section()
 	firstKey, name := len(k.keys), len(k.names)
@@ -81,7 +94,7 @@ func (p *Pack) Add(v Value) Ref {
 		kept += len(c.text)
 	}
 	k.items = append(k.items, packed{
-		block: uint32(block), off: uint32(off),
+		block: uint32(block), off: uint32(off), size: uint32(size),
 		name: uint32(name), normLen: uint32(len(c.norm)), textLen: uint32(len(c.text)),
 		rdnNorm: uint32(c.normCut), rdnText: uint32(c.textCut),
 		firstKey: uint32(firstKey), numKeys: uint32(len(k.keys) - firstKey),
@@ -113,16 +126,19 @@ func (p *Pack) room(size int) int {
 	n := len(p.blocks)
 	switch {
 	case n == 0:
-		p.blocks = append(p.blocks, make([]byte, 0, max(size, packBlock)))
-	case len(p.blocks[n-1])+size > blockSize:
-		p.blocks = append(p.blocks, make([]byte, 0, max(size, blockSize)))
+		p.blocks = append(p.blocks, packBlock{buf: make([]byte, 0, max(size, packBlockSize))})
+	case p.blocks[n-1].used+size > blockSize:
+		last := &p.blocks[n-1]
+		last.b, last.buf = p.memory.take(last.buf), nil
+		p.memory.fill(last.b, last.used)
+		p.blocks = append(p.blocks, packBlock{buf: make([]byte, 0, max(size, blockSize)), from: Ref(p.count)})
 	default:
 		return n - 1
 	}
 	return n
 }
 
-// Bytes is how much memory the pack holds, about.
+// Bytes is how much the pack holds, about, in memory and out of it.
 func (p *Pack) Bytes() int { return p.bytes }
 
 // Norm is the normal form of the DN of a value of the pack's, as Add was given it; good as
@@ -140,18 +156,16 @@ func (p *Pack) Text(ref Ref) []byte {
 	return c.text
 }
 
-// cargo gives back what Add was given, encoded.
+// cargo gives back what Add was given, encoded, but for the runs.
 func (p *Pack) cargo(ref Ref) (cargo, bool) {
 	if ref >= Ref(p.count) {
 		return cargo{}, false
 	}
 	k, i := p.item(ref)
 	norm, text := k.dn(i)
-	x := value(p.blocks[i.block][i.off:])
 	return cargo{
 		norm: norm, text: text,
-		normCut: int(i.rdnNorm), textCut: int(i.rdnText),
-		user: x.user(), oper: x.oper(),
+		normCut: int(i.rdnNorm), textCut: int(i.rdnText), pack: p, ref: ref,
 		keys: k.keys[i.firstKey:][:i.numKeys], keyed: true,
 		kind: i.kind, kinded: true,
 	}, true
@@ -171,19 +185,40 @@ func (p *Pack) item(ref Ref) (*section, *packed) {
 	return k, &k.items[ref%packItems]
 }
 
+// runs reads those of a value back.
+func (p *Pack) runs(ref Ref) (user, oper dit.Run) {
+	_, i := p.item(ref)
+	var x value
+	if in := &p.blocks[i.block]; in.b != nil {
+		x = in.b.value(i.off)
+	} else {
+		x = value(in.buf[i.off:])
+	}
+	return x.user(), x.oper()
+}
+
 // Adopt takes over a pack's blocks; PutRef may then name its values. Put it
 // once, before the refs are used. A block with little in it is copied.
 func (b *Builder) Adopt(p *Pack) {
 	s := &b.v.values
 	p.by, p.at = b, make([]place, len(p.blocks))
-	for i, block := range p.blocks {
-		if len(block) >= max(ownBlock, cap(block)/2) {
-			p.at[i] = place{block: uint32(s.add(block, len(block)))}
+	for i, from := range p.blocks {
+		count := p.count
+		if i+1 < len(p.blocks) {
+			count = int(p.blocks[i+1].from)
+		}
+		count -= int(from.from)
+		if from.b == nil && from.used < max(ownBlock, cap(from.buf)/2) {
+			p.at[i] = b.reserve(from.used, count)
+			copy(s.blocks[p.at[i].block].bytes()[p.at[i].off:], from.buf)
 			continue
 		}
-		n, off := s.reserve(len(block))
-		copy(s.blocks[n][off:], block)
-		p.at[i] = place{n, off}
+		if from.b == nil {
+			from.b = b.v.opt.Memory.take(from.buf)
+		}
+		from.b.ids = make([]ID, count)
+		p.at[i].block = uint32(s.add(from.b, from.used, count))
+		s.full = append(s.full, p.at[i].block)
 	}
 }
 
@@ -195,29 +230,43 @@ func (b *Builder) PutRef(row Row, p *Pack, ref Ref) ID {
 		return 0
 	}
 	if p.by == b {
-		c.ready, c.at = true, p.place(ref)
+		c.ready = true
+		c.at, c.size = p.place(ref)
 	}
 	return b.put(row, &c)
 }
 
-// place is where a value lies since its pack was adopted.
-func (p *Pack) place(ref Ref) place {
+// place is where a value lies since its pack was adopted, and its size.
+func (p *Pack) place(ref Ref) (at place, size int) {
 	_, i := p.item(ref)
-	at := p.at[i.block]
-	return place{at.block, at.off + i.off}
+	at = p.at[i.block]
+	at.off += i.off
+	at.number += uint32(ref - p.blocks[i.block].from)
+	return at, int(i.size)
 }
 
 // cargo is a value on its way into the tree.
 type cargo struct {
-	norm, text       []byte // of the DN
-	normCut, textCut int    // where its RDN ends
-	user, oper       dit.Run
+	norm, text       []byte  // of the DN
+	normCut, textCut int     // where its RDN ends
+	user, oper       dit.Run // but of a pack's
+	pack             *Pack   // where it is from, and ref
+	ref              Ref
 	keys             []uint32
 	keyed            bool // keys are made
 	kind             Kind
 	kinded           bool  // kind is found
 	ready            bool  // it lies encoded in a block of the builder
 	at               place // there
+	size             int
+}
+
+// runs are the value's.
+func (c *cargo) runs() (user, oper dit.Run) {
+	if c.pack != nil {
+		return c.pack.runs(c.ref)
+	}
+	return c.user, c.oper
 }
 
 func cargoOf(v Value) cargo {

@@ -143,17 +143,18 @@ func (b *Builder) place(id ID, c *cargo) (block, off uint32) {
 		if v.has(id) {
 			name = v.value(id).text()
 		}
-		return b.store(id, name, []byte(v.base), c.user, c.oper)
+		user, oper := c.runs()
+		return b.store(id, name, []byte(v.base), user, oper)
 	}
 	if c.ready {
-		x := value(v.values.blocks[c.at.block][c.at.off:])
-		if x.id() == 0 {
-			x.setID(id)
-			v.values.info[c.at.block].live += uint32(x.size())
+		if ids := v.values.blocks[c.at.block].ids; ids[c.at.number] == 0 {
+			ids[c.at.number] = id
+			v.values.info[c.at.block].live += uint32(c.size)
 			return c.at.block, c.at.off
 		}
 	}
-	return b.store(id, c.rdnText(), c.rdnNorm(), c.user, c.oper)
+	user, oper := c.runs()
+	return b.store(id, c.rdnText(), c.rdnNorm(), user, oper)
 }
 
 // parentFor makes what is missing between at, the deepest entry there is,

@@ -13,9 +13,22 @@ import (
 // made, packs adopted and blocks compacted; each version stays as it was. Worth
 // most with -race.
 func TestReadersBesideBuilder(t *testing.T) {
+	readersBesideBuilder(t, nil)
+}
+
+// The same while blocks leave memory under them, and come to lie where others lay.
+func TestReadersBesideBuilderOutside(t *testing.T) {
+	s := &memoryScratch{}
+	readersBesideBuilder(t, NewMemory(2*blockSize, s, func(err error) { t.Error(err) }))
+	if s.writes.Load() == 0 || s.reads.Load() == 0 {
+		t.Error("nothing was moved")
+	}
+}
+
+func readersBesideBuilder(t *testing.T, mem *Memory) {
 	const entries = 300
 	var current atomic.Pointer[Version]
-	v := planted(t)
+	v := plantedIn(t, mem)
 	current.Store(v)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -39,7 +52,7 @@ func TestReadersBesideBuilder(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 7))
 	for round := 0; round < 60 || walks.Load() < 12; round++ {
 		b := edit(v)
-		p := NewPack(bundled(), options().Index)
+		p := NewPack(bundled(), options().Index, mem)
 		rows, refs := []Row{}, []Ref{}
 		for range 40 {
 			n := rnd.IntN(entries)

@@ -15,7 +15,8 @@
 // slice of page pointers, and a Builder copies only the pages that it touches.
 // Values (RDN in both forms, user run, operational run) lie one after the other in 1 MiB
 // blocks; a row has block and offset. A value is written once; when less than
-// half of a block is alive, the Builder copies what lives into a new one. Tables (child
+// half of a block is alive, the Builder copies what lives into a new one. A block that is full may
+// leave memory for a scratch (Memory), and is read from there. Tables (child
 // by parent and RDN, row by UUID, equality index) are open-addressed, in
 // copy-on-write pages too. Nothing here is a Go map of objects, so that a
 // garbage collection takes milliseconds at a million entries.
@@ -51,6 +52,7 @@ type Options struct {
 	SID       int      // in entryCSN and contextCSN
 	Index     []string // attributes with an equality index
 	Subschema string   // DN text that subschemaSubentry gives, "cn=Subschema"
+	Memory    *Memory  // bounds what values take; nil: nothing does
 }
 
 // Version is one immutable state of the tree; safe for any number of readers.
@@ -113,6 +115,9 @@ func (v *Version) Root() ID { return v.root }
 
 // SID is the server ID of the Options, which entryCSN and contextCSN bear.
 func (v *Version) SID() int { return v.opt.SID }
+
+// Memory is that of the Options.
+func (v *Version) Memory() *Memory { return v.opt.Memory }
 
 // Schema is that of the Options.
 func (v *Version) Schema() *schema.Schema { return v.opt.Schema }

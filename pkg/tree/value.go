@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"unsafe"
 
 	"shaft/pkg/dit"
 )
@@ -22,10 +23,10 @@ const (
 	noBlock = -1
 )
 
-// A value in a block: five 32-bit numbers, then the bytes that they count. A normal form that is the
+// A value in a block: five 32-bit numbers, then the bytes that four of them count. A normal form that is the
 // text, as most are, is not kept again: its number is 0 then.
 const (
-	fieldID   = 0 // row number, for compaction; only a Builder reads it
+	fieldSum  = 0 // checksum, in the scratch; 0 in memory
 	fieldText = 4
 	fieldNorm = 8
 	fieldUser = 12
@@ -37,9 +38,6 @@ const (
 type value []byte
 
 func (x value) field(at int) int { return int(binary.LittleEndian.Uint32(x[at:])) }
-
-func (x value) id() ID      { return ID(x.field(fieldID)) }
-func (x value) setID(id ID) { binary.LittleEndian.PutUint32(x[fieldID:], uint32(id)) }
 
 func (x value) size() int {
 	return headSize + x.field(fieldText) + x.field(fieldNorm) + x.field(fieldUser) + x.field(fieldOper)
@@ -77,10 +75,9 @@ func kept(text, norm []byte) []byte {
 }
 
 // appendValue encodes a value; text and norm are its RDN, of the base entry the whole DN.
-func appendValue(dst []byte, id ID, text, norm []byte, user, oper dit.Run) []byte {
+func appendValue(dst []byte, text, norm []byte, user, oper dit.Run) []byte {
 	norm = kept(text, norm)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(id))
-	for _, n := range []int{len(text), len(norm), len(user), len(oper)} {
+	for _, n := range []int{0, len(text), len(norm), len(user), len(oper)} {
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
 	}
 	dst = append(dst, text...)
@@ -92,24 +89,32 @@ func appendValue(dst []byte, id ID, text, norm []byte, user, oper dit.Run) []byt
 // values are the blocks of a version. Readers look only at blocks; a Builder
 // appends behind what any version shows.
 type values struct {
-	blocks [][]byte
+	blocks []*block
 	info   []blockInfo
 	vacant []uint32 // numbers of blocks that are gone
+	full   []uint32 // those that this builder adds nothing to any more
 	tail   int      // block that is being filled
 	owned  bool     // blocks and vacant are this builder's alone
 }
 
-type blockInfo struct{ used, live uint32 } // bytes
+// blockInfo is what a version has of a block: bytes, and how many values.
+type blockInfo struct{ used, live, count uint32 }
 
 func (v *Version) value(id ID) value {
 	r := v.row(id)
-	return value(v.values.blocks[r.block][r.off:])
+	return v.values.blocks[r.block].value(r.off)
+}
+
+// valueBy is value for somebody who has a window.
+func (v *Version) valueBy(w *window, id ID) value {
+	r := v.row(id)
+	return w.value(v.values.blocks[r.block], r.off)
 }
 
 // edit makes the counts writable.
 func (s *values) edit() { s.info = slices.Clone(s.info) }
 
-func (s *values) settle() { s.owned = false }
+func (s *values) settle() { s.owned, s.full = false, nil }
 
 // own makes the lists of blocks writable. A block that is added at the end
 // needs no copy, since readers do not look there.
@@ -119,32 +124,44 @@ func (s *values) own() {
 	}
 }
 
-// add takes a block over, of which used bytes are written.
-func (s *values) add(block []byte, used int) int {
+// add takes a block over, of which used bytes are written: count values.
+func (s *values) add(b *block, used, count int) int {
+	info := blockInfo{used: uint32(used), count: uint32(count)}
 	if n := len(s.vacant); n > 0 {
 		s.own()
 		i := s.vacant[n-1]
 		s.vacant = s.vacant[:n-1]
-		s.blocks[i], s.info[i] = block, blockInfo{used: uint32(used)}
+		s.blocks[i], s.info[i] = b, info
 		return int(i)
 	}
-	s.blocks = append(s.blocks, block)
-	s.info = append(s.info, blockInfo{used: uint32(used)})
+	s.blocks = append(s.blocks, b)
+	s.info = append(s.info, info)
 	return len(s.blocks) - 1
 }
 
-// reserve finds room for size bytes; they do not count as alive yet.
-func (s *values) reserve(size int) (block, off uint32) {
+// reserve finds room for count values of size bytes together; they do not count as alive yet. Their
+// rows are not known.
+func (b *Builder) reserve(size, count int) place {
+	s := &b.v.values
+	m := b.v.opt.Memory
 	if size >= ownBlock {
-		return uint32(s.add(make([]byte, size), size)), 0
+		n := s.add(m.take(make([]byte, size)), size, count)
+		s.blocks[n].ids = make([]ID, count)
+		s.full = append(s.full, uint32(n))
+		return place{block: uint32(n)}
 	}
-	if s.tail == noBlock || int(s.info[s.tail].used)+size > blockSize {
-		s.tail = s.add(make([]byte, blockSize), 0)
+	if s.tail == noBlock || s.blocks[s.tail].full || int(s.info[s.tail].used)+size > blockSize {
+		if s.tail != noBlock {
+			s.full = append(s.full, uint32(s.tail))
+		}
+		s.tail = s.add(m.take(make([]byte, blockSize)), 0, 0)
 	}
-	info := &s.info[s.tail]
-	off = info.used
+	info, to := &s.info[s.tail], s.blocks[s.tail]
+	at := place{block: uint32(s.tail), off: info.used, number: info.count}
 	info.used += uint32(size)
-	return uint32(s.tail), off
+	info.count += uint32(count)
+	to.ids = append(to.ids[:at.number], make([]ID, count)...)
+	return at
 }
 
 // drop forgets a block with nothing alive in it.
@@ -154,20 +171,32 @@ func (s *values) drop(i int) {
 	s.vacant = append(s.vacant, uint32(i))
 }
 
+// bound hands over to the bound of the memory what this builder adds nothing to any more.
+func (b *Builder) bound() {
+	s := &b.v.values
+	for _, i := range s.full {
+		if to := s.blocks[i]; to != nil && int(i) != s.tail {
+			b.v.opt.Memory.fill(to, int(s.info[i].used))
+		}
+	}
+}
+
 // store writes a value and returns where.
 func (b *Builder) store(id ID, text, norm []byte, user, oper dit.Run) (block, off uint32) {
 	s := &b.v.values
 	size := valueSize(text, norm, user, oper)
-	block, off = s.reserve(size)
-	s.info[block].live += uint32(size)
-	appendValue(s.blocks[block][off:off:int(off)+size], id, text, norm, user, oper)
-	return block, off
+	at := b.reserve(size, 1)
+	to := s.blocks[at.block]
+	appendValue(to.bytes()[at.off:at.off:int(at.off)+size], text, norm, user, oper)
+	to.ids[at.number] = id
+	s.info[at.block].live += uint32(size)
+	return at.block, at.off
 }
 
 // release counts a value as dead.
 func (b *Builder) release(block, off uint32) {
 	s := &b.v.values
-	size := value(s.blocks[block][off:]).size()
+	size := b.w.value(s.blocks[block], off).size()
 	s.info[block].live -= uint32(size)
 	b.died += size
 }
@@ -197,20 +226,26 @@ func (b *Builder) compact() {
 func (b *Builder) evacuate(i, budget int) int {
 	s := &b.v.values
 	moved := 0
-	for off := 0; off < int(s.info[i].used) && s.info[i].live > 0 && moved < budget; {
-		x := value(s.blocks[i][off:])
+	from := s.blocks[i]
+	off := uint32(0)
+	for n := 0; off < s.info[i].used && s.info[i].live > 0 && moved < budget; n++ {
+		x := b.w.value(from, off)
 		size := x.size()
-		id := x.id()
-		if b.v.has(id) && b.v.row(id).block == uint32(i) && b.v.row(id).off == uint32(off) {
-			block, to := s.reserve(size)
-			copy(s.blocks[block][to:], x[:size])
-			s.info[block].live += uint32(size)
+		if id := from.ids[n]; b.v.has(id) && b.v.row(id).block == uint32(i) && b.v.row(id).off == off {
+			at := b.reserve(size, 1)
+			copy(s.blocks[at.block].bytes()[at.off:], x[:size])
+			clear(s.blocks[at.block].bytes()[at.off+fieldSum:][:4])
+			s.blocks[at.block].ids[at.number] = id
+			s.info[at.block].live += uint32(size)
 			s.info[i].live -= uint32(size)
 			r := b.edit(id)
-			r.block, r.off = block, to
+			r.block, r.off = at.block, at.off
 			moved += size
 		}
-		off += size
+		off += uint32(size)
 	}
 	return moved
 }
+
+// block0 is the memory of a block of whatever size.
+func block0(p *byte) *[1 << 40]byte { return (*[1 << 40]byte)(unsafe.Pointer(p)) }

@@ -16,7 +16,7 @@ func TestValues(t *testing.T) {
 			v := at(t, under("cn=a+sn=B"), "description", strings.Repeat("x", size))
 			b := edit(planted(t))
 			b.Put(Row{UUID: uuid(2)}, v)
-			p := NewPack(bundled(), options().Index)
+			p := NewPack(bundled(), options().Index, nil)
 			other := at(t, under("cn=b"), "description", strings.Repeat("y", size))
 			ref := p.Add(other)
 			b.Adopt(p)
@@ -34,7 +34,7 @@ func TestValues(t *testing.T) {
 
 // A pack of many blocks; refs put twice, in any order, and by a builder that did not adopt it.
 func TestPack(t *testing.T) {
-	p := NewPack(bundled(), options().Index)
+	p := NewPack(bundled(), options().Index, nil)
 	var refs []Ref
 	const n = 3000
 	for i := range n {
@@ -77,7 +77,7 @@ func TestPack(t *testing.T) {
 
 // A pack put at the base's name keeps the base's spelling.
 func TestPackAtBase(t *testing.T) {
-	p := NewPack(bundled(), nil)
+	p := NewPack(bundled(), nil, nil)
 	ref := p.Add(at(t, strings.ToUpper(baseDN), "description", "new"))
 	b := edit(planted(t))
 	b.Adopt(p)
@@ -108,7 +108,9 @@ func TestCompaction(t *testing.T) {
 		verified(t, v)
 		total, live := 0, 0
 		for i, block := range v.values.blocks {
-			total += len(block)
+			if block != nil {
+				total += block.size
+			}
 			live += int(v.values.info[i].live)
 		}
 		if total > 3*live+2*blockSize {

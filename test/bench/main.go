@@ -8,6 +8,7 @@
 //	go run ./test/bench -only refresh -cpuprofile /tmp/profiles
 //	go run ./test/bench -entries 1000 -ldif  # the content alone
 //	go run ./test/bench -only '^(grow|dump)$' -rounds 1 -pad 230 -entries 10000,100000,1000000 -plot growth.svg
+//	go run ./test/bench -only '^(grow|base-1|dump)$' -rounds 1 -entries 1000000 -memory 256MiB
 //
 // A slapd provider is loaded with made-up people (generate.go). Shaft and a
 // slapd consumer copy it by SyncRepl (refresh.go); then a load generator sends
@@ -35,6 +36,7 @@ type options struct {
 	entries  int           // people; the ous above them come on top
 	sizes    []int         // each of them is entries once
 	pad      int           // bytes that a person has beyond those of attributes
+	memory   string        // what Shaft's values may take of it, in its configuration; "": the default
 	plot     string        // file for a drawing of the growth row over sizes; "": none
 	window   time.Duration // that a load is measured for
 	seed     uint64
@@ -91,6 +93,7 @@ func parseOptions(args []string) (options, error) {
 	o.sizes = []int{defaultEntries}
 	fs.Func("entries", fmt.Sprintf("people in the provider; everything is measured with each of several `numbers`, parted by commas (default %d)", defaultEntries), o.parseSizes)
 	fs.IntVar(&o.pad, "pad", 0, "`bytes` more in each person, random letters")
+	fs.StringVar(&o.memory, "memory", "", "`size` of values that Shaft keeps in memory, as in its configuration: 256MiB")
 	fs.StringVar(&o.plot, "plot", "", "`file` for a drawing, SVG, of how what the row grow measures goes with the entries")
 	fs.DurationVar(&o.window, "window", defaultWindow, "how long a load is measured")
 	fs.Uint64Var(&o.seed, "seed", 1, "of content and requests")

@@ -132,6 +132,10 @@ func field(text, name string) string {
 }
 
 func printMachine(w io.Writer, m machine, o options) {
-	fmt.Fprintf(w, "%s, %d cores, load %s before the start; %s, slapd %s. Median (smallest to largest) of %d.\n",
-		m.cpu, m.cores, m.load, runtime.Version(), m.slapd, o.rounds)
+	bound := ""
+	if o.memory != "" {
+		bound = " Shaft keeps " + o.memory + " of values in memory."
+	}
+	fmt.Fprintf(w, "%s, %d cores, load %s before the start; %s, slapd %s. Median (smallest to largest) of %d.%s\n",
+		m.cpu, m.cores, m.load, runtime.Version(), m.slapd, o.rounds, bound)
 }

@@ -60,6 +60,9 @@ func (b *bench) startShaft(more string, listeners ...string) (*shaft, error) {
 	}
 	s.config = filepath.Join(dir, "shaft.yaml")
 	text := fmt.Sprintf("base_dn: %q\ndata_dir: data\nlisten: [ %s ]\n%s", baseDN, quoted(append(listeners, "ldap://"+s.address)), more)
+	if b.o.memory != "" {
+		text += "memory: " + b.o.memory + "\n"
+	}
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
