@@ -260,6 +260,7 @@ func (e *Engine) loadTree() error {
 	if err := e.loadContent(ed.b); err != nil {
 		return err
 	}
+	e.store.Unroll()
 	ed.b.SetCSN(e.store.LastCSN())
 	e.newest = ed.b.Done()
 	e.show()

@@ -5,6 +5,8 @@ import (
 	"maps"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"shaft/pkg/dit"
 )
 
 // census is what a walk over a claim's content found.
@@ -53,7 +55,13 @@ func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, 
 	}
 	parts := s.parts(prefix, counts)
 	counted := make([]partCensus, len(parts))
-	err = share(len(parts), func(_, i int) error { return s.countPart(txn, prefix, parts[i], &counted[i]) })
+	v, err := s.acquire()
+	if err != nil {
+		return nil, nil, err
+	}
+	it, rolling := newIterator(v.txn, nil), &rolling{limit: s.opts.rollCopies}
+	err = share(len(parts), func(_, i int) error { return s.countPart(txn, prefix, parts[i], rolling, &counted[i]) })
+	s.keepRoll(rolling, v, it, counted)
 	found = map[uint32]*census{}
 	for i := range counted {
 		bad = append(bad, counted[i].bad...)
@@ -70,8 +78,9 @@ func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, 
 
 // partCensus is what count finds in one part.
 type partCensus struct {
-	found map[uint32]*census
-	bad   [][]byte
+	found  map[uint32]*census
+	bad    [][]byte
+	rolled []*rollList
 }
 
 // add joins what was found of a claim in another part.
@@ -84,16 +93,17 @@ func (c *census) add(more *census) {
 	c.corrupt += more.corrupt
 }
 
-func (s *Store) countPart(txn *badger.Txn, prefix []byte, p part, into *partCensus) error {
+func (s *Store) countPart(txn *badger.Txn, prefix []byte, p part, rolling *rolling, into *partCensus) error {
 	into.found = map[uint32]*census{}
 	var (
 		c      *census
 		owner  *claimState
 		broken entryID
+		list   *rollList
 	)
 	state := func(id uint32) *claimState {
-		c, owner = &census{gens: map[uint32]bool{}}, nil
-		into.found[id] = c
+		c, owner, list = &census{gens: map[uint32]bool{}}, nil, &rollList{claim: id}
+		into.found[id], into.rolled = c, append(into.rolled, list)
 		if known := s.claims[id]; known != nil {
 			owner = &known.claimState
 		}
@@ -102,8 +112,10 @@ func (s *Store) countPart(txn *badger.Txn, prefix []byte, p part, into *partCens
 	return walkPart(txn, prefix, p, state, func(r *content) error {
 		c.top = max(c.top, r.Gen)
 		entry := entryID{r.Claim, r.UUID}
+		var csn dit.CSN
 		if r.verdict == live {
-			if _, ok := owner.dated(r); !ok {
+			var ok bool
+			if csn, ok = owner.dated(r); !ok {
 				r.verdict = corrupt
 			}
 		}
@@ -117,6 +129,7 @@ func (s *Store) countPart(txn *badger.Txn, prefix []byte, p part, into *partCens
 		case r.verdict == live:
 			c.count++
 			c.sum ^= r.fingerprint()
+			list.add(rolling, r, csn)
 			if r.stamp.kind == stampOrdinal {
 				c.gens[r.Gen] = true
 			}

@@ -79,6 +79,7 @@ func (s *Store) collectFile() (err error) {
 			err = stop.error
 		}
 	}()
+	s.Unroll()
 	s.hidden = &hidden{}
 	err = s.db.RunValueLogGC(0.5)
 	if err != nil && strings.Contains(err.Error(), "already marked for deletion") {

@@ -267,6 +267,9 @@ func (s *Store) prepare(b *Batch, special func(w *work) error) (*work, error) {
 	if err := s.checkCSNs(b); err != nil {
 		return nil, err
 	}
+	if special != nil || len(b.Puts)+len(b.Deletes) > 0 || b.bytes() >= valueThreshold {
+		s.Unroll()
+	}
 	w := s.begin()
 	if err := w.fill(b, size, special); err != nil {
 		w.abandon()

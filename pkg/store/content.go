@@ -29,6 +29,7 @@ type content struct {
 	stamp   stamp  // of a live record
 	body    body   // of a live record; good until the callback returns
 	stored  []byte // what body is in, with its checksum; as good
+	mapped  []byte // stored where it lies in a file of values, nil where it lies elsewhere; good while an iterator is open and nothing is written
 	room    []byte // that value unpacks into
 }
 
@@ -86,8 +87,14 @@ func walkTo(it *badger.Iterator, prefix, from, to []byte, state func(uint32) *cl
 			c.verdict = ahead
 		case !decided:
 			decided = true
-			var err error
-			if buf, err = item.ValueCopy(buf); err != nil {
+			err := item.Value(func(stored []byte) error {
+				buf = append(buf[:0], stored...)
+				if item.EstimatedSize() > item.KeySize()+int64(len(stored)) { // badger counts the head of an entry of the value log
+					c.mapped = stored
+				}
+				return nil
+			})
+			if err != nil {
 				return err
 			}
 			c.read(item.Key(), buf)

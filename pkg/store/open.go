@@ -75,6 +75,7 @@ func (s *Store) open() (err error) {
 		if err == nil {
 			return
 		}
+		s.Unroll()
 		if s.view != nil {
 			s.view.txn.Discard()
 		}

@@ -109,6 +109,9 @@ func (s *Store) EntriesShared(claim uint32, fn func(worker int, it Item) error) 
 	if state == nil {
 		return nil
 	}
+	if ok, err := s.fromRoll(&state.claimState, claim, v.meta.redated, fn); ok {
+		return err
+	}
 	prefix := contentPrefix(claim)
 	parts := []part{{from: prefix}}
 	if state.count >= shareFrom {

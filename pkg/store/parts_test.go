@@ -107,6 +107,7 @@ func TestEntriesShared(t *testing.T) {
 // what it hides, wherever the parts begin.
 func TestPartsDamaged(t *testing.T) {
 	s := reopen(t, partStore(t))
+	s.Unroll()
 	parts := s.parts(contentPrefix(1), map[uint32]uint64{1: 2 * shareFrom})
 	if len(parts) < 2 {
 		t.Fatal("one part")

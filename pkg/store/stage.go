@@ -100,6 +100,7 @@ func (s *Store) Stage(claimID uint32) (*Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stage claim %d: %w", claimID, err)
 	}
+	s.Unroll()
 	s.mu.Lock()
 	var unfinished *Stage
 	if c := s.claims[claimID]; c != nil {

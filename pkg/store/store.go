@@ -89,6 +89,7 @@ type Options struct {
 	memTable, valueFile int64
 	// collectEvery is how often the value log is looked at; 0: collectEvery. For tests.
 	collectEvery time.Duration
+	rollCopies   int64 // 0: rollCopies
 }
 
 // durable writes a transaction of an open store.
@@ -134,6 +135,9 @@ func (o *Options) setDefaults() {
 	if o.collectEvery == 0 {
 		o.collectEvery = collectEvery
 	}
+	if o.rollCopies == 0 {
+		o.rollCopies = rollCopies
+	}
 	if o.Committed == nil {
 		o.Committed = func(time.Duration) {}
 	}
@@ -178,6 +182,9 @@ type Store struct {
 	reading sync.RWMutex
 	// hidden is what is to be deleted once more when a file of the value log was rewritten; guarded by writeMu.
 	hidden *hidden
+	// roll is there from Open until Unroll. rollMu is taken after writeMu, and held shared by who reads it.
+	rollMu sync.RWMutex
+	roll   *roll
 	// rewritten are the files of the value log that badger removes, or has.
 	rewritten map[string]bool
 }
@@ -242,6 +249,7 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 
+	s.Unroll()
 	s.sweeper.halt()
 	for _, st := range stages {
 		st.end(ErrClosed, nil)
