@@ -33,6 +33,7 @@ var growRow = row{
 	},
 	figures: []figure{
 		{growStart, cost}, {growCPU, cost},
+		{"everything in one search: s", cost}, {"CPU s of it", cost},
 		{growResident, cost}, {growAnonymous, cost},
 		{"beyond the entry in BER and what an empty Shaft has", neutral}, {"an entry in BER: bytes", neutral},
 		{growDisk, cost}, {"longest stop for a collection of garbage ms", cost},
@@ -122,6 +123,7 @@ func (b *bench) emptyShaft() (float64, error) {
 type grownServer struct {
 	entries, values     float64 // values: their bytes
 	start, cpu          float64 // seconds
+	dump, dumpCPU       float64 // seconds, of a search that returns everything
 	resident, anonymous float64
 	disk                float64 // bytes
 	pause               float64 // ms
@@ -154,6 +156,9 @@ func (b *bench) grow(r replica, rdns func(int) string, start func() error, p fun
 	if int(g.entries) != b.content.total() {
 		return g, fmt.Errorf("%v entries are served, want %d", g.entries, b.content.total())
 	}
+	if err := g.dumped(address, dn, p()); err != nil {
+		return g, err
+	}
 	if err := p().idle(); err != nil {
 		return g, err
 	}
@@ -168,6 +173,25 @@ func (b *bench) grow(r replica, rdns func(int) string, start func() error, p fun
 	return g, err
 }
 
+// dumped has everything returned by one search; it is not the first one.
+func (g *grownServer) dumped(address, dn string, p *process) error {
+	before, err := p.cpu()
+	if err != nil {
+		return err
+	}
+	n, begin := 0.0, time.Now()
+	if err := ask(address, everything(dn, scopeSub), func(ber.Reader) error { n++; return nil }); err != nil {
+		return err
+	}
+	g.dump = time.Since(begin).Seconds()
+	if n != g.entries {
+		return fmt.Errorf("%v entries came, want %v", n, g.entries)
+	}
+	after, err := p.cpu()
+	g.dumpCPU = after - before
+	return err
+}
+
 // figures are in the order of growRow's; what is given is MiB and s.
 func (g grownServer) figures(empty, refresh, after, peak float64) []float64 {
 	each := func(mib float64) float64 { return mib * (1 << 20) / g.entries }
@@ -175,7 +199,7 @@ func (g grownServer) figures(empty, refresh, after, peak float64) []float64 {
 	if empty != empty { // slapd keeps them in files
 		values = unknown
 	}
-	return []float64{g.start, g.cpu, each(g.resident), each(g.anonymous), each(g.anonymous-empty) - values, values,
+	return []float64{g.start, g.cpu, g.dump, g.dumpCPU, each(g.resident), each(g.anonymous), each(g.anonymous-empty) - values, values,
 		g.disk / g.entries, g.pause, refresh, each(after), each(peak)}
 }
 
