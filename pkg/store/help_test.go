@@ -78,6 +78,9 @@ func entries(tb testing.TB, s *Store, claim uint32) map[dit.UUID]string {
 			tb.Errorf("Entry(%x) = %v, %v, want %s", id, it, err, want)
 		}
 	}
+	if shared := together(tb, s, claim); !maps.Equal(shared, got) {
+		tb.Errorf("claim %d: %d entries together, %d by one", claim, len(shared), len(got))
+	}
 	if c := claimOf(s, claim); c.Count != len(got) {
 		tb.Errorf("claim %d counts %d entries, has %d", claim, c.Count, len(got))
 	}
