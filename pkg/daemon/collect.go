@@ -92,12 +92,15 @@ func rest(ctx context.Context, refreshed <-chan struct{}, after, every time.Dura
 // giver gives memory back to the system.
 type giver struct{ left uint64 } // of the heap, after the last time
 
-// spareLeast and an eighth are by how much the heap has grown before something is given back: a
-// collection is made for it.
-const spareLeast = 4 << 20
+// By a 32nd and spareLeast the heap has grown before something is given back: a collection is made for it, of some
+// milliseconds, and what is taken again has to be cleared by the kernel.
+const (
+	spareShare = 32
+	spareLeast = 4 << 20
+)
 
 // spare tells whether a heap of so many bytes may have something to give.
-func (g *giver) spare(heap uint64) bool { return heap > g.left+g.left/8+spareLeast }
+func (g *giver) spare(heap uint64) bool { return heap > g.left+g.left/spareShare+spareLeast }
 
 // heapHeld is what the heap has of the system, in use or not.
 func heapHeld() (sum uint64) {

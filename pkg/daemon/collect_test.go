@@ -88,7 +88,7 @@ func TestGiver(t *testing.T) {
 	g.give()
 	runtime.KeepAlive(large)
 	with := g.left
-	if g.spare(with) || g.spare(with+with/8) || !g.spare(with+with/8+spareLeast+1) {
+	if g.spare(with) || g.spare(with+with/spareShare) || !g.spare(with+with/spareShare+spareLeast+1) {
 		t.Errorf("spare is wrong after %d bytes", with)
 	}
 	large = make([]byte, 80<<20) // what was there is garbage now

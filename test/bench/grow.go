@@ -49,7 +49,7 @@ func sampleGrow(ctx context.Context, b *bench, s side) ([]float64, error) {
 	if s == theirs {
 		p := b.provider
 		p.stop()
-		g, err := b.grow(p, p.content.rdns, func() error { return p.start() }, func() *process { return p.process })
+		g, err := b.grow(ctx, p, p.content.rdns, func() error { return p.start() }, func() *process { return p.process })
 		g.pause = unknown
 		return g.figures(unknown, unknown, unknown, unknown), err
 	}
@@ -84,7 +84,7 @@ func sampleGrow(ctx context.Context, b *bench, s side) ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := b.grow(c, b.content.rdns, func() error { return c.start(b) }, func() *process { return c.process })
+	g, err := b.grow(ctx, c, b.content.rdns, func() error { return c.start(b) }, func() *process { return c.process })
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ type grownServer struct {
 }
 
 // grow starts a server that has the content, asks it for one entry and then for all.
-func (b *bench) grow(r replica, rdns func(int) string, start func() error, p func() *process) (g grownServer, err error) {
+func (b *bench) grow(ctx context.Context, r replica, rdns func(int) string, start func() error, p func() *process) (g grownServer, err error) {
 	address, dn := r.place()
 	person := rand.New(rand.NewPCG(b.content.seed, uint64(b.round))).IntN(b.content.people)
 	one := everything(rdns(person)+","+dn, scopeBase)
@@ -157,6 +157,9 @@ func (b *bench) grow(r replica, rdns func(int) string, start func() error, p fun
 		return g, fmt.Errorf("%v entries are served, want %d", g.entries, b.content.total())
 	}
 	if err := g.dumped(address, dn, p()); err != nil {
+		return g, err
+	}
+	if err := sleep(ctx, b.o.rest); err != nil {
 		return g, err
 	}
 	if err := p().idle(); err != nil {

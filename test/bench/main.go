@@ -39,6 +39,7 @@ type options struct {
 	memory   string        // what Shaft's values may take of it, in its configuration; "": the default
 	plot     string        // file for a drawing of the growth row over sizes; "": none
 	window   time.Duration // that a load is measured for
+	rest     time.Duration // before it is looked at what a server that has grown takes
 	seed     uint64
 	only     *regexp.Regexp
 	markdown bool
@@ -87,7 +88,7 @@ func exit(err error) {
 }
 
 func parseOptions(args []string) (options, error) {
-	var o options
+	o := options{rest: crowdRest}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.IntVar(&o.rounds, "rounds", defaultRounds, "`times` that each side is measured")
 	o.sizes = []int{defaultEntries}
