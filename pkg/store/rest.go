@@ -15,7 +15,24 @@ import (
 // Rest lets go of the pages of tables and of the value log that a start or a refresh has read or written: they stay in the kernel's
 // cache, and are mapped again as somebody reads them, but count no longer as memory of the process. It may be
 // called at any time.
-func (s *Store) Rest() error {
+func (s *Store) Rest() error { return s.rest(false) }
+
+// restBesides is Rest for whoever writes to the store, and has nothing on its way. If nobody else has, pages
+// of the file of values go too that is being written: some 60 MiB at the end of it. Badger maps it elsewhere only as it writes.
+func (s *Store) restBesides() error {
+	if !s.writeMu.TryLock() {
+		return s.rest(false)
+	}
+	defer s.writeMu.Unlock()
+	if !s.staging.TryLock() {
+		return s.rest(false)
+	}
+	defer s.staging.Unlock()
+	return s.rest(true)
+}
+
+// rest lets go of pages; idle: nobody writes meanwhile.
+func (s *Store) rest(idle bool) error {
 	v, err := s.acquire()
 	if err != nil {
 		return err
@@ -28,7 +45,7 @@ func (s *Store) Rest() error {
 	for name := range s.tableNames() {
 		held[name] = before[name] // one that is there before and after was there as it began
 	}
-	if err := s.holdValues(held); err != nil {
+	if err := s.holdValues(held, idle); err != nil {
 		return err
 	}
 	maps, err := os.Open("/proc/self/maps")
@@ -56,15 +73,18 @@ func (s *Store) Rest() error {
 	return lines.Err()
 }
 
-// holdValues adds the files of values that are not written to any more, nor were about to be removed as an iterator began.
-func (s *Store) holdValues(held map[string]bool) error {
+// holdValues adds the files of values that are not written to any more, or not now, nor were about to be removed as an iterator began.
+func (s *Store) holdValues(held map[string]bool, idle bool) error {
 	names, err := (&mender{dir: s.dir}).files("", ".vlog")
 	if err != nil || len(names) == 0 {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, name := range names[:len(names)-1] {
+	if !idle {
+		names = names[:len(names)-1]
+	}
+	for _, name := range names {
 		held[name] = !s.rewritten[name]
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -88,5 +89,54 @@ func TestRest(t *testing.T) {
 	s.Close()
 	if err := s.Rest(); !errors.Is(err, ErrClosed) {
 		t.Errorf("of a closed store: %v", err)
+	}
+}
+
+// While a refresh is written the file of values that it goes into goes out of the process' memory too, unless somebody else
+// writes at that moment; what was written is read as before, and writing goes on.
+func TestRestBesides(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	st := stageMany(t, s, 1, 4000, 1000)
+	before := residentTables(t, s)
+	if before < 3000 {
+		t.Fatalf("%d kB of values are in memory once they were written", before)
+	}
+	for name, lock := range map[string]sync.Locker{"a commit": &s.writeMu, "a stage": s.staging.RLocker()} {
+		lock.Lock()
+		err := s.restBesides()
+		lock.Unlock()
+		if kb := residentTables(t, s); err != nil || kb < before/2 {
+			t.Errorf("beside %s: %d kB of %d are in memory, %v", name, kb, before, err)
+		}
+	}
+	if err := s.restBesides(); err != nil {
+		t.Fatal(err)
+	}
+	if kb := residentTables(t, s); kb > before/4 {
+		t.Errorf("%d kB of %d are in memory after a rest", kb, before)
+	}
+	if err := st.Put(scattered(4000), 4000, []byte("one more")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CommitStage(st, nil, "", 1, &Batch{CSN: 5000}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(whole(t, reopen(t, s), 1)); n != 4001 {
+		t.Errorf("%d entries", n)
+	}
+}
+
+// A refresh of more than restEvery rests as it is written.
+func TestStageRests(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	st := stageMany(t, s, 1, 3*restEvery/10_000, 10_000)
+	if kb := residentTables(t, s); kb > 2*restEvery>>10 {
+		t.Errorf("%d kB of %d are in memory", kb, 3*restEvery>>10)
+	}
+	if err := s.CommitStage(st, nil, "", 1, &Batch{CSN: 50_000}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(whole(t, s, 1)); n != 3*restEvery/10_000 {
+		t.Errorf("%d entries", n)
 	}
 }

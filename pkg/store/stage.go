@@ -23,7 +23,7 @@ const (
 	firstBuffer = 8 << 10
 
 	// restEvery is after how many bytes the store lets go of the files' pages that they went into.
-	restEvery = 32 << 20
+	restEvery = 16 << 20
 )
 
 var errDiscarded = errors.New("stage was discarded")
@@ -214,7 +214,8 @@ func (st *Stage) flush() {
 	}
 	if st.since += b.size; st.since >= restEvery {
 		st.since = 0
-		st.s.report("let go of pages", st.s.Rest())
+		st.settle(stageFlight) // the other is b
+		st.s.report("let go of pages", st.s.restBesides())
 	}
 	st.s.staging.RLock()
 	txn := st.s.db.NewTransaction(true)
@@ -261,10 +262,10 @@ func (st *Stage) give(err error) {
 	}
 }
 
-// settle waits until nothing is in flight.
-func (st *Stage) settle() {
+// settle waits until that many slabs are not in flight: nothing of the stage is with all that are not in hand.
+func (st *Stage) settle(n int) {
 	var idle []*slab
-	for range stageFlight + 1 {
+	for range n {
 		idle = append(idle, <-st.slabs)
 	}
 	for _, b := range idle {
@@ -294,7 +295,7 @@ func (st *Stage) sync(ctx context.Context) error {
 		return st.over
 	}
 	st.flush()
-	st.settle()
+	st.settle(stageFlight + 1)
 	if err := st.s.writable(); err != nil {
 		st.give(err)
 	}
@@ -325,7 +326,7 @@ func (st *Stage) end(why error, stale []dit.UUID) {
 		st.fill = nil
 		st.slabs <- nil
 	}
-	st.settle()
+	st.settle(stageFlight + 1)
 	ids := stale
 	if why != errCommitted {
 		ids = idsOf(st.marks, st.fresh)
