@@ -75,15 +75,31 @@ func (f *feed) Begin(ctx context.Context, server string) ([]byte, syncrepl.Sink,
 
 // Forget implements upstream.Feed: the next Begin gives no cookie. The stored
 // one stays until a full load has taken its place, so a crash loses nothing. What the
-// session said before holds, and nobody says it again: without a cookie the next one
-// begins with what is there.
-func (f *feed) Forget(ctx context.Context) error { return f.e.do(ctx, f.forget) }
+// session said before holds, and nobody says it again, since without a cookie the next one
+// begins with what is there: so Forget waits until the writer has taken it. It cannot have the
+// writer take it at once: a change that is refused ends this link, which would wait for itself.
+func (f *feed) Forget(ctx context.Context) error {
+	for said := true; said; {
+		var err error
+		if doErr := f.e.do(ctx, func() { said, err = f.forget() }); doErr != nil || err != nil {
+			return cmp.Or(doErr, err)
+		}
+	}
+	return nil
+}
 
-func (f *feed) forget() {
-	if err := f.e.commitGroup(f.e.inbox.takeOf(f.claim)); err != nil {
-		f.e.log.Error("changes not committed", "claim", f.claim.id, "error", err)
+// forget drops the cookie, unless something that was said waits for the writer.
+func (f *feed) forget() (said bool, err error) {
+	switch {
+	case f.claim.feed != f:
+		return false, errNotFollowed
+	case f.e.failed != nil:
+		return false, f.e.failed
+	case f.e.inbox.has(f.claim):
+		return true, nil
 	}
 	f.claim.cookie = nil
+	return false, nil
 }
 
 // End implements upstream.Feed.
