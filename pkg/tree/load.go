@@ -2,6 +2,7 @@ package tree
 
 import (
 	"bytes"
+	"sync"
 
 	"shaft/pkg/dit"
 )
@@ -95,19 +96,20 @@ const (
 	tableBatches = 8
 )
 
-// tables enters rows into the table of UUIDs and the index, in a goroutine of its own, which touches
-// nothing else of the version; wait ends it.
+// tables enters rows into the table of UUIDs and the index, in a goroutine for each, which touches
+// nothing else of the version; wait ends them.
 type tables struct {
-	v     *Version
-	batch []tabled
-	queue chan []tabled
-	done  chan struct{}
-	twins []tabled
+	v            *Version
+	batch        []tabled
+	uuids, index chan []tabled
+	running      sync.WaitGroup
+	twins        []tabled
 }
 
 func fillTables(v *Version) *tables {
-	t := &tables{v: v, queue: make(chan []tabled, tableBatches), done: make(chan struct{})}
-	go t.run()
+	t := &tables{v: v, uuids: make(chan []tabled, tableBatches), index: make(chan []tabled, tableBatches)}
+	t.running.Go(t.enterUUIDs)
+	t.running.Go(t.enterKeys)
 	return t
 }
 
@@ -116,21 +118,26 @@ func (t *tables) add(x tabled) {
 		t.batch = make([]tabled, 0, tableBatch)
 	}
 	if t.batch = append(t.batch, x); len(t.batch) == tableBatch {
-		t.queue <- t.batch
-		t.batch = nil
+		t.flush()
 	}
 }
 
-func (t *tables) run() {
-	defer close(t.done)
-	for batch := range t.queue {
-		for _, x := range batch {
-			for _, key := range x.keys {
-				t.v.index.add(key, x.id, t.v.epoch)
-			}
+func (t *tables) flush() {
+	t.uuids <- t.batch
+	t.index <- t.batch
+	t.batch = nil
+}
+
+func (t *tables) enterUUIDs() {
+	for batch := range t.uuids {
+		for i := range batch {
+			t.v.uuids.warm(uuidHash(batch[i].uuid))
+		}
+		for i := range batch {
+			x := &batch[i]
 			hash := uuidHash(x.uuid)
 			if _, ref := t.v.uuids.probe(hash, hash); ref != 0 {
-				t.twins = append(t.twins, x)
+				t.twins = append(t.twins, *x)
 				continue
 			}
 			t.v.uuids.insert(hash, uint32(x.id))
@@ -138,10 +145,26 @@ func (t *tables) run() {
 	}
 }
 
+func (t *tables) enterKeys() {
+	for batch := range t.index {
+		for i := range batch {
+			for _, key := range batch[i].keys {
+				t.v.index.keys.warm(key)
+			}
+		}
+		for i := range batch {
+			for _, key := range batch[i].keys {
+				t.v.index.add(key, batch[i].id, t.v.epoch)
+			}
+		}
+	}
+}
+
 // wait returns when all is entered, but for those whose UUIDs have the hash of another's.
 func (t *tables) wait() (twins []tabled) {
-	t.queue <- t.batch
-	close(t.queue)
-	<-t.done
+	t.flush()
+	close(t.uuids)
+	close(t.index)
+	t.running.Wait()
 	return t.twins
 }
