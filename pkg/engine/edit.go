@@ -216,8 +216,10 @@ func (ed *edit) hide(cl *claim, id dit.UUID, h hiddenEntry) {
 }
 
 func (ed *edit) reveal(cl *claim, id dit.UUID) {
-	ed.restoreHidden(cl, id)
-	cl.unhide(id)
+	if _, hidden := cl.hidden[id]; hidden {
+		ed.restoreHidden(cl, id)
+		cl.unhide(id)
+	}
 }
 
 // restoreHidden has an abandoned edit put back what was hidden.

@@ -327,6 +327,8 @@ func (ed *edit) putStaged(r *refresh, heirs map[string]dit.UUID) {
 	ed.first = ed.e.reserve(int(last) + 1)
 	ed.batch.CSN = ed.first + dit.CSN(last)
 	ed.b.Adopt(r.pack)
+	ed.b.Expect(len(order))
+	ed.batch.Changes = slices.Grow(ed.batch.Changes, len(order))
 	num, gen := r.claim.number, r.stage.Gen()
 	for _, i := range order {
 		it := r.items.at(int(i))

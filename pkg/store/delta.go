@@ -29,7 +29,7 @@ func (st *Stage) compute(ctx context.Context, txn *badger.Txn, c *claimState, ed
 	d.edits, d.valid = edits, true
 	it := newIterator(txn, contentPrefix(st.claim))
 	defer it.Close()
-	var added []mark
+	added := make([]mark, 0, len(st.fresh))
 	var prefix []byte
 	for i, m := range st.fresh {
 		if i%computeStep == 0 && ctx.Err() != nil {

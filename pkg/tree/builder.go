@@ -1,6 +1,8 @@
 package tree
 
 import (
+	"slices"
+
 	"shaft/pkg/dit"
 )
 
@@ -164,6 +166,9 @@ func (b *Builder) stamp(csn dit.CSN) dit.CSN {
 	b.v.csn = max(b.v.csn, csn)
 	return csn
 }
+
+// Expect makes room for n more changes at once: lists that grow are copied over and over.
+func (b *Builder) Expect(n int) { b.changes = slices.Grow(b.changes, n) }
 
 // note records that id was added or modified.
 func (b *Builder) note(kind ChangeKind, id ID, oldDN string) {
