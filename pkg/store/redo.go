@@ -156,8 +156,11 @@ func (s *Store) redoLast() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
+	if errors.Is(err, fs.ErrPermission) { // which is put right without a loss
 		return err
+	}
+	if err != nil {
+		return s.redoGone(err)
 	}
 	instance, commit, ops := readRedo(content)
 	m, err := s.readMeta()
@@ -176,6 +179,16 @@ func (s *Store) redoLast() error {
 	}
 	s.log.Info("the last commit, which was cut off, was completed", "file", redoName)
 	return nil
+}
+
+// redoGone puts a file aside that cannot be read: nobody knows whether badger has what was in it.
+func (s *Store) redoGone(err error) error {
+	s.log.Error("store file cannot be read", "file", redoName, "error", err)
+	m := &mender{s: s, dir: s.dir}
+	if err := m.losing(redoName, "cannot be read: the last change that was acknowledged may be lost"); err != nil {
+		return err
+	}
+	return os.Remove(filepath.Join(s.dir, redoName))
 }
 
 func redoInto(txn *badger.Txn, ops []redoOp) error {

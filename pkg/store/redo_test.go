@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -162,29 +163,25 @@ func TestRedoIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-h.due
-	read, wrote := make(chan string), make(chan error)
+	read, wrote, began := make(chan string), make(chan error), make(chan struct{})
 	go func() {
-		it, err := h.Entry(1, scattered(5))
+		close(began)
+		it, err := h.Entry(1, scattered(99))
 		if err != nil || it == nil {
 			read <- fmt.Sprint(it, err)
 			return
 		}
 		read <- string(it.Value)
 	}()
+	<-began
 	go func() { wrote <- h.Commit(redoBatch(6)) }()
-	select {
-	case got := <-read:
-		t.Errorf("read before badger had it: %s", got)
-	case err := <-wrote:
-		t.Errorf("written before badger had it: %v", err)
-	default:
-	}
+	runtime.Gosched()
 	h.opts.behind = nil
 	close(h.take)
 	if err := <-wrote; err != nil {
 		t.Error(err)
 	}
-	if got := <-read; got != "entry 5" && got != "<nil> <nil>" { // by then the next commit may have removed it
+	if got := <-read; got != "again 5" && got != "again 6" { // what the next commit has made of it by then
 		t.Errorf("read %s", got)
 	}
 	if h.LastCSN() != 106 {
@@ -265,6 +262,33 @@ func TestRedoCannotBeMade(t *testing.T) {
 	commit(t, s, redoBatch(0))
 	if s.LastCSN() != 100 {
 		t.Errorf("last CSN %d", s.LastCSN())
+	}
+}
+
+// R33: a file that cannot be read is no reason not to start: what may be lost of it is told, and dealt with as other losses are.
+func TestRedoUnreadable(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	commit(t, s, redoBatch(0))
+	given := s.LastCSN()
+	path := filepath.Join(s.dir, redoName)
+	if err := errors.Join(s.Close(), os.Remove(path), os.Symlink("/proc/self/mem", path)); err != nil { // reading it is an EIO
+		t.Fatal(err)
+	}
+	s = open(t, s.dir, Options{})
+	if words := s.Mended(); len(words) == 0 || !strings.Contains(words[0], redoName+" cannot be read") || !claimOf(s, 1).Damaged || s.LastCSN() <= given {
+		t.Errorf("told %q, claim %+v, last CSN %d", words, claimOf(s, 1), s.LastCSN())
+	}
+	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("%v, %v", info, err)
+	}
+	if aside, err := filepath.Glob(filepath.Join(s.dir, "damaged-*", redoName)); err != nil || len(aside) != 1 {
+		t.Errorf("aside: %v, %v", aside, err)
+	}
+	followed := 0
+	s.opts.behind = func() { followed++ }
+	commit(t, s, &Batch{CSN: s.LastCSN() + 1})
+	if s = reopen(t, s); followed != 1 || len(s.Mended()) > 0 {
+		t.Errorf("%d commits through the new file, told %q", followed, s.Mended())
 	}
 }
 
