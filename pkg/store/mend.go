@@ -34,6 +34,8 @@ type mender struct {
 	buf  []byte // of the file that is looked at
 	// each is told the key of each entry of a log of values, with badger's time behind it, good until it returns; nil: nobody is.
 	each func(key []byte)
+	// mapped is shown a log of values before it is looked at. For tests.
+	mapped func(data []byte)
 }
 
 // mend makes the directory fit for badger. s.lossy is set when anything is gone.

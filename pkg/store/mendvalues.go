@@ -2,8 +2,11 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +43,54 @@ func (m *mender) values(name string, newest bool) (lost, turned int, err error) 
 		return 0, 0, err
 	}
 	defer f.Close()
+	for range maxUnreadable {
+		lost, turned, err = m.valuesOf(f, name, newest)
+		var bad *unreadable
+		if !errors.As(err, &bad) {
+			return lost, turned, err
+		}
+		if err := bad.clear(f); err != nil {
+			return 0, 0, err
+		}
+	}
+	return 0, 0, fmt.Errorf("read %s: more than %d places cannot be read: %w", name, maxUnreadable, err)
+}
+
+// maxUnreadable is how many pages of a file of values the disk may fail to read before it is no use to go on.
+const maxUnreadable = 64
+
+// unreadable is a place in a file that is mapped which the disk gives no content for: whoever looks there gets a signal.
+type unreadable struct{ at int64 }
+
+func (u *unreadable) Error() string { return fmt.Sprintf("input/output error at byte %d", u.at) }
+
+// clear writes zeros to the page, which can be read then, and are found to be damage: badger would end the process there. Most
+// disks take another sector for it.
+func (u *unreadable) clear(f *os.File) error {
+	page := int64(os.Getpagesize())
+	if _, err := f.WriteAt(make([]byte, page), u.at&^(page-1)); err != nil {
+		return fmt.Errorf("%w, and it cannot be written: %w", u, err)
+	}
+	return f.Sync()
+}
+
+// noticed makes an error of the signal, for the goroutine that defers it and has asked for panics.
+func noticed(data []byte, asked bool, err *error) {
+	debug.SetPanicOnFault(asked)
+	r := recover()
+	if r == nil {
+		return
+	}
+	if fault, ok := r.(interface{ Addr() uintptr }); ok {
+		if at := fault.Addr() - uintptr(unsafe.Pointer(&data[0])); at < uintptr(len(data)) {
+			*err = &unreadable{int64(at)}
+			return
+		}
+	}
+	panic(r)
+}
+
+func (m *mender) valuesOf(f *os.File, name string, newest bool) (lost, turned int, err error) {
 	info, err := f.Stat()
 	if err != nil || info.Size() <= logHead {
 		return 0, 0, err
@@ -49,6 +100,10 @@ func (m *mender) values(name string, newest bool) (lost, turned int, err error) 
 		return 0, 0, fmt.Errorf("map %s: %w", name, err)
 	}
 	defer unix.Munmap(data)
+	if m.mapped != nil {
+		m.mapped(data)
+	}
+	defer noticed(data, debug.SetPanicOnFault(true), &err)
 	log := &logFile{data: data}
 	if newest { // badger makes it larger than what is in it
 		hole, err := f.Seek(logHead, unix.SEEK_HOLE)

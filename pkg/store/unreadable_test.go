@@ -1,0 +1,79 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// R33: a page of a file of values that the disk does not give ends nothing: what stood there is lost, which the start finds, and the rest is served.
+func TestR33ValuesUnreadable(t *testing.T) {
+	const page = 4096
+	s, want := halfGarbage(t, Options{})
+	name := valueFiles(t, s)[0]
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	pages := []int{2, 3, 40}
+	left := pages
+	keys := 0
+	m := &mender{dir: s.dir, each: func([]byte) { keys++ }, mapped: func(data []byte) {
+		for _, p := range left { // no signal but this one can be had without a disk that fails
+			if err := unix.Mprotect(data[p*page:(p+1)*page], unix.PROT_NONE); err != nil {
+				t.Error(err)
+			}
+		}
+		left = left[min(1, len(left)):]
+	}}
+	lost, _, err := m.values(name, false)
+	if err != nil || lost != 2 || keys < 1000 {
+		t.Errorf("%d places lost, want 2; %d keys; %v", lost, keys, err)
+	}
+	left = nil
+	if again, _, err := m.values(name, false); err != nil || again != 0 {
+		t.Errorf("once more: %d places lost, %v", again, err)
+	}
+	s = open(t, s.dir, Options{memTable: 1 << 20, valueFile: 1 << 20})
+	got := whole(t, s, 1)
+	for id, v := range got {
+		if want[id] != v {
+			t.Errorf("%x is %.30q, was %.30q", id, v, want[id])
+		}
+	}
+	if n := len(want) - len(got); n < 1 || n > 10*len(pages) || !claimOf(s, 1).Damaged {
+		t.Errorf("%d entries are lost of %d: %+v", n, len(want), claimOf(s, 1))
+	}
+}
+
+// A file that cannot be read at all is an error that names it, not a signal.
+func TestValuesUnreadableForGood(t *testing.T) {
+	s, _ := halfGarbage(t, Options{})
+	name := valueFiles(t, s)[0]
+	tries := 0
+	m := &mender{dir: s.dir, mapped: func(data []byte) {
+		tries++
+		if err := unix.Mprotect(data, unix.PROT_NONE); err != nil {
+			t.Error(err)
+		}
+	}}
+	_, _, err := m.values(filepath.Base(name), false)
+	var at *unreadable
+	if !errors.As(err, &at) || !strings.Contains(err.Error(), name) || tries != maxUnreadable {
+		t.Errorf("%v, after %d tries", err, tries)
+	}
+}
+
+// A panic that is no such signal is none of ours.
+func TestNoticedPassesOn(t *testing.T) {
+	var err error
+	defer func() {
+		if r := recover(); r != "other" || err != nil {
+			t.Errorf("%v, %v", r, err)
+		}
+	}()
+	defer noticed(make([]byte, 1), false, &err)
+	panic("other")
+}
