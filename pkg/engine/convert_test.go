@@ -98,7 +98,7 @@ func pick(r *rand.Rand, of ...string) string { return of[r.IntN(len(of))] }
 func TestConverterRemembers(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	used := converterTo(t)
-	for i := range 700 {
+	for i := range 150 {
 		e := randomEntry(r)
 		fresh := converterTo(t)
 		fresh.dn.Siblings = false
