@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"shaft/pkg/dit"
 	"shaft/pkg/engine"
 	"shaft/pkg/store"
 	"shaft/pkg/upstream"
@@ -85,7 +86,8 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-// R33, R56: a daemon whose store has lost a decision does not start, and says what to do, which works.
+// R33, R56: a daemon whose store has lost a decision in both of its copies starts all the same, shows the name, and its
+// status says what is lost and what to do; only without any base DN it does not. Either way the backup brings all back.
 func TestStartWithoutDecisions(t *testing.T) {
 	cfg := config(t, "")
 	d := start(t, cfg)
@@ -98,7 +100,7 @@ func TestStartWithoutDecisions(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
-	for _, lost := range []string{"subscription/", "queue/claim/", "queue/name/"} {
+	for _, lost := range []string{"subscription/", "queue/claim/", "queue/name/", "queue/base"} {
 		st, err := store.Open(cfg.DataDir, store.Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -111,10 +113,26 @@ func TestStartWithoutDecisions(t *testing.T) {
 		if err := errors.Join(err, st.Commit(&b), st.Close()); err != nil || len(b.Records) != 1 {
 			t.Fatal(lost, b.Records, err)
 		}
-		for range 2 {
-			if _, err := Start(cfg, Options{}); !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "shaft restore --force") {
-				t.Errorf("without %s: %v", lost, err)
+		if lost == "queue/base" {
+			without := *cfg
+			without.BaseDN = dit.DN{}
+			for range 2 {
+				if _, err := Start(&without, Options{}); !errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "set base_dn") || !strings.Contains(err.Error(), "shaft restore --force") {
+					t.Errorf("without %s: %v", lost, err)
+				}
 			}
+		}
+		for i := range 2 {
+			d := start(t, cfg)
+			names, err := d.Engine().Names(t.Context())
+			if err != nil || len(names) != 1 || names[0].Head.Claim != "a" {
+				t.Errorf("without %s: %v, %v", lost, names, err)
+			}
+			status, err := d.Engine().Status(t.Context())
+			if err != nil || (len(status.Damage) > 0) != (i == 0) {
+				t.Errorf("without %s, start %d: told %q, %v", lost, i, status.Damage, err)
+			}
+			d.Close()
 		}
 		var out bytes.Buffer
 		if err := Restore(cfg, "-", true, bytes.NewReader(backup.Bytes()), &out, slog.New(slog.DiscardHandler)); err != nil {

@@ -31,8 +31,25 @@ func (e *Engine) follow(cl *claim) {
 		return
 	}
 	cl.stop()
+	if e.isLost(cl) {
+		return
+	}
 	cl.feed = &feed{e: e, claim: cl}
 	cl.setLink(upstream.Follow(cl.source, cl.feed, e.upstreamOptions(cl)))
+}
+
+// isLost tells of a claim whether its subscription is lost: it is down, and says why.
+func (e *Engine) isLost(cl *claim) bool {
+	if cl.sub.Lost {
+		s := e.lostStatus(cl.sub)
+		cl.setStatus(s)
+		e.inbox.tell(report{claim: cl, status: s})
+	}
+	return cl.sub.Lost
+}
+
+func (e *Engine) lostStatus(sub *Subscription) upstream.Status {
+	return upstream.Status{State: upstream.Down, Reason: lostWords(sub.ID), Since: e.o.Now()}
 }
 
 // refollow ends a session that brought what cannot be applied. Another begins,
@@ -51,6 +68,9 @@ func (e *Engine) probe(cl *claim) {
 	}
 	e.unfollow(cl)
 	e.notLoading(cl)
+	if e.isLost(cl) {
+		return
+	}
 	cl.setLink(upstream.Probe(cl.source, e.o.ProbeEvery, func(s upstream.Status) {
 		cl.setStatus(s)
 		e.inbox.tell(report{claim: cl, status: s})

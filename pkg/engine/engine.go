@@ -112,6 +112,7 @@ type Engine struct {
 	last     dit.CSN
 	failed   error    // a write that failed: no more writes
 	damage   []string // what the start found damaged, in words
+	untold   int      // how much of that is of lost records, see lost
 	closing  bool     // the loop is to end
 
 	// While loading: own entries not used yet, names that went and whose outer
@@ -200,10 +201,10 @@ func open(o Options) (_ *Engine, err error) {
 	if err := e.load(); err != nil {
 		return nil, err
 	}
-	e.damage = append(e.store.Mended(), e.damagedClaims()...)
 	if err := e.resumePlan(); err != nil {
 		return nil, err
 	}
+	e.damage = e.damaged()
 	if err := e.resumeHolds(); err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func (f Fault) String() string {
 // Export gives all that operators entered, in the order in which the claims
 // joined or were put: applied elsewhere it makes the same queues of trees. A list counts by the
 // oldest of its claims, which join their queues elsewhere as they are found; one
-// without claims comes last. What was decided of lists' claims comes with it.
+// without claims comes last. A lost one is left out. What was decided of lists' claims comes with it.
 func (e *Engine) Export(ctx context.Context) (*Document, error) {
 	out := &Document{Subscriptions: []Subscription{}}
 	err := e.do(ctx, func() {
@@ -62,6 +62,9 @@ func (e *Engine) Export(ctx context.Context) (*Document, error) {
 		}
 		e.orderTrees(first)
 		for id, s := range e.subs {
+			if s.Lost {
+				continue // there is nothing to enter elsewhere
+			}
 			if _, ok := first[id]; !ok {
 				first[id] = math.MaxUint32
 			}

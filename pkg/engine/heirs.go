@@ -58,7 +58,8 @@ func (e *Engine) heirs(name string) (map[string]dit.UUID, error) {
 		for len(b) > 0 {
 			n, used := binary.Uvarint(b)
 			if used <= 0 || n > uint64(len(b)-used) || uint64(len(b)-used)-n < 16 {
-				return fmt.Errorf("record %s is malformed", record)
+				e.log.Error("stored UUIDs of what a name showed are malformed; entries get others", "record", record)
+				return nil
 			}
 			b = b[used:]
 			heirs[string(b[:n])] = dit.UUID(b[n : n+16])

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -125,7 +124,8 @@ func (e *Engine) loadLearned() error {
 	err := e.store.Records(recordLearned, func(name string, value []byte) error {
 		kind, _, ok := strings.Cut(strings.TrimPrefix(name, recordLearned), "/")
 		if !ok {
-			return fmt.Errorf("stored %s: no kind of definition in its name", name)
+			e.log.Error("a stored definition has no kind in its name; it is left out", "record", name)
+			return nil
 		}
 		list = append(list, schema.Learned{Kind: kind, Text: string(value)})
 		return nil

@@ -104,7 +104,9 @@ func (e *Engine) loadLingers() error {
 	for norm, l := range e.state.Lingers {
 		name, err := dit.ParseDN(e.schema, l.Name)
 		if err != nil {
-			return err
+			e.log.Error("content of a removed claim is not shown any more: its name cannot be read", "claim", l.Claim, "error", err)
+			e.overdue = append(e.overdue, queue.LingerEnded{Norm: norm})
+			continue
 		}
 		cl := &claim{id: l.Claim, number: l.Number, sub: &Subscription{ID: l.Subscription}, name: name}
 		e.byNum[l.Number] = cl

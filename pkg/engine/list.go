@@ -94,7 +94,7 @@ func (e *Engine) loadLists() error {
 	for id := range e.state.Lists {
 		sub := e.subs[id]
 		if sub == nil {
-			return fmt.Errorf("list %s: its subscription is not in the store", id)
+			return notWhole("list %s: its subscription is not there", id) // mendState has put one there
 		}
 		e.lists[id] = &list{id: id, sub: sub}
 	}
@@ -139,8 +139,11 @@ func (e *Engine) followList(l *list) {
 		return
 	}
 	x, err := e.expander(l.sub)
-	if err != nil {
-		s := upstream.Status{State: upstream.Down, Reason: err.Error(), Since: e.o.Now()}
+	if err != nil || l.sub.Lost {
+		s := e.lostStatus(l.sub)
+		if !l.sub.Lost {
+			s.Reason = err.Error()
+		}
 		l.setStatus(s)
 		e.inbox.tell(report{list: l, status: s})
 		return

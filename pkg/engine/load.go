@@ -26,7 +26,7 @@ func (e *Engine) load() error {
 	if err := e.loadAlarms(); err != nil {
 		return err
 	}
-	if err := e.loadState(); err != nil {
+	if err := e.mendState(); err != nil {
 		return err
 	}
 	if err := e.renorm(); err != nil {
@@ -73,23 +73,37 @@ func notWhole(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", store.ErrCorrupt, fmt.Errorf(format, args...))
 }
 
+// loadState reads queues and subscriptions as they are.
 func (e *Engine) loadState() error {
-	e.subs = map[string]*Subscription{}
-	records := map[string][]byte{}
-	err := e.store.Records(recordQueue, func(name string, value []byte) error {
-		records[strings.TrimPrefix(name, recordQueue)] = slices.Clone(value)
-		return nil
-	})
+	records, err := e.queueRecords()
 	if err != nil {
 		return err
 	}
 	if e.state, err = queue.Load(records); err != nil {
 		return notWhole("stored queues: %w", err)
 	}
+	return e.loadSubscriptions(func(name string, err error) error { return notWhole("stored %s: %w", name, err) })
+}
+
+func (e *Engine) queueRecords() (map[string][]byte, error) {
+	records := map[string][]byte{}
+	err := e.store.Records(recordQueue, func(name string, value []byte) error {
+		records[strings.TrimPrefix(name, recordQueue)] = slices.Clone(value)
+		return nil
+	})
+	return records, err
+}
+
+// loadSubscriptions reads them; bad has the word on one that cannot be read.
+func (e *Engine) loadSubscriptions(bad func(name string, err error) error) error {
+	e.subs = map[string]*Subscription{}
 	return e.store.Records(recordSubscription, func(name string, value []byte) error {
 		s, err := decodeSubscription(value)
+		if err == nil && s.ID != strings.TrimPrefix(name, recordSubscription) {
+			err = fmt.Errorf("it calls itself %q", s.ID)
+		}
 		if err != nil {
-			return notWhole("stored %s: %w", name, err)
+			return bad(strings.Clone(name), err)
 		}
 		e.subs[s.ID] = s
 		return nil
@@ -157,7 +171,7 @@ func (e *Engine) loadClaims() error {
 	for id, qc := range e.state.Claims {
 		sub := e.subs[qc.Subscription]
 		if sub == nil {
-			return notWhole("claim %s: its subscription %q is not there", id, qc.Subscription)
+			return notWhole("claim %s: its subscription %q is not there", id, qc.Subscription) // mendState has put one there
 		}
 		if err := e.addClaim(qc, sub); err != nil {
 			return err
@@ -169,21 +183,25 @@ func (e *Engine) loadClaims() error {
 	if err := e.loadUnserved(); err != nil {
 		return err
 	}
+	var strangers []uint32
 	for _, sc := range e.store.Claims() {
 		cl := e.byNum[sc.ID]
-		switch {
-		case cl == nil:
-			return notWhole("there is content of a claim number %d that no claim has", sc.ID)
-		default:
-			cl.gen, cl.cookie = sc.Generation, sc.Cookie
-			if err := cl.setOrigin(sc.Server); err != nil {
-				return err
-			}
-			if sc.Damaged {
-				e.log.Error("stored content is damaged: what is sound is served, all is fetched again", "claim", cl.id)
-				cl.cookie, cl.damaged, cl.unsound = nil, true, true
-			}
+		if cl == nil {
+			strangers = append(strangers, sc.ID)
+			continue
 		}
+		cl.gen, cl.cookie = sc.Generation, sc.Cookie
+		if err := cl.setOrigin(sc.Server); err != nil {
+			e.log.Error("what stored content was taken from cannot be read", "claim", cl.id, "error", err)
+			sc.Damaged = true
+		}
+		if sc.Damaged {
+			e.log.Error("stored content is damaged: what is sound is served, all is fetched again", "claim", cl.id)
+			cl.cookie, cl.damaged, cl.unsound = nil, true, true
+		}
+	}
+	if err := e.dropStrangers(strangers); err != nil {
+		return err
 	}
 	return e.store.Records(recordContact, func(name string, value []byte) error {
 		id := strings.TrimPrefix(name, recordContact)

@@ -240,24 +240,21 @@ func (e *Engine) doStep(step *planStep) error {
 // of one that had not begun.
 func (e *Engine) resumePlan() error {
 	var begun *planBegun
+	whole := true
 	err := e.store.Records(recordPlanBegun, func(_ string, value []byte) error {
 		begun = &planBegun{}
-		return json.Unmarshal(value, begun)
+		whole = json.Unmarshal(value, begun) == nil
+		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("stored plan: %w", err)
+		return err
 	}
 	var steps []planStep
 	stray := false
-	err = e.store.Records(recordPlan, func(name string, value []byte) error {
+	err = e.store.Records(recordPlan, func(_ string, value []byte) error {
 		stray = true
-		if begun == nil {
-			return nil
-		}
 		var chunk []planStep
-		if err := json.Unmarshal(value, &chunk); err != nil {
-			return fmt.Errorf("stored %s: %w", name, err)
-		}
+		whole = json.Unmarshal(value, &chunk) == nil && whole
 		steps = append(steps, chunk...)
 		return nil
 	})
@@ -268,13 +265,13 @@ func (e *Engine) resumePlan() error {
 		return nil
 	case begun == nil:
 		return e.dropPlan(nil, "", true)
-	case len(steps) != begun.Steps:
-		return fmt.Errorf("stored plan: it has %d steps of %d", len(steps), begun.Steps)
+	case !whole || len(steps) != begun.Steps:
+		e.lost("a command was cut off by the end of the process (task %d), and cannot be carried on: what it was to do is not whole any more. Look at what it has done, and give it again", begun.Task)
+		return e.dropPlan(e.taskOf(begun.Task), "cut off by the end of the process, and its steps are lost to damage of the store", false)
 	}
 	e.log.Warn("a command was cut off by the end of the process; it is carried on", "task", begun.Task, "steps", begun.Steps)
-	var t *task
-	if i := slices.IndexFunc(e.tasks.all, func(t *task) bool { return t.ID == begun.Task }); i >= 0 {
-		t = e.tasks.all[i]
+	t := e.taskOf(begun.Task)
+	if t != nil {
 		t.Advice = ""
 		t.step(e.o.Now(), "resume", true, "cut off by the end of the process, and carried on by the next start")
 	}
@@ -282,4 +279,12 @@ func (e *Engine) resumePlan() error {
 		e.log.Error("a plan was carried on with faults", "error", err)
 	}
 	return e.failed
+}
+
+// taskOf finds a task; nil where there is none.
+func (e *Engine) taskOf(id uint64) *task {
+	if i := slices.IndexFunc(e.tasks.all, func(t *task) bool { return t.ID == id }); i >= 0 {
+		return e.tasks.all[i]
+	}
+	return nil
 }

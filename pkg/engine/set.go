@@ -272,7 +272,7 @@ func (e *Engine) adopt(a *alteration) {
 		e.followList(l)
 	}
 	for _, cl := range e.claimsOf(a.next.ID) {
-		linked := cl.link != nil
+		linked := cl.link != nil || cl.sub.Lost
 		if linked && (a.restarts() || a.guards() && e.holdOf(string(cl.id)) != nil) {
 			e.unfollow(cl)
 		}

@@ -98,9 +98,12 @@ func (e *Engine) loadShown() error {
 		if at == "" || cl.gen == 0 {
 			continue
 		}
-		if cl.name, err = dit.ParseDN(e.schema, at); err != nil {
-			return fmt.Errorf("stored %s: %w", shownRecord(cl.number), err)
+		name, err := dit.ParseDN(e.schema, at)
+		if err != nil {
+			e.log.Error("where content stood cannot be read: it goes where the queues want it", "claim", cl.id, "error", err)
+			continue
 		}
+		cl.name = name
 		e.setPlaced(cl.name.Norm(), cl)
 	}
 	for norm, l := range e.lingering {

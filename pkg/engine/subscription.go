@@ -35,6 +35,9 @@ type Subscription struct {
 	GuardPercent *int `json:"guard_percent,omitempty"`
 	GuardMinimum *int `json:"guard_minimum,omitempty"`
 	NoGuard      bool `json:"no_guard,omitempty"`
+	// Lost: damage to the store took all of it but its id, and of a tree its name: its content is served as it was
+	// last, and nothing is asked for until somebody enters its source again.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // The kinds of subscriptions.
@@ -67,7 +70,7 @@ func (s *Subscription) validate() (warnings []string, err error) {
 	if !idForm.MatchString(s.ID) {
 		return nil, fmt.Errorf("subscription id %.200q: 1 to 64 letters, digits, '.', '_' and '-' are allowed", s.ID)
 	}
-	if s.Kind == "" {
+	if s.Lost = false; s.Kind == "" {
 		s.Kind = KindTree
 	}
 	if s.Kind != KindTree && s.Kind != KindList {

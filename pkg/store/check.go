@@ -173,7 +173,7 @@ func (s *Store) settleClaim(r *run, id uint32, found *census) error {
 	}
 	s.log.Error("claim is damaged", "claim", id, "corrupt", found.corrupt,
 		"count", found.count, "expected", c.count, "checksum", fmt.Sprintf("%016x", found.sum))
-	c.damaged, c.cookie, c.server = true, nil, ""
+	c.damaged, c.cookie = true, nil
 	c.count, c.sum = found.count, found.sum
 	return r.set(claimKey(id), c.encode())
 }

@@ -23,6 +23,7 @@ type work struct {
 	entries *badger.Iterator // over content as of the last commit; nil until needed
 	freed   int64            // bytes of entries that are superseded
 	ops     []redoOp         // all that txn does
+	ahead   []PublishedAs    // what was written ahead of it
 }
 
 type entryID struct {
@@ -292,6 +293,7 @@ func (w *work) fill(b *Batch, size int, special func(w *work) error) error {
 		if err := w.s.writeAhead(b); err != nil {
 			return w.s.fail(err)
 		}
+		w.ahead = b.Published
 	} else if err := w.inline(b); err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// secondName is a file with a second copy of what no source can give again: named records, and of each claim
-// which generation counts. Badger's files are one place, however many copies they held: a small store's
+// secondName is a file with a second copy of what no source can give again: named records, published UUIDs, and of each
+// claim which generation counts. Badger's files are one place, however many copies they held: a small store's
 // records lie in one table. Where any of them is damaged the records are those of this file, which is of one
 // moment, the last; what badger's tables still have may be of several. Where this file is damaged it
 // is made again of badger's.
@@ -52,7 +52,7 @@ type second struct {
 // isCopied tells whether the file has a key, but for meta, which is in each frame.
 func (s *Store) isCopied(key []byte) bool {
 	switch key[0] {
-	case kindClaim, kindFirst:
+	case kindClaim, kindFirst, kindPublished:
 		return true
 	case kindRecord:
 		return !slices.ContainsFunc(s.opts.Uncopied, func(prefix string) bool { return bytes.HasPrefix(key[1:], []byte(prefix)) })
@@ -78,6 +78,14 @@ func (s *Store) copy(w *work) {
 			ops = append(ops, op)
 		}
 	}
+	for _, p := range w.ahead {
+		key := publishedKey(p.Claim, p.Upstream)
+		op := redoOp{key: key}
+		if line := (publishedLine{after: p.Published}); !p.Published.IsZero() {
+			op.value = seal(key, line.encode())
+		}
+		ops = append(ops, op)
+	}
 	if err := s.second.append(ops); err != nil {
 		s.withoutSecond(err)
 	}
@@ -98,6 +106,9 @@ func (s *Store) isWorthACopy(w *work) bool {
 			return true
 		}
 	}
+	if len(w.ahead) > 0 {
+		return true
+	}
 	for id, state := range w.claims {
 		if known := s.lookup(id); known == nil || !known.durable || !known.claimState.sameGeneration(state) {
 			return true
@@ -114,6 +125,9 @@ func (f *second) append(ops []redoOp) error {
 	f.buf = appendFrame(f.buf[:0], ops)
 	n, err := f.f.WriteAt(f.buf, f.size)
 	f.size += int64(n)
+	if cap(f.buf) > 4*secondFrame {
+		f.buf = nil
+	}
 	return err
 }
 
@@ -147,7 +161,8 @@ func (f *second) close() error {
 // copied is what the file was found to have.
 type copied struct {
 	meta  meta
-	ops   map[string][]byte // stored values; meta's is not among them
+	ops   map[string][]byte // stored values; neither meta's nor published UUIDs
+	lines []redoOp          // published UUIDs, later ones count
 	size  int64
 	there bool // the file is
 	whole bool // all that it was begun with can be read, and nothing behind it is damaged
@@ -181,6 +196,8 @@ func readSecond(content []byte) (c copied) {
 				if err != nil || c.meta.decode(value) != nil {
 					return c
 				}
+			case op.key[0] == kindPublished:
+				c.lines = append(c.lines, op)
 			case op.value == nil:
 				delete(c.ops, string(op.key))
 			default:
@@ -295,6 +312,12 @@ func (s *Store) settleRecords(c copied) error {
 			}
 		}
 	}
+	if all {
+		n, err := r.settlePublished(txn, c)
+		if changed += n; err != nil {
+			return err
+		}
+	}
 	if err := r.flush(); err != nil {
 		return err
 	}
@@ -307,6 +330,32 @@ func (s *Store) settleRecords(c copied) error {
 		s.damaged("there is no whole second copy of what was decided here: see whether all of it is there")
 	}
 	return nil
+}
+
+// settlePublished has the published UUIDs be those of the second copy.
+func (r *run) settlePublished(txn *badger.Txn, c copied) (changed int, err error) {
+	want := map[string][]byte{}
+	for _, op := range c.lines {
+		if want[string(op.key)] = op.value; op.value == nil {
+			delete(want, string(op.key))
+		}
+	}
+	err = iterate(txn, []byte{kindPublished}, nil, func(key, stored []byte) error {
+		value := want[string(key)]
+		delete(want, string(key))
+		if bytes.Equal(value, stored) {
+			return nil
+		}
+		changed++
+		return r.settle(bytes.Clone(key), value)
+	})
+	for _, key := range slices.Sorted(maps.Keys(want)) {
+		if err == nil {
+			changed++
+			err = r.settle([]byte(key), want[key])
+		}
+	}
+	return changed, err
 }
 
 // settle writes a stored value as it is, or removes the key.
@@ -335,7 +384,8 @@ func sameGeneration(key, stored, copy []byte) bool {
 
 func shownKey(key []byte) string { return strings.ToValidUTF8(string(key[1:]), "?") }
 
-// eachCopied walks what the file is to have, and named records that it is not to have.
+// eachCopied walks what the file is to have, and named records that it is not to have. Published UUIDs, of which there may
+// be one for each entry, are not among it: a start does without looking at them.
 func (s *Store) eachCopied(txn *badger.Txn, fn func(key, stored []byte) error) error {
 	for _, kind := range []byte{kindClaim, kindFirst, kindRecord} {
 		if err := iterate(txn, []byte{kind}, nil, fn); err != nil {
@@ -349,6 +399,9 @@ func (s *Store) eachCopied(txn *badger.Txn, fn func(key, stored []byte) error) e
 // store goes on.
 func (s *Store) renewSecond(c copied) {
 	same, behind, size, n := c.whole, false, int64(0), 0
+	for _, op := range c.lines {
+		size += int64(len(op.key) + len(op.value) + 8)
+	}
 	err := s.eachCopied(s.view.txn, func(key, stored []byte) error {
 		if !s.isWorthy(key, stored) {
 			return nil
@@ -436,7 +489,7 @@ func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) error {
 		ops, bytesOf = nil, 0
 		return err
 	}
-	err = s.eachCopied(v.txn, func(key, stored []byte) error {
+	copyOf := func(key, stored []byte) error {
 		if !s.isWorthy(key, stored) {
 			return nil
 		}
@@ -445,8 +498,8 @@ func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) error {
 			return nil
 		}
 		return cut()
-	})
-	if err != nil {
+	}
+	if err := errors.Join(s.eachCopied(v.txn, copyOf), iterate(v.txn, []byte{kindPublished}, nil, copyOf)); err != nil {
 		return err
 	}
 	ops = append(ops, redoOp{key: secondEnd})

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"shaft/pkg/dit"
 )
 
 // withoutSecond takes the second copy away of a store that is closed.
@@ -170,7 +172,13 @@ func TestR33PutBack(t *testing.T) {
 		s = reopen(t, s)
 		back := copyFiles(t, s.dir)
 		commit(t, s, &Batch{CSN: 10, Records: []Record{{"a", []byte("new")}, {"gone", nil}}})
-		commit(t, s, &Batch{CSN: 20, Records: []Record{{"c", []byte("3")}}})
+		commit(t, s, &Batch{CSN: 20, Records: []Record{{"c", []byte("3")}}, Published: []PublishedAs{{1, scattered(1), scattered(2)}, {1, scattered(3), scattered(4)}}})
+		var many []PublishedAs
+		for i := range maxBatchLines + 1 { // written ahead
+			many = append(many, PublishedAs{2, scattered(i), scattered(i + 1)})
+		}
+		commit(t, s, &Batch{CSN: 25, Published: append(many, PublishedAs{1, scattered(3), dit.UUID{}})})
+		lines := published(t, s)
 		commit(t, s, &Batch{CSN: 30})
 		instance := s.Instance()
 		if err := s.Close(); err != nil {
@@ -198,6 +206,9 @@ func TestR33PutBack(t *testing.T) {
 			s = open(t, back, Options{})
 			if got := records(t, s, ""); !maps.Equal(got, map[string]string{"a": "new", "c": "3"}) || s.Instance() != instance || s.LastCSN() < 20 {
 				t.Errorf("gone %v, start %d: %v, CSN %d", gone, i, got, s.LastCSN())
+			}
+			if got := published(t, s); !maps.Equal(got, lines) || len(got) != maxBatchLines+1 {
+				t.Errorf("gone %v, start %d: %d published UUIDs, there were %d", gone, i, len(got), len(lines))
 			}
 			if told := s.Mended(); (len(told) > 0) != (i == 0) {
 				t.Errorf("gone %v, start %d: told %q", gone, i, told)

@@ -1,0 +1,194 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"shaft/pkg/queue"
+	"shaft/pkg/store"
+)
+
+// What a start does with records that do not belong together, because some are lost in both of the store's copies: what
+// can be known is put in its place, what cannot is named, and everything else is served.
+
+// maxLost bounds how many lines an operator is told of it; the log has all of them.
+const maxLost = 20
+
+// lost tells of something that was decided and is not stored any more.
+func (e *Engine) lost(format string, args ...any) {
+	words := fmt.Sprintf(format, args...)
+	e.log.Error("stored records are lost: " + words)
+	if e.untold++; e.untold <= maxLost {
+		e.damage = append(e.damage, words)
+	}
+}
+
+// damaged sums up what the start found damaged, in words.
+func (e *Engine) damaged() []string {
+	if more := e.untold - maxLost; more > 0 {
+		e.damage = append(e.damage, fmt.Sprintf("and %d more of the kind, which the log has", more))
+	}
+	return slices.Concat(e.store.Mended(), e.damage, e.damagedClaims())
+}
+
+// mendState is loadState of a start: records that do not agree are made to.
+func (e *Engine) mendState() error {
+	err := e.loadState()
+	if err == nil {
+		if err = e.missing(); err == nil {
+			return nil
+		}
+	} else if !errors.Is(err, store.ErrCorrupt) {
+		return err
+	}
+	e.log.Error("stored queues and subscriptions do not agree: they are made to", "error", err)
+	if err := e.loadSubscriptions(func(name string, err error) error {
+		e.lost("the subscription %s cannot be read: %s", strings.TrimPrefix(name, recordSubscription), err)
+		return nil
+	}); err != nil {
+		return err
+	}
+	records, err := e.queueRecords()
+	if err != nil {
+		return err
+	}
+	known, err := e.known()
+	if err != nil {
+		return err
+	}
+	s, told, err := queue.Mend(records, known)
+	for _, words := range told {
+		e.lost("%s", words)
+	}
+	if err != nil {
+		return notWhole("stored queues: %w", err)
+	}
+	e.state = s
+	return e.writeLater(e.mendRecords(records))
+}
+
+// missing says what is not there of what belongs together. A plan that was cut off has its reasons.
+func (e *Engine) missing() error {
+	for id, c := range e.state.Claims {
+		if e.subs[c.Subscription] == nil {
+			return fmt.Errorf("claim %s has no subscription", id)
+		}
+	}
+	for id := range e.state.Lists {
+		if e.subs[id] == nil {
+			return fmt.Errorf("list %s has no subscription", id)
+		}
+	}
+	planned := false
+	err := e.store.Records(recordPlanBegun, func(string, []byte) error { planned = true; return nil })
+	if planned || err != nil {
+		return err
+	}
+	for id := range e.subs {
+		if !e.exists(id) {
+			return fmt.Errorf("subscription %s has no claim and no list", id)
+		}
+	}
+	return nil
+}
+
+// known is what there is besides the queues' records.
+func (e *Engine) known() (queue.Known, error) {
+	k := queue.Known{
+		BaseNorm: e.o.BaseDN.Norm(), BaseText: e.o.BaseDN.String(), Trees: map[string]queue.FoundName{},
+		Content: map[uint32]string{}, Shown: map[uint32]bool{}, From: e.takenFrom,
+	}
+	for id, s := range e.subs {
+		if s.Kind == KindList {
+			k.Lists = append(k.Lists, id)
+		} else if name, err := e.localName(s.Name); err == nil {
+			k.Trees[id] = queue.FoundName{Name: name.String(), Norm: name.Norm()}
+		}
+	}
+	for _, c := range e.store.Claims() {
+		if c.ID != 0 && c.Generation > 0 {
+			var from claim
+			if err := from.setOrigin(c.Server); err == nil {
+				k.Content[c.ID] = from.taken.Sum
+			}
+			k.Shown[c.ID] = true
+		}
+	}
+	for _, prefix := range []string{recordUnserved, recordShown} {
+		err := e.store.Records(prefix, func(name string, value []byte) error {
+			n, err := strconv.ParseUint(strings.TrimPrefix(name, prefix), 10, 32)
+			if err == nil && (prefix == recordUnserved || len(value) == 0) {
+				delete(k.Shown, uint32(n))
+			}
+			return nil
+		})
+		if err != nil {
+			return k, err
+		}
+	}
+	return k, nil
+}
+
+// takenFrom says where a claim's content is taken from, as its origin does; "" where nobody knows.
+func (e *Engine) takenFrom(c *queue.Claim) string {
+	sub := e.subs[c.Subscription]
+	if sub == nil || sub.Lost {
+		return ""
+	}
+	src := contentSource(sub, c)
+	return originOf(&src, sub.NoDNRewrite).Sum
+}
+
+// mendRecords are those that are others now: of the queues, subscriptions in the place of lost ones, and the
+// cookies of lists, which are all searched in full.
+func (e *Engine) mendRecords(were map[string][]byte) (records []store.Record) {
+	are := queue.Records(e.state)
+	for _, name := range slices.Sorted(maps.Keys(were)) {
+		if are[name] == nil {
+			records = append(records, store.Record{Name: recordQueue + name})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(are)) {
+		if !bytes.Equal(are[name], were[name]) {
+			records = append(records, store.Record{Name: recordQueue + name, Value: are[name]})
+		}
+	}
+	stand := func(s *Subscription) {
+		if e.subs[s.ID] != nil {
+			return
+		}
+		e.lost("the subscription %s is lost; %s", s.ID, lostWords(s.ID))
+		e.subs[s.ID] = s
+		records = append(records, jsonRecord(recordSubscription+s.ID, s))
+	}
+	for _, id := range slices.Sorted(maps.Keys(e.state.Lists)) {
+		records = append(records, store.Record{Name: recordListCookie + id})
+		stand(&Subscription{ID: id, Kind: KindList, Lost: true})
+	}
+	for _, id := range slices.Sorted(maps.Keys(e.state.Claims)) {
+		if c := e.state.Claims[id]; c.Entry == "" {
+			stand(&Subscription{ID: c.Subscription, Kind: KindTree, Name: c.Name, Lost: true})
+		}
+	}
+	return records
+}
+
+// lostWords says what to do about a lost subscription: why its link is down.
+func lostWords(id string) string {
+	return fmt.Sprintf("it was lost to damage of the store, and its content is served as it was last: enter its source again with "+
+		"`shaft subscription set %s url=URL name=NAME`, or `shaft apply` of the last export, or remove it", id)
+}
+
+// dropStrangers drops content that no claim has, as when its claim was removed and that was lost.
+func (e *Engine) dropStrangers(numbers []uint32) error {
+	if len(numbers) == 0 {
+		return nil
+	}
+	e.lost("content of %d claims that nothing names any more (numbers %v) is dropped", len(numbers), numbers[:min(len(numbers), maxLost)])
+	return e.outcome(e.store.DropClaims(numbers, &store.Batch{}))
+}
