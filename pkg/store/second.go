@@ -99,10 +99,11 @@ func (s *Store) copy(w *work) {
 // isOutgrown tells that most of the file is what later frames say anew.
 func (f *second) isOutgrown() bool { return f.f != nil && f.size > 2*f.fresh+secondSlack }
 
-// isWorthACopy tells whether a commit changes more than cookies and counts.
+// isWorthACopy tells whether a commit changes more than cookies and counts. One that is in the journal is, whatever it
+// changes: by the number of its line a file is known that is behind.
 func (s *Store) isWorthACopy(w *work) bool {
 	for _, op := range w.ops {
-		if op.key[0] != kindClaim && s.isCopied(op.key) {
+		if op.key[0] == kindJournal || op.key[0] != kindClaim && s.isCopied(op.key) {
 			return true
 		}
 	}
@@ -226,7 +227,7 @@ func (s *Store) openSecond() (c copied, err error) {
 			s.damaged("the file "+secondName+", the second copy of what was decided here, is damaged; it is made again", "file", secondName)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return c, err
+		s.damaged("the file "+secondName+", the second copy of what was decided here, cannot be read; it is made again", "error", err)
 	}
 	m, err := s.readMeta()
 	switch {
@@ -242,6 +243,9 @@ func (s *Store) openSecond() (c copied, err error) {
 		return c, err
 	case c.whole && c.meta.instance != m.instance:
 		c.whole = false // of another store
+	case c.whole && c.meta.journalNext < m.journalNext: // as where a Shaft that knows no such file has run since
+		c.whole = false
+		s.damaged("the file "+secondName+", the second copy of what was decided here, is older than the rest, and not believed; it is made again", "file", secondName)
 	case c.whole && c.meta.commits > m.commits+1: // the last was not acknowledged
 		return c, s.losing("changes that were acknowledged are lost, by what the file " + secondName + " says")
 	}

@@ -239,6 +239,33 @@ func TestSecondOfAnother(t *testing.T) {
 	}
 }
 
+// A copy that is older than the rest is not believed, whatever is lost of that.
+func TestSecondIsOlder(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	commit(t, s, &Batch{Records: []Record{{"a", []byte("old")}}, Journal: [][]byte{[]byte("1")}})
+	s = reopen(t, s)
+	older, err := os.ReadFile(filepath.Join(s.dir, secondName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, &Batch{Journal: [][]byte{[]byte("2")}})
+	commit(t, s, &Batch{Records: []Record{{"a", []byte("new")}}, Journal: [][]byte{[]byte("3")}})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err = os.WriteFile(filepath.Join(s.dir, secondName), older, 0o600)
+	if err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, mendingName), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, s.dir, s.opts)
+	if got := records(t, s, "")["a"]; got != "new" || !strings.Contains(strings.Join(s.Mended(), "\n"), "is older than the rest") {
+		t.Errorf("a is %q, told %q", got, s.Mended())
+	}
+	if s = reopen(t, s); len(s.Mended()) > 0 {
+		t.Errorf("at the next start: told %q", s.Mended())
+	}
+}
+
 // Bounded size: the file is begun anew once it has outgrown what is in it, while commits go on. What has
 // no copy is not in it.
 func TestSecondStaysSmall(t *testing.T) {
