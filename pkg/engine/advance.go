@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 
 	"shaft/pkg/dit"
@@ -19,11 +20,13 @@ func (e *Engine) Advance(ctx context.Context) (dit.CSN, error) {
 	advance := func() {
 		ed := e.edit(nil)
 		ed.batch.CSN = e.nextCSN()
-		err := e.commit(&ed.batch)
-		if err == nil {
-			e.publish(ed)
-		}
-		told <- outcome{ed.batch.CSN, err}
+		var err error
+		lost := e.guarded(func() {
+			if err = e.commit(&ed.batch); err == nil {
+				e.publish(ed)
+			}
+		})
+		told <- outcome{ed.batch.CSN, cmp.Or(lost, err)}
 	}
 	select {
 	case e.cmds <- advance:

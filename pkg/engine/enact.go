@@ -62,15 +62,18 @@ func (s *step) takeBack() {
 	}
 }
 
-// asOne has readers see what fn does as one version.
+// asOne has readers see what fn does as one version, and nothing of it where fn panics.
 func (e *Engine) asOne(fn func() error) error {
-	before := e.together
+	before, done := e.together, false
 	e.together = true
 	defer func() {
-		e.together = before
-		e.show()
+		if e.together = before; done {
+			e.show()
+		}
 	}()
-	return fn()
+	err := fn()
+	done = true
+	return err
 }
 
 // step is some decisions on their way into one commit, with the content that

@@ -149,6 +149,25 @@ func TestUnreadableWriter(t *testing.T) {
 	w.check()
 }
 
+// R30, R35: of a step that is half done nothing is shown.
+func TestUnreadableHalfway(t *testing.T) {
+	w, _ := newBounded(t)
+	before := w.e.Version()
+	lost := &tree.ReadError{Scratch: "/data/scratch", Err: errors.New("input/output error")}
+	err := w.e.do(t.Context(), func() {
+		_ = w.e.asOne(func() error {
+			ed := w.e.edit(nil)
+			ed.batch.CSN = w.e.nextCSN()
+			must(t, w.e.commit(&ed.batch))
+			w.e.publish(ed)
+			panic(lost)
+		})
+	})
+	if !errors.Is(err, lost) || w.e.Version() != before {
+		t.Errorf("%v, and another version is shown: %v", err, w.e.Version() != before)
+	}
+}
+
 // A command that cannot read back what it needs is told that it failed.
 func TestUnreadableCommand(t *testing.T) {
 	w, _ := newBounded(t)

@@ -302,11 +302,8 @@ func (e *Engine) plant(ed *edit, cl *claim) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = cmp.Or(err, stage.Discard())
-		}
-	}()
+	done := false
+	defer discardUnless(&done, stage, &err)
 	ed.stage = stage
 	ed.hideOuter(cl.name)
 	if err := ed.glueFor(entries); err != nil {
@@ -325,7 +322,9 @@ func (e *Engine) plant(ed *edit, cl *claim) (err error) {
 	if err != nil {
 		return err
 	}
-	return e.commitStage(ed, cl, cl.server, cl.cookie, nil)
+	err = e.commitStage(ed, cl, cl.server, cl.cookie, nil)
+	done = err == nil
+	return err
 }
 
 // glueFor makes parents that are not among the entries, before their children get

@@ -106,11 +106,8 @@ func (s *succession) commit() (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = cmp.Or(err, stage.Discard())
-		}
-	}()
+	done := false
+	defer discardUnless(&done, stage, &err)
 	ed.stage, ed.succeeds = stage, s.old
 	s.takeOut()
 	if err := ed.glueFor(s.fresh); err != nil {
@@ -129,7 +126,16 @@ func (s *succession) commit() (err error) {
 		{Name: shownRecord(s.cl.number)}, {Name: shownRecord(s.old.number)}, {Name: unservedRecord(s.cl.number)},
 		{Name: unservedRecord(s.old.number), Value: []byte{1}},
 	}
-	return e.commitStage(ed, s.cl, s.cl.server, s.cl.cookie, nil)
+	err = e.commitStage(ed, s.cl, s.cl.server, s.cl.cookie, nil)
+	done = err == nil
+	return err
+}
+
+// discardUnless discards a stage of which the end was not reached, by an error or a panic.
+func discardUnless(done *bool, stage *store.Stage, err *error) {
+	if !*done {
+		*err = cmp.Or(*err, stage.Discard())
+	}
 }
 
 // compare reads what the claim has stored, and holds it against what is served.

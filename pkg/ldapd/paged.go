@@ -11,6 +11,7 @@ import (
 	"github.com/vjeantet/ldapserver"
 
 	"shaft/pkg/ber"
+	"shaft/pkg/tree"
 )
 
 const (
@@ -78,6 +79,14 @@ func (p *pages) keep(s *search, now time.Time) []byte {
 	defer p.mu.Unlock()
 	if len(p.list) == maxPages {
 		p.drop(0)
+	}
+	switch at := s.cur.(type) {
+	case *tree.Cursor:
+		at.Rest()
+	case *walk:
+		if at.cur != nil {
+			at.cur.Rest()
+		}
 	}
 	p.last++
 	p.list = append(p.list, page{p.last, now, s})

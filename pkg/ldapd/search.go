@@ -246,20 +246,24 @@ func (c *conn) searchTree(req *request, s *searchRequest, g *guard, ver *tree.Ve
 
 // begin takes the first steps and, if that was not all, starts a goroutine.
 func (s *search) begin() error {
+	goesOn := false
+	sorter := s.sorter
+	defer func() {
+		if !goesOn {
+			sorter.release()
+		}
+	}()
 	s.reader, s.op, s.x, s.out = true, nil, &s.c.x, s.c.out[:0]
 	done, err := s.steps(inlineSteps)
 	s.c.out = s.out
 	if err != nil {
-		s.sorter.release()
 		return err
 	}
 	if err := s.c.send(); err != nil || done {
-		s.sorter.release()
 		return err
 	}
 	s.reader, s.x, s.out = false, &scratch{}, nil
-	if !s.c.start(s.id, s.rest, false) {
-		s.sorter.release()
+	if goesOn = s.c.start(s.id, s.rest, false); !goesOn {
 		s.c.out = appendReply(s.c.out[:0], s.id, tagSearchDone,
 			result{code: ldapserver.LDAPResultBusy, text: "too many searches at once on this connection"}, nil, nil)
 		return s.c.send()

@@ -20,6 +20,7 @@ type outside struct {
 	mu     sync.Mutex
 	blocks [][]byte
 	broken bool
+	after  int // reads that go well before they fail
 }
 
 func (o *outside) Write(b []byte) (int64, error) {
@@ -32,7 +33,7 @@ func (o *outside) Write(b []byte) (int64, error) {
 func (o *outside) Read(p []byte, at int64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.broken {
+	if o.after--; o.broken && o.after < 0 {
 		return errors.New("input/output error")
 	}
 	copy(p, o.blocks[at>>32][at&(1<<32-1):])
@@ -157,6 +158,44 @@ func TestUnreadableMidway(t *testing.T) {
 	}
 	if r := c.search(1, query{base: base}); len(r) != 2 || r[1].code != 0 {
 		t.Errorf("the same ID again: %+v", r)
+	}
+}
+
+// R38: sorts that cannot read what they sort by keep no turn.
+func TestUnreadableSort(t *testing.T) {
+	o := &outside{}
+	m := tree.NewMemory(0, o, func(err error) { t.Error(err) })
+	b := tree.Empty(tree.Options{Schema: bundled(), SID: 1, Subschema: subschemaDN, Memory: m}).Edit()
+	b.SetRoot(tree.Row{UUID: number(1)}, value(t, base, attrs("objectClass", "organizationalUnit", "ou", "Package Listers"), class("organizationalUnit")))
+	b.Put(tree.Row{UUID: number(2)}, device(t, "cn=Debian,"+base, "list"))
+	s, addr := serve(t, Options{Backend: newBackend(spacious(t, b.Done(), 0, 20))})
+	c := dial(t, addr)
+	search := func(id int64) reply {
+		t.Helper()
+		got := c.search(id, query{base: base, scope: tree.Sub, attrs: []string{"1.1"}}, ctl(oidSort, critical, sortBER("description")))
+		return got[len(got)-1]
+	}
+	if r := search(1); r.code != 0 || sortCode(t, r) != "0" {
+		t.Fatalf("%+v", r)
+	}
+	for reads := range 40 {
+		o.mu.Lock()
+		o.broken, o.after = true, reads
+		o.mu.Unlock()
+		if r := search(int64(10 + reads)); r.code != 80 && r.code != 0 {
+			t.Errorf("after %d reads: %+v", reads, r)
+		}
+	}
+	o.breaks(false)
+	if r := search(100); r.code != 0 || sortCode(t, r) != "0" {
+		t.Errorf("%+v", r)
+	}
+	for range sortsAtOnce {
+		select {
+		case s.sortTurns <- struct{}{}:
+		case <-time.After(patience):
+			t.Fatal("a turn is still taken")
+		}
 	}
 }
 

@@ -104,6 +104,9 @@ func (c *Cursor) Step(max int) (found, done bool) {
 // Entry is the one that Next or Step found.
 func (c *Cursor) Entry() Entry { return c.entry }
 
+// Rest gives up what was read ahead, before a wait.
+func (c *Cursor) Rest() { c.w = window{} }
+
 // look takes one entry and matches it; end means that there was none left.
 func (c *Cursor) look() (ok, end bool) {
 	if c.indexed {

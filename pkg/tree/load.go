@@ -16,6 +16,7 @@ func (b *Builder) Load(n int, entry func(i int) (Row, *Pack, Ref), other func(i 
 	v.children.reserve(n)
 	v.uuids.reserve(n)
 	t := fillTables(v)
+	defer t.end()
 	var near nearby
 	for i := range n {
 		row, p, ref := entry(i)
@@ -104,6 +105,7 @@ type tables struct {
 	uuids, index chan []tabled
 	running      sync.WaitGroup
 	twins        []tabled
+	ended        bool
 }
 
 func fillTables(v *Version) *tables {
@@ -163,8 +165,16 @@ func (t *tables) enterKeys() {
 // wait returns when all is entered, but for those whose UUIDs have the hash of another's.
 func (t *tables) wait() (twins []tabled) {
 	t.flush()
-	close(t.uuids)
-	close(t.index)
-	t.running.Wait()
+	t.end()
 	return t.twins
+}
+
+// end ends the goroutines, once or again.
+func (t *tables) end() {
+	if !t.ended {
+		t.ended = true
+		close(t.uuids)
+		close(t.index)
+	}
+	t.running.Wait()
 }
