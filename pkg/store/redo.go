@@ -164,8 +164,14 @@ func (s *Store) redoLast() error {
 	}
 	instance, commit, ops := readRedo(content)
 	m, err := s.readMeta()
-	if err != nil || instance != m.instance {
-		return nil // whoever loads the meta record next says what is wrong with it
+	if err != nil {
+		// Whoever loads the meta record next says what is wrong with it. The second copy may bring this instance back
+		// as of an earlier commit, of which this one is not to be the next.
+		s.redo.last = commit
+		return nil
+	}
+	if instance != m.instance {
+		return nil
 	}
 	s.redo.last = commit
 	if commit <= m.commits {

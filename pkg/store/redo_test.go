@@ -331,6 +331,25 @@ func TestRedoBehindALoss(t *testing.T) {
 	}
 }
 
+// R33: nor does it where the second copy, which knows an earlier commit as the last, brings back what the store knows of
+// itself.
+func TestRedoBehindLostMeta(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	refresh(t, s, 1, 100, "cookie", map[int]string{1: "a"})
+	commit(t, s, &Batch{CSN: 500, Puts: []Put{{Claim: 1, UUID: scattered(1), Gen: 1, CSN: 500, Value: []byte("b")}}, Cookies: []Claim{{ID: 1, Cookie: []byte("new")}}})
+	instance := s.Instance()
+	s = open(t, flip(t, s, metaKey).dir, Options{})
+	last := s.LastCSN()
+	if len(s.Mended()) == 0 || s.Instance() != instance || last <= 500 {
+		t.Fatalf("told %q, instance %v, last CSN %d", s.Mended(), s.Instance(), last)
+	}
+	for i := range 2 {
+		if s = reopen(t, s); s.LastCSN() != last || s.Redated() != last || !claimOf(s, 1).Damaged {
+			t.Errorf("start %d: last CSN %d, dated %d, was %d; claim %+v", i, s.LastCSN(), s.Redated(), last, claimOf(s, 1))
+		}
+	}
+}
+
 func redoFile(t testing.TB, ops []redoOp) []byte {
 	t.Helper()
 	var r redo

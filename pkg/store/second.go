@@ -164,14 +164,14 @@ type copied struct {
 	meta  meta
 	ops   map[string][]byte // stored values; neither meta's nor published UUIDs
 	lines []redoOp          // published UUIDs, later ones count
-	size  int64
+	size  int64     // of the frames that are sound; behind it may be what is left of an append
 	there bool // the file is
 	whole bool // all that it was begun with can be read, and nothing behind it is damaged
 }
 
 // readSecond reads the file's content, as far as it is sound.
 func readSecond(content []byte) (c copied) {
-	c.there, c.ops, c.size = true, map[string][]byte{}, int64(len(content))
+	c.there, c.ops = true, map[string][]byte{}
 	if !bytes.HasPrefix(content, []byte(secondMagic)) {
 		return c
 	}
@@ -207,6 +207,7 @@ func readSecond(content []byte) (c copied) {
 		}
 	}
 	// What a power cut leaves of an append is no damage, and was not acknowledged.
+	c.size = int64(len(content) - len(rest))
 	c.whole = begun && (len(rest) == 0 || cutOff(rest))
 	return c
 }
@@ -463,10 +464,18 @@ func (s *Store) tendSecond() {
 	}
 }
 
+// open cuts the file to its sound frames: whatever is appended behind others is not read.
 func (f *second) open(dir string, size, fresh int64) (err error) {
 	f.f, err = os.OpenFile(filepath.Join(dir, secondName), os.O_RDWR|unix.O_DSYNC, 0)
 	f.size, f.fresh = size, fresh
-	return err
+	if err != nil {
+		return err
+	}
+	info, err := f.f.Stat()
+	if err != nil || info.Size() == size {
+		return err
+	}
+	return errors.Join(f.f.Truncate(size), f.f.Sync())
 }
 
 // beginSecond writes the file anew, of what badger has as of a view; tail gives, with writeMu held until

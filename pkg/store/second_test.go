@@ -114,6 +114,38 @@ func TestR33SecondCopy(t *testing.T) {
 	}
 }
 
+// R33: what a kill left of an append is cut off before anything is appended behind it: that is found again.
+func TestR33SecondCutOff(t *testing.T) {
+	for _, torn := range [][]byte{
+		appendFrame(nil, []redoOp{{recordKey("a"), make([]byte, 20_000)}})[:9_000],
+		appendFrame(nil, []redoOp{{recordKey("a"), make([]byte, 20)}})[:20],
+		{1, 2, 3},
+	} {
+		s := open(t, t.TempDir(), Options{})
+		commit(t, s, &Batch{Records: []Record{{"a", []byte("old")}, {"b", []byte("b")}}})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(filepath.Join(s.dir, secondName), os.O_APPEND|os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.Write(torn)
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, s.dir, s.opts)
+		for i := range 3 {
+			commit(t, s, &Batch{Records: []Record{{"a", fmt.Append(nil, i)}}})
+		}
+		told := s.Mended()
+		s = flip(t, s, recordKey("a"))
+		s = open(t, s.dir, s.opts)
+		if got := records(t, s, ""); !maps.Equal(got, map[string]string{"a": "2", "b": "b"}) || len(told) > 0 || len(s.Mended()) != 1 {
+			t.Errorf("%d bytes were left: records %v, told %q and %q", len(torn), got, told, s.Mended())
+		}
+	}
+}
+
 // R33, R56: what is damaged in both places is named, and the rest is there.
 func TestR33BothCopies(t *testing.T) {
 	var log bytes.Buffer
