@@ -147,7 +147,14 @@ func (s *Store) withoutSecond(err error) {
 		s.second.f.Close()
 	}
 	s.second = second{}
-	if err := os.Remove(filepath.Join(s.dir, secondName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err = os.Remove(filepath.Join(s.dir, secondName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil { // or a power cut would bring it back
+		err = syncDir(s.dir)
+	}
+	if err != nil {
 		s.log.Error("a second copy that is not up to date is still there: remove it", "file", secondName, "error", err)
 	}
 }
@@ -164,9 +171,9 @@ type copied struct {
 	meta  meta
 	ops   map[string][]byte // stored values; neither meta's nor published UUIDs
 	lines []redoOp          // published UUIDs, later ones count
-	size  int64     // of the frames that are sound; behind it may be what is left of an append
-	there bool // the file is
-	whole bool // all that it was begun with can be read, and nothing behind it is damaged
+	size  int64             // of the frames that are sound; behind it may be what is left of an append
+	there bool              // the file is
+	whole bool              // all that it was begun with can be read, and nothing behind it is damaged
 }
 
 // readSecond reads the file's content, as far as it is sound.
@@ -400,13 +407,22 @@ func (s *Store) eachCopied(txn *badger.Txn, fn func(key, stored []byte) error) e
 	return nil
 }
 
+// sizeOfLines is what published UUIDs take once the file is begun anew: of a UUID only the last line counts. It puts lines in
+// order of their keys.
+func (c *copied) sizeOfLines() (size int64) {
+	slices.SortStableFunc(c.lines, func(a, b redoOp) int { return bytes.Compare(a.key, b.key) })
+	for i, op := range c.lines {
+		if op.value != nil && (i+1 == len(c.lines) || !bytes.Equal(c.lines[i+1].key, op.key)) {
+			size += int64(len(op.key) + len(op.value) + 8)
+		}
+	}
+	return size
+}
+
 // renewSecond begins the file anew where it is not what badger has, or too large. Without it the
 // store goes on.
 func (s *Store) renewSecond(c copied) {
-	same, behind, size, n := c.whole, false, int64(0), 0
-	for _, op := range c.lines {
-		size += int64(len(op.key) + len(op.value) + 8)
-	}
+	same, behind, size, n := c.whole, false, c.sizeOfLines(), 0
 	err := s.eachCopied(s.view.txn, func(key, stored []byte) error {
 		if !s.isWorthy(key, stored) {
 			return nil
@@ -421,10 +437,15 @@ func (s *Store) renewSecond(c copied) {
 	if c.whole && behind && c.meta.commits <= s.meta.commits {
 		s.damaged("the file "+secondName+", the second copy of what was decided here, lacks some of it; it is made again", "file", secondName)
 	}
-	if err == nil && same && n == len(c.ops) && c.size <= 2*size+secondSlack && c.meta.commits <= s.meta.commits {
+	same = same && err == nil && n == len(c.ops) && c.meta.commits <= s.meta.commits
+	switch {
+	case same && c.size <= 2*size+secondSlack:
 		err = s.second.open(s.dir, c.size, size)
-	} else if err == nil {
-		err = s.beginSecond(s.view, nil)
+	case err == nil:
+		if err = s.beginSecond(s.view, nil); err != nil && same {
+			s.notBegun(err)
+			err = s.second.open(s.dir, c.size, c.size)
+		}
 	}
 	if err != nil {
 		s.withoutSecond(err)
@@ -447,8 +468,7 @@ func (s *Store) tendSecond() {
 	locked := false
 	err = s.beginSecond(v, func() ([]byte, error) {
 		s.writeMu.Lock()
-		locked = true
-		if s.second.f == nil {
+		if locked = true; s.second.f == nil {
 			return nil, os.ErrClosed
 		}
 		since := make([]byte, s.second.size-from)
@@ -459,9 +479,14 @@ func (s *Store) tendSecond() {
 		s.writeMu.Lock()
 	}
 	defer s.writeMu.Unlock()
-	if err != nil {
-		s.withoutSecond(err)
+	if err != nil && s.second.f != nil {
+		s.second.fresh = s.second.size // not again at the next commit
+		s.notBegun(err)
 	}
+}
+
+func (s *Store) notBegun(err error) {
+	s.log.Error("the second copy of what was decided cannot be begun anew; it goes on as it is, larger than it has to be", "file", secondName, "error", err)
 }
 
 // open cuts the file to its sound frames: whatever is appended behind others is not read.
@@ -479,9 +504,15 @@ func (f *second) open(dir string, size, fresh int64) (err error) {
 }
 
 // beginSecond writes the file anew, of what badger has as of a view; tail gives, with writeMu held until
-// the file is in its place, what was appended since.
-func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) error {
+// the file is in its place, what was appended since. Where there is a tail, what badger cannot give is an error: the file that
+// is in use has it. After an error that file is as it was.
+func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) (err error) {
 	path := filepath.Join(s.dir, secondName)
+	defer func() {
+		if err != nil {
+			os.Remove(path + ".new") //nolint:errcheck // it is written over
+		}
+	}()
 	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -504,6 +535,9 @@ func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) error {
 	}
 	copyOf := func(key, stored []byte) error {
 		if !s.isWorthy(key, stored) {
+			if tail != nil && s.isCopied(key) {
+				return corruptKey(key)
+			}
 			return nil
 		}
 		ops = append(ops, redoOp{bytes.Clone(key), bytes.Clone(stored)})
@@ -535,11 +569,11 @@ func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
-	if err := syncDir(s.dir); err != nil {
-		return err
-	}
 	if s.second.f != nil {
 		s.second.f.Close()
 	}
-	return s.second.open(s.dir, size, fresh)
+	if err := errors.Join(syncDir(s.dir), s.second.open(s.dir, size, fresh)); err != nil {
+		s.withoutSecond(err)
+	}
+	return nil
 }

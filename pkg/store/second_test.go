@@ -367,6 +367,102 @@ func TestSecondNotWritten(t *testing.T) {
 	}
 }
 
+// R33: a file that cannot be begun anew goes on as it was: where badger has a record no more, it has the only copy.
+func TestR33SecondIsKept(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		s := open(t, t.TempDir(), Options{})
+		path := filepath.Join(s.dir, secondName)
+		commit(t, s, &Batch{Records: []Record{{"a", []byte("1")}, {"b", []byte("0")}}})
+		if lost {
+			key := recordKey("a")
+			stored := seal(key, []byte("1"))
+			stored[len(stored)/2] ^= 4
+			if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(key, stored) }); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.MkdirAll(filepath.Join(path+".new", "in the way"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		commit(t, s, &Batch{Records: []Record{{"b", []byte("2")}}})
+		begunAt(s, -secondSlack) // so that it is too large
+		s.tendSecond()
+		if _, err := os.Stat(path + ".new"); lost && !errors.Is(err, fs.ErrNotExist) || s.second.f == nil || s.second.isOutgrown() {
+			t.Errorf("lost %v: what was begun is there: %v; the file is %+v", lost, err, s.second)
+		}
+		commit(t, s, &Batch{Records: []Record{{"b", []byte("3")}}})
+		if err := os.RemoveAll(path + ".new"); err != nil {
+			t.Fatal(err)
+		}
+		if !lost {
+			s = flip(t, s, recordKey("a"))
+		}
+		s = reopen(t, s)
+		if got := records(t, s, ""); !maps.Equal(got, map[string]string{"a": "1", "b": "3"}) {
+			t.Errorf("lost %v: %v, told %q", lost, got, s.Mended())
+		}
+	}
+}
+
+// begunAt has the file pass for one that was of a size when it was begun.
+func begunAt(s *Store, size int64) {
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	s.second.fresh = size
+}
+
+// R33: nor does a start that cannot begin a large file anew do without it.
+func TestR33SecondIsKeptAtStart(t *testing.T) {
+	var log bytes.Buffer
+	s := open(t, t.TempDir(), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	begunAt(s, 1<<30) // so that it grows
+	path := filepath.Join(s.dir, secondName)
+	for i := range 3 * secondSlack / 2 / 100_000 {
+		commit(t, s, &Batch{Records: []Record{{"a", append(fmt.Append(nil, i), make([]byte, 100_000)...)}}})
+	}
+	commit(t, s, &Batch{Records: []Record{{"a", []byte("last")}, {"b", []byte("b")}}})
+	if err := os.MkdirAll(filepath.Join(path+".new", "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s)
+	if info, err := os.Stat(path); err != nil || info.Size() < secondSlack || !strings.Contains(log.String(), "cannot be begun anew") {
+		t.Fatalf("%v, %v, log %s", info, err, &log)
+	}
+	commit(t, s, &Batch{Records: []Record{{"b", []byte("c")}}})
+	if err := os.RemoveAll(path + ".new"); err != nil {
+		t.Fatal(err)
+	}
+	s = flip(t, s, recordKey("b"))
+	s = open(t, s.dir, s.opts)
+	if got := records(t, s, ""); !maps.Equal(got, map[string]string{"a": "last", "b": "c"}) || s.second.size > secondSlack {
+		t.Errorf("%v, told %q, %d bytes", got, s.Mended(), s.second.size)
+	}
+}
+
+// Of published UUIDs the last line counts, however often they were changed: a start begins the file anew where the others are most of it.
+func TestSecondCountsLastLines(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	begunAt(s, 1<<30) // so that it grows
+	for i := range 20 {
+		var many []PublishedAs
+		for n := range 2_000 {
+			p := PublishedAs{1, scattered(n), scattered(n + 1 + i)}
+			if i%2 == 1 {
+				p.Published = dit.UUID{}
+			}
+			many = append(many, p)
+		}
+		commit(t, s, &Batch{Published: many})
+	}
+	commit(t, s, &Batch{Published: []PublishedAs{{1, scattered(7), scattered(8)}}})
+	before := s.second.size
+	if s = reopen(t, s); before < secondSlack || s.second.size > secondSlack/8 {
+		t.Errorf("%d bytes, were %d", s.second.size, before)
+	}
+	if got := published(t, s); len(got) != 1 || got[scattered(7)] != scattered(8) {
+		t.Errorf("%d published UUIDs", len(got))
+	}
+}
+
 // A commit of the persist stage, which changes entries and a cookie, costs no append.
 func TestSecondOfContent(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
