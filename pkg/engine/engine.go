@@ -443,4 +443,5 @@ const (
 	recordShown        = "shown/"    // see shown.go
 	recordUnserved     = "unserved/" // and a claim's number: see aside.go
 	recordLinger       = "linger/"   // and a name's normal form: see linger.go
+	recordStranger     = "stranger/" // and the number of content that no claim has, which was told: see mend.go
 )

@@ -183,12 +183,10 @@ func (e *Engine) loadClaims() error {
 	if err := e.loadUnserved(); err != nil {
 		return err
 	}
-	var strangers []uint32
 	for _, sc := range e.store.Claims() {
 		cl := e.byNum[sc.ID]
 		if cl == nil {
-			strangers = append(strangers, sc.ID)
-			continue
+			continue // see strangers
 		}
 		cl.gen, cl.cookie = sc.Generation, sc.Cookie
 		if err := cl.setOrigin(sc.Server); err != nil {
@@ -199,9 +197,6 @@ func (e *Engine) loadClaims() error {
 			e.log.Error("stored content is damaged: what is sound is served, all is fetched again", "claim", cl.id)
 			cl.cookie, cl.damaged, cl.unsound = nil, true, true
 		}
-	}
-	if err := e.dropStrangers(strangers); err != nil {
-		return err
 	}
 	return e.store.Records(recordContact, func(name string, value []byte) error {
 		id := strings.TrimPrefix(name, recordContact)

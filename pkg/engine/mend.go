@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +42,11 @@ func (e *Engine) mendState() error {
 	err := e.loadState()
 	if err == nil {
 		if err = e.missing(); err == nil {
-			return nil
+			told, err := e.tellStrangers()
+			if err != nil {
+				return err
+			}
+			return e.writeLater(told)
 		}
 	} else if !errors.Is(err, store.ErrCorrupt) {
 		return err
@@ -69,7 +74,11 @@ func (e *Engine) mendState() error {
 		return notWhole("stored queues: %w", err)
 	}
 	e.state = s
-	return e.writeLater(e.mendRecords(records))
+	strangers, err := e.tellStrangers()
+	if err != nil {
+		return err
+	}
+	return e.writeLater(append(e.mendRecords(records), strangers...))
 }
 
 // missing says what is not there of what belongs together. A plan that was cut off has its reasons.
@@ -83,6 +92,9 @@ func (e *Engine) missing() error {
 		if e.subs[id] == nil {
 			return fmt.Errorf("list %s has no subscription", id)
 		}
+	}
+	if next := e.nextNumber(); e.state.Next < next {
+		return fmt.Errorf("the next number is %d, and there is content up to %d", e.state.Next, next-1)
 	}
 	planned := false
 	err := e.store.Records(recordPlanBegun, func(string, []byte) error { planned = true; return nil })
@@ -101,7 +113,7 @@ func (e *Engine) missing() error {
 func (e *Engine) known() (queue.Known, error) {
 	k := queue.Known{
 		BaseNorm: e.o.BaseDN.Norm(), BaseText: e.o.BaseDN.String(), Trees: map[string]queue.FoundName{},
-		Content: map[uint32]string{}, Shown: map[uint32]bool{}, From: e.takenFrom,
+		Content: map[uint32]string{}, Shown: map[uint32]bool{}, From: e.takenFrom, Next: e.nextNumber(),
 	}
 	for id, s := range e.subs {
 		if s.Kind == KindList {
@@ -113,11 +125,21 @@ func (e *Engine) known() (queue.Known, error) {
 	for _, c := range e.store.Claims() {
 		if c.ID != 0 && c.Generation > 0 {
 			var from claim
+			k.Content[c.ID] = ""
 			if err := from.setOrigin(c.Server); err == nil {
 				k.Content[c.ID] = from.taken.Sum
 			}
 			k.Shown[c.ID] = true
 		}
+	}
+	err := e.store.Records(recordStranger, func(name string, _ []byte) error {
+		if n, err := strconv.ParseUint(strings.TrimPrefix(name, recordStranger), 10, 32); err == nil {
+			delete(k.Content, uint32(n)) // it was nobody's before
+		}
+		return nil
+	})
+	if err != nil {
+		return k, err
 	}
 	for _, prefix := range []string{recordUnserved, recordShown} {
 		err := e.store.Records(prefix, func(name string, value []byte) error {
@@ -184,11 +206,53 @@ func lostWords(id string) string {
 		"`shaft subscription set %s url=URL name=NAME`, or `shaft apply` of the last export, or remove it", id)
 }
 
-// dropStrangers drops content that no claim has, as when its claim was removed and that was lost.
-func (e *Engine) dropStrangers(numbers []uint32) error {
-	if len(numbers) == 0 {
-		return nil
+// strangers are the numbers of content that no claim has, as when damage took its claim and its subscription, and that no
+// start has told yet. The content stays in the store, where nothing serves it: it may be all that is left of it.
+func (e *Engine) strangers() (numbers []uint32, err error) {
+	had := map[uint32]bool{0: true}
+	for _, c := range e.state.Claims {
+		had[c.Number] = true
 	}
-	e.lost("content of %d claims that nothing names any more (numbers %v) is dropped", len(numbers), numbers[:min(len(numbers), maxLost)])
-	return e.outcome(e.store.DropClaims(numbers, &store.Batch{}))
+	for _, l := range e.state.Lingers {
+		had[l.Number] = true
+	}
+	err = e.store.Records(recordStranger, func(name string, _ []byte) error {
+		if n, err := strconv.ParseUint(strings.TrimPrefix(name, recordStranger), 10, 32); err == nil {
+			had[uint32(n)] = true
+		}
+		return nil
+	})
+	for _, c := range e.store.Claims() {
+		if !had[c.ID] && c.Generation > 0 {
+			numbers = append(numbers, c.ID)
+		}
+	}
+	return numbers, err
+}
+
+// tellStrangers names them, once. Where there are no claims but them nothing can be served.
+func (e *Engine) tellStrangers() (records []store.Record, err error) {
+	numbers, err := e.strangers()
+	if err != nil || len(numbers) == 0 {
+		return nil, err
+	}
+	if len(e.state.Claims) == 0 {
+		return nil, notWhole("there is content of %d claims, and nothing says any more where it belongs", len(numbers))
+	}
+	e.lost("nothing names any more what content of %d claims belongs to (numbers %v): it stays in the store and is not served",
+		len(numbers), numbers[:min(len(numbers), maxLost)])
+	for _, n := range numbers {
+		records = append(records, store.Record{Name: recordStranger + strconv.FormatUint(uint64(n), 10), Value: []byte("1")})
+	}
+	return records, nil
+}
+
+// nextNumber is above all that anything is stored under.
+func (e *Engine) nextNumber() (next uint32) {
+	for _, c := range e.store.Claims() {
+		if c.ID < math.MaxUint32-1 {
+			next = max(next, c.ID+1)
+		}
+	}
+	return next
 }

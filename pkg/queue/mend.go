@@ -14,8 +14,9 @@ type Known struct {
 	BaseNorm, BaseText string                // the configured base DN
 	Trees              map[string]FoundName  // the names of the trees' subscriptions, by id
 	Lists              []string              // the lists' subscriptions
-	Content            map[uint32]string     // numbers of claims of which there is content, and what it was taken from
+	Content            map[uint32]string     // numbers of claims of which there is content, and what it was taken from, "" for unknown
 	Shown              map[uint32]bool       // those of them whose content was shown
+	Next               uint32                // no number from here on has anything stored under it; 0 for unknown
 	From               func(c *Claim) string // what a claim's content is taken from, as Content says it; "" for unknown
 }
 
@@ -23,14 +24,15 @@ type Known struct {
 // the rest, so that Load refuses them. What is there stays, as far as it agrees; what is missing is put in its place:
 //
 //   - a claim by its subscription, or by its list's member, where it stood in its queue. It has the number of content that
-//     nobody else has and that was taken from the same source, if there is any; else a new one;
+//     nobody else has and that was taken from the same source, if there is any; else a new one. Where one claim alone has
+//     none, whose source is lost, and one content is nobody's, that is its content; so a tree comes back that only its queue names;
 //   - a member by its claims, a list by its members or its subscription: its next search says the rest;
 //   - a queue by its claims: first whose content was shown, then by age;
 //   - the base by the configuration, the next number by what is there.
 //
 // told says in words what was done. The same records give the same state, and that state's records load.
 func Mend(records map[string][]byte, k Known) (s *State, told []string, err error) {
-	m := &mender{s: NewState(), k: k}
+	m := &mender{s: NewState(), k: k, bare: map[ClaimID]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(records)) {
 		if err := m.s.load(name, records[name]); err != nil {
 			m.tell("the stored record %q of the queues cannot be read: it is left out", name)
@@ -61,6 +63,10 @@ type mender struct {
 	told []string
 	// made are claims that were put in the place of lost ones, in order.
 	made []ClaimID
+	// bare are those of them that only a queue names: they stay if they get content.
+	bare map[ClaimID]bool
+	// nameless counts what a queue names and nothing can be made for.
+	nameless int
 }
 
 func (m *mender) tell(format string, args ...any) {
@@ -208,6 +214,8 @@ func (m *mender) again() {
 					c.Name, c.Norm, c.Renamed = s.Names[norm].Text, norm, true
 				}
 				m.make(c)
+			} else if s.Claims[id] == nil && id != "" {
+				m.bare[id] = true
 			}
 		}
 	}
@@ -217,6 +225,20 @@ func (m *mender) again() {
 	for _, id := range slices.Sorted(maps.Keys(m.k.Trees)) {
 		tree := m.k.Trees[id]
 		m.make(&Claim{ID: ClaimID(id), Subscription: id, Name: tree.Name, Norm: tree.Norm})
+	}
+	maps.DeleteFunc(m.bare, func(id ClaimID, _ bool) bool { return s.Claims[id] != nil }) // it stands in two queues
+	for _, norm := range slices.Sorted(maps.Keys(s.Names)) {
+		for _, id := range s.Names[norm].Claims {
+			if m.bare[id] {
+				m.make(&Claim{ID: id, Subscription: string(id), Name: s.Names[norm].Text, Norm: norm})
+			}
+		}
+	}
+	for id := range m.bare {
+		if s.Claims[id] == nil {
+			delete(m.bare, id)
+			m.nameless++
+		}
 	}
 }
 
@@ -250,7 +272,8 @@ func (m *mender) numbers() {
 			s.Next = max(s.Next, n+1)
 		}
 	}
-	s.Next = max(s.Next, 1)
+	s.Next = max(s.Next, m.k.Next, 1)
+	var without []ClaimID
 	for _, id := range m.made {
 		c := s.Claims[id]
 		if c.Number = m.nobodys(c, had); c.Number != 0 {
@@ -258,10 +281,43 @@ func (m *mender) numbers() {
 			m.tell("the claim %s on %s was lost from the queues: it is there again, with the content that it had", id, c.Name)
 			continue
 		}
+		without = append(without, id)
+	}
+	m.only(without, had)
+	for _, id := range without {
+		c := s.Claims[id]
+		if c.Number != 0 {
+			continue
+		}
+		if m.bare[id] {
+			m.tell("the claim %s on %s was lost with its subscription, and which content it had is not known: it is left out", id, c.Name)
+			delete(s.Claims, id)
+			continue
+		}
 		c.Number = s.Next
 		s.Next++
 		m.tell("the claim %s on %s was lost from the queues: it is there again, and its content is fetched anew", id, c.Name)
 	}
+}
+
+// only gives the one claim that has no content, and whose source is lost, the one content that is nobody's.
+func (m *mender) only(without []ClaimID, had map[uint32]bool) {
+	if len(without) != 1 || m.nameless > 0 {
+		return
+	}
+	var left []uint32
+	for n := range m.k.Content {
+		if !had[n] && isNumber(n) {
+			left = append(left, n)
+		}
+	}
+	c := m.s.Claims[without[0]]
+	if len(left) != 1 || m.k.From(c) != "" {
+		return
+	}
+	c.Number, c.Good = left[0], true
+	had[c.Number] = true
+	m.tell("the claim %s on %s was lost: it is there again, with the only content that was nobody's", c.ID, c.Name)
 }
 
 // nobodys finds content that nobody else has and that was taken from where the claim's is: for a head such as was

@@ -191,6 +191,42 @@ func TestMendContent(t *testing.T) {
 	}
 }
 
+// A tree of which only its queue is left has the one content that is nobody's; where there is more than one such tree or
+// content nobody knows, and no number is given twice.
+func TestMendOnlyNamed(t *testing.T) {
+	for _, c := range []struct {
+		lost    []string
+		content map[uint32]string
+		want    map[string]uint32
+	}{
+		{[]string{"a"}, map[uint32]string{1: "x", 2: "b"}, map[string]uint32{"a": 1, "b": 2}},
+		{[]string{"a"}, map[uint32]string{1: "", 2: "b"}, map[string]uint32{"a": 1, "b": 2}},
+		{[]string{"a"}, map[uint32]string{1: "x", 2: "b", 3: "y"}, map[string]uint32{"b": 2}},
+		{[]string{"a"}, map[uint32]string{2: "b"}, map[string]uint32{"b": 2}},
+		{[]string{"a", "b"}, map[uint32]string{1: "x"}, map[string]uint32{}},
+	} {
+		s := based(t)
+		for _, e := range []Event{claim("a", "X"), claim("b", "Y"), Refreshed{"a"}, Refreshed{"b"}} {
+			mustApply(t, s, e)
+		}
+		records, k := Records(s), knownOf(s)
+		k.Content, k.Next = c.content, 9
+		k.From = func(*Claim) string { return "" }
+		for _, id := range c.lost {
+			delete(records, "claim/"+id)
+			delete(k.Trees, id)
+		}
+		got, told := mended(t, records, k)
+		numbers := map[string]uint32{}
+		for id, c := range got.Claims {
+			numbers[string(id)] = c.Number
+		}
+		if !maps.Equal(numbers, c.want) || got.Next != 9 || len(got.Names) != len(c.want) || told == "" {
+			t.Errorf("lost %v with content %v: numbers %v, next %d, told %q", c.lost, c.content, numbers, got.Next, told)
+		}
+	}
+}
+
 // Without any base nothing is thrown away: that is the one thing that an operator has to say.
 func TestMendWithoutBase(t *testing.T) {
 	records := Records(sample(t))
