@@ -246,7 +246,7 @@ func (m *mender) again() {
 func (m *mender) make(c *Claim) {
 	s := m.s
 	if s.Claims[c.ID] != nil || !below(c.Norm, s.BaseNorm) || c.Name == "" || !valid(string(c.ID), c.Name, c.Norm, c.Entry, c.Base) ||
-		c.Entry == "" && (strings.Contains(string(c.ID), "/") || s.Lists[string(c.ID)] != nil) || c.Entry != "" && !isNumber(listNumber(c.ID)) {
+		c.Entry == "" && (strings.Contains(string(c.ID), "/") || s.Lists[string(c.ID)] != nil) || c.Entry != "" && (!isNumber(listNumber(c.ID)) || !strings.HasPrefix(string(c.ID), c.Subscription+"/")) {
 		return
 	}
 	s.Claims[c.ID] = c
