@@ -89,12 +89,15 @@ func (m *meta) reach(key, stored []byte) {
 	}
 }
 
-// settled makes durable that content was lost, after all else that Open does about it.
-func (s *Store) settled(m meta) error {
+// settled makes durable that content was lost, and has the second copy be of then, after all else that Open does about it. Where
+// it is cut off before the file goes, all of that is done again.
+func (s *Store) settled(m meta, c copied) error {
 	err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(metaKey, seal(metaKey, m.encode())) })
 	if err != nil {
 		return err
 	}
+	s.renew(m, nil)
+	s.renewSecond(c)
 	s.lossy = false
 	if err := os.Remove(filepath.Join(s.dir, mendingName)); err != nil {
 		return err

@@ -151,6 +151,11 @@ func (m *mender) losing(name, words string) error {
 	if err := writeDurably(m.path(mendingName), nil); err != nil {
 		return err
 	}
+	return m.aside(name, words)
+}
+
+// aside keeps the file as it is before it is replaced or removed, and tells.
+func (m *mender) aside(name, words string) error {
 	if m.kept == "" {
 		m.kept = m.path("damaged-" + m.s.opts.Now().UTC().Format("20060102T150405Z"))
 		if err := os.MkdirAll(m.kept, 0o700); err != nil {

@@ -168,12 +168,13 @@ func (s *Store) load(c copied) error {
 		return err
 	}
 	if s.lossy {
-		if err := s.settled(m); err != nil {
+		if err := s.settled(m, c); err != nil {
 			return fmt.Errorf("settle what was lost: %w", err)
 		}
+	} else {
+		s.renew(m, nil)
+		s.renewSecond(c)
 	}
-	s.renew(m, nil)
-	s.renewSecond(c)
 	s.scheduleTrim(m)
 	return nil
 }

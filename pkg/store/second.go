@@ -174,6 +174,7 @@ type copied struct {
 	size  int64             // of the frames that are sound; behind it may be what is left of an append
 	there bool              // the file is
 	whole bool              // all that it was begun with can be read, and nothing behind it is damaged
+	part  bool              // damaged, and of this store: what is sound of it may be outdated
 }
 
 // readSecond reads the file's content, as far as it is sound.
@@ -232,7 +233,10 @@ func (s *Store) openSecond() (c copied, err error) {
 	content, err := os.ReadFile(path)
 	if err == nil {
 		if c = readSecond(content); !c.whole {
-			s.damaged("the file "+secondName+", the second copy of what was decided here, is damaged; it is made again", "file", secondName)
+			m := &mender{s: s, dir: s.dir}
+			if err := m.aside(secondName, "(the second copy of what was decided here) is damaged; it is made again"); err != nil {
+				return c, err
+			}
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		s.damaged("the file "+secondName+", the second copy of what was decided here, cannot be read; it is made again", "error", err)
@@ -249,6 +253,8 @@ func (s *Store) openSecond() (c copied, err error) {
 		return c, s.losing("what the store knows of itself cannot be read")
 	case err != nil:
 		return c, err
+	case c.there && !c.whole:
+		c.part = c.meta.instance == m.instance
 	case c.whole && c.meta.instance != m.instance:
 		c.whole = false // of another store
 	case c.whole && c.meta.journalNext < m.journalNext: // as where a Shaft that knows no such file has run since
@@ -294,16 +300,20 @@ func (s *Store) settleRecords(c copied) error {
 	err := s.eachCopied(txn, func(key, stored []byte) error {
 		seen[string(key)] = true
 		_, err := unseal(key, stored)
-		want, had := c.ops[string(key)], c.whole
-		if want == nil {
-			had = false
-		}
+		want := c.ops[string(key)]
+		part := c.part && key[0] == kindRecord && want != nil && s.isWorthy(key, want)
+		had := want != nil && c.whole
 		switch {
 		case all && key[0] == kindRecord && s.isCopied(key) && !bytes.Equal(stored, want), all && key[0] == kindClaim && !sameGeneration(key, stored, want):
 			changed++
 		case err != nil && (key[0] == kindRecord || had):
-			if changed++; !had {
+			switch changed++; {
+			case part:
 				gone++
+				s.damaged("the record "+shownKey(key)+" cannot be read, and is taken from what is sound of the file "+secondName+": it may be outdated", "record", shownKey(key))
+			case !had:
+				gone++
+				want = nil
 				s.damaged("the record "+shownKey(key)+" cannot be read, and there is no second copy of it: it is lost", "record", shownKey(key))
 			}
 		default:

@@ -162,6 +162,84 @@ func TestR33BothCopies(t *testing.T) {
 	}
 }
 
+// R33: of a copy that is damaged what is sound still makes a single record good, and is said to be perhaps outdated; that of another store does not.
+// The file is kept as it was.
+func TestR33PartOfSecond(t *testing.T) {
+	for _, another := range []bool{false, true} {
+		from := open(t, t.TempDir(), Options{})
+		commit(t, from, &Batch{Records: []Record{{"a", []byte("1")}, {"b", []byte("2")}}})
+		at := from.second.size
+		for range 2 {
+			commit(t, from, &Batch{Records: []Record{{"b", []byte("3")}}})
+		}
+		s := from
+		if another {
+			s = open(t, t.TempDir(), Options{})
+			commit(t, s, &Batch{Records: []Record{{"a", []byte("1")}, {"b", []byte("3")}}})
+		}
+		s = flip(t, s, recordKey("a"))
+		content, err := os.ReadFile(filepath.Join(from.dir, secondName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[at+secondHead] ^= 4 // there is a frame behind it
+		if err := os.WriteFile(filepath.Join(s.dir, secondName), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, s.dir, s.opts)
+		want, words := map[string]string{"a": "1", "b": "3"}, "the record a cannot be read, and is taken from what is sound"
+		if another {
+			delete(want, "a")
+			words = "the record a cannot be read, and there is no second copy"
+		}
+		told := s.Mended()
+		if got := records(t, s, ""); !maps.Equal(got, want) || len(told) != 2 || !strings.Contains(told[0], "records (the second copy") || !strings.Contains(told[1], words) || claimOf(s, 1).Damaged {
+			t.Errorf("another %v: %v, told %q", another, got, told)
+		}
+		aside, err := filepath.Glob(filepath.Join(s.dir, "damaged-*", secondName))
+		if err != nil || len(aside) != 1 {
+			t.Fatalf("aside: %v, %v", aside, err)
+		}
+		if kept, err := os.ReadFile(aside[0]); err != nil || !bytes.Equal(kept, content) {
+			t.Errorf("what is aside is not what was there, %v", err)
+		}
+		if s = reopen(t, s); len(s.Mended()) > 0 || !maps.Equal(records(t, s, ""), want) {
+			t.Errorf("another %v: the next start has %v, told %q", another, records(t, s, ""), s.Mended())
+		}
+	}
+}
+
+// A loss is settled only when the second copy is of then: a start that is cut off before does all of it again.
+func TestSecondBeforeSettled(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	commit(t, s, &Batch{Records: []Record{{"a", []byte("1")}}})
+	s = flip(t, s, metaKey)
+	withoutSecond(t, s)
+	if err := os.MkdirAll(filepath.Join(s.dir, secondName+".new", "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	looked := &looking{path: filepath.Join(s.dir, mendingName)}
+	s = open(t, s.dir, Options{Log: slog.New(slog.NewTextHandler(looked, nil))})
+	if _, err := os.Stat(looked.path); looked.times != 1 || !looked.there || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("as the copy was made: %+v; afterwards: %v", looked, err)
+	}
+}
+
+// looking looks whether a file is there when the second copy is not written.
+type looking struct {
+	path  string
+	times int
+	there bool
+}
+
+func (l *looking) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("second copy of what was decided is not written")) {
+		_, err := os.Stat(l.path)
+		l.times, l.there = l.times+1, err == nil
+	}
+	return len(line), nil
+}
+
 // R33: where the record of a claim is lost in both places, what is newest of its content counts.
 func TestR33ClaimGuessed(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
