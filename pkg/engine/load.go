@@ -73,13 +73,18 @@ func notWhole(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", store.ErrCorrupt, fmt.Errorf(format, args...))
 }
 
+// newer makes a store.ErrNewer of queues that hold what this version does not know.
+func newer(err error) error { return fmt.Errorf("%w: stored queues: %w", store.ErrNewer, err) }
+
 // loadState reads queues and subscriptions as they are.
 func (e *Engine) loadState() error {
 	records, err := e.queueRecords()
 	if err != nil {
 		return err
 	}
-	if e.state, err = queue.Load(records); err != nil {
+	if e.state, err = queue.Load(records); errors.Is(err, queue.ErrNewer) {
+		return newer(err)
+	} else if err != nil {
 		return notWhole("stored queues: %w", err)
 	}
 	return e.loadSubscriptions(func(name string, err error) error { return notWhole("stored %s: %w", name, err) })

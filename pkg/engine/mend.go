@@ -67,6 +67,9 @@ func (e *Engine) mendState() error {
 		return err
 	}
 	s, told, err := queue.Mend(records, known)
+	if errors.Is(err, queue.ErrNewer) {
+		return newer(err)
+	}
 	for _, words := range told {
 		e.lost("%s", words)
 	}

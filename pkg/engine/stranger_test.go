@@ -165,3 +165,32 @@ func TestR33AllDecisionsLost(t *testing.T) {
 		})
 	}
 }
+
+// R33: queues that hold what this version does not know, beside damage or without: it does not start, and writes nothing of them.
+func TestR33QueuesOfNewerVersion(t *testing.T) {
+	w, _ := trees(t, "X", "Y")
+	w.strikeOut(named(recordQueue + "claim/Y"))
+	st, err := store.Open(w.dir, store.Options{})
+	must(t, err)
+	const claim = `{"id":"X","colour":"green"}`
+	must(t, st.Commit(&store.Batch{Records: []store.Record{{Name: recordQueue + "claim/X", Value: []byte(claim)}}}))
+	queues := func() map[string]string {
+		all := map[string]string{}
+		must(t, st.Records(recordQueue, func(name string, value []byte) error {
+			all[strings.Clone(name)] = string(value)
+			return nil
+		}))
+		return all
+	}
+	before := queues()
+	base, err := dit.ParseDN(w.schema, baseDN)
+	must(t, err)
+	_, err = Open(Options{Store: st, Schema: w.schema, BaseDN: base, Log: slog.New(slog.DiscardHandler)})
+	if !errors.Is(err, store.ErrNewer) || errors.Is(err, store.ErrCorrupt) || !strings.Contains(err.Error(), "claim/X") {
+		t.Errorf("it starts: %v", err)
+	}
+	if now := queues(); !maps.Equal(now, before) || now[recordQueue+"claim/X"] != claim {
+		t.Errorf("the queues are others: %s", differences(before, now))
+	}
+	must(t, st.Close())
+}

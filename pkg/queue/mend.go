@@ -2,6 +2,7 @@ package queue
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -30,11 +31,15 @@ type Known struct {
 //   - a queue by its claims: first whose content was shown, then by age;
 //   - the base by the configuration, the next number by what is there.
 //
+// A record of a newer version is not lost: it is an ErrNewer, and nothing is mended.
+//
 // told says in words what was done. The same records give the same state, and that state's records load.
 func Mend(records map[string][]byte, k Known) (s *State, told []string, err error) {
 	m := &mender{s: NewState(), k: k, bare: map[ClaimID]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(records)) {
-		if err := m.s.load(name, records[name]); err != nil {
+		if err := m.s.load(name, records[name]); errors.Is(err, ErrNewer) {
+			return nil, m.told, fmt.Errorf("record %q: %w", name, err)
+		} else if err != nil {
 			m.tell("the stored record %q of the queues cannot be read: it is left out", name)
 			m.s.unload(name)
 		}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -227,6 +228,37 @@ func TestMendOnlyNamed(t *testing.T) {
 	}
 }
 
+// R33: a sound record of a kind or with a field that this version does not know, as after a way back to an older one, is
+// not damage, wherever else there is some.
+func TestMendNewer(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		newer       bool
+	}{
+		{"claim/suse", `{"id":"suse","colour":"green"}`, true},
+		{"next", `{"first":7}`, false},
+		{"base", `{"norm":"o=x","text":"o=x","more":{}}`, true},
+		{"member/l/e", `{"list":"l","entry":"e","claims":[{"claim":"l/1","since":1}]}`, true},
+		{"colours", `["green"]`, true},
+		{"colours/suse", `{}`, true},
+		{"colours/suse", `{`, false},
+		{"claim/suse", `{"id":"suse","colour":"gre`, false},
+		{"claim/suse", `{"id":7,"colour":"green"}`, false},
+		{"claim/suse", `{"colour":"green"} {}`, false},
+	} {
+		records := Records(sample(t))
+		records[c.name] = []byte(c.value)
+		if _, err := Load(records); err == nil || errors.Is(err, ErrNewer) != c.newer {
+			t.Errorf("%s %s: loading: %v", c.name, c.value, err)
+		}
+		records["alarm"] = []byte("{rubbish")
+		_, told, err := Mend(records, Known{BaseNorm: norm(testBase), BaseText: testBase, From: func(*Claim) string { return "" }})
+		if errors.Is(err, ErrNewer) != c.newer || c.newer && !strings.Contains(err.Error(), c.name) || !c.newer && err != nil {
+			t.Errorf("%s %s: mending: %v, told %q", c.name, c.value, err, told)
+		}
+	}
+}
+
 // Without any base nothing is thrown away: that is the one thing that an operator has to say.
 func TestMendWithoutBase(t *testing.T) {
 	records := Records(sample(t))
@@ -253,6 +285,9 @@ func FuzzMend(f *testing.F) {
 		}
 		k := Known{BaseNorm: norm(testBase), BaseText: testBase, From: func(*Claim) string { return "x" }, Content: map[uint32]string{7: "x", 9: "x"}, Trees: map[string]FoundName{"t": {"cn=T," + testBase, norm("cn=T," + testBase)}}, Lists: []string{"l"}}
 		s, _, err := Mend(records, k)
+		if errors.Is(err, ErrNewer) {
+			return
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

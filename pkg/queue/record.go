@@ -3,6 +3,7 @@ package queue
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -122,8 +123,11 @@ func encode(v any) []byte {
 	return b
 }
 
+// ErrNewer marks a record that is sound, and of a kind or with a field that this version does not know.
+var ErrNewer = errors.New("it was written by a newer version")
+
 // Load reads a state back from its records; none at all give an empty state.
-// Unknown, malformed or inconsistent records are errors that name the record.
+// Unknown, malformed or inconsistent records are errors that name the record, of a newer version an ErrNewer.
 func Load(records map[string][]byte) (*State, error) {
 	s := NewState()
 	for _, name := range slices.Sorted(maps.Keys(records)) {
@@ -164,6 +168,9 @@ func (s *State) load(name string, value []byte) error {
 	case recordNext:
 		return decodeStrict(value, &s.Next)
 	}
+	if json.Valid(value) {
+		return fmt.Errorf("no such record is known: %w", ErrNewer)
+	}
 	return fmt.Errorf("no such record is known")
 }
 
@@ -181,11 +188,14 @@ func (s *State) members(list string) map[string]*Member {
 	return s.Members[list]
 }
 
-// decodeStrict reads exactly one JSON value without unknown fields.
-func decodeStrict(b []byte, v any) error {
+// decodeStrict reads exactly one JSON value without unknown fields: those are an ErrNewer.
+func decodeStrict[T any](b []byte, v *T) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
+		if json.Unmarshal(b, new(T)) == nil { // but for the field
+			return fmt.Errorf("byte %d: %w: %w", d.InputOffset()+1, err, ErrNewer)
+		}
 		return fmt.Errorf("byte %d: %w", d.InputOffset()+1, err)
 	}
 	if _, err := d.Token(); err != io.EOF {
