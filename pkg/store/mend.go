@@ -34,6 +34,8 @@ type mender struct {
 	buf  []byte // of the file that is looked at
 	// each is told the key of each entry of a log of values, with badger's time behind it, good until it returns; nil: nobody is.
 	each func(key []byte)
+	// head reads where a log of values begins. For tests; nil: io.ReadFull.
+	head func(r io.Reader, b []byte) (int, error)
 	// mapped is shown a log of values before it is looked at. For tests.
 	mapped func(data []byte)
 }
@@ -413,15 +415,34 @@ func (m *mender) valueLog(name string) error {
 	}
 	defer f.Close()
 	var key [8]byte
-	_, err = io.ReadFull(f, key[:])
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil // cut to less than its head, which badger makes again
+	read := io.ReadFull
+	if m.head != nil {
+		read = m.head
 	}
-	if err != nil || key == [8]byte{} {
-		return err
+	_, err = read(f, key[:])
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil // cut to less than its head, which badger makes again
+	case err != nil:
+		return m.clearHead(f, name, err)
+	case key == [8]byte{}:
+		return nil
 	}
 	m.s.damaged(name+" named a key of encryption, which there is none of; it is right again", "file", name)
 	if _, err := f.WriteAt(make([]byte, 8), 0); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// clearHead makes the first page of a log of values, which the disk does not give, one that can be read. No zero is left where
+// entries begin: it would be the end of the newest.
+func (m *mender) clearHead(f *os.File, name string, cause error) error {
+	m.s.damaged(name+" cannot be read where it begins: what stood there is lost", "file", name, "error", cause)
+	if err := (&unreadable{0}).clear(f); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if _, err := f.WriteAt([]byte{0xff}, logHead); err != nil {
 		return err
 	}
 	return f.Sync()

@@ -2,6 +2,9 @@ package store
 
 import (
 	"errors"
+	"io"
+	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,6 +51,53 @@ func TestR33ValuesUnreadable(t *testing.T) {
 	}
 	if n := len(want) - len(got); n < 1 || n > 10*len(pages) || !claimOf(s, 1).Damaged {
 		t.Errorf("%d entries are lost of %d: %+v", n, len(want), claimOf(s, 1))
+	}
+}
+
+// R33: nor does the first page, where a log's head is: what is behind it is there, of the newest too.
+func TestR33ValuesUnreadableHead(t *testing.T) {
+	s, want := halfGarbage(t, Options{})
+	names := valueFiles(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range names[:2] {
+		m := &mender{s: &Store{log: slog.New(slog.DiscardHandler)}, dir: s.dir, head: func(io.Reader, []byte) (int, error) { return 0, unix.EIO }}
+		if err := m.valueLog(name); err != nil || len(m.s.mended) != 1 {
+			t.Errorf("%s: %v, told %q", name, err, m.s.mended)
+		}
+		m.head = nil
+		keys := 0
+		m.each = func([]byte) { keys++ }
+		if err := m.valueLog(name); err != nil || len(m.s.mended) != 1 {
+			t.Errorf("%s once more: %v, told %q", name, err, m.s.mended)
+		}
+		if lost, _, err := m.values(name, i == 1); err != nil || lost != 1 || keys < 100 {
+			t.Errorf("%s: %d places lost, want 1; %d keys; %v", name, lost, keys, err)
+		}
+	}
+	s = open(t, s.dir, Options{memTable: 1 << 20, valueFile: 1 << 20})
+	got := whole(t, s, 1)
+	for id, v := range got {
+		if want[id] != v {
+			t.Errorf("%x is %.30q, was %.30q", id, v, want[id])
+		}
+	}
+	if n := len(want) - len(got); n > 20 || claimOf(s, 1).Damaged != (n > 0) {
+		t.Errorf("%d entries are lost of %d: %+v", n, len(want), claimOf(s, 1))
+	}
+}
+
+// A head that can be neither read nor written is an error that names the file.
+func TestValuesUnreadableHeadForGood(t *testing.T) {
+	dir := t.TempDir()
+	const name = "000001.vlog"
+	if err := os.Symlink("/proc/self/mem", filepath.Join(dir, name)); err != nil { // both are an EIO there
+		t.Fatal(err)
+	}
+	m := &mender{s: &Store{log: slog.New(slog.DiscardHandler)}, dir: dir}
+	if err := m.valueLog(name); !errors.Is(err, unix.EIO) || !strings.Contains(err.Error(), name) {
+		t.Errorf("%v", err)
 	}
 }
 
