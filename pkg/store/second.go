@@ -233,9 +233,10 @@ func (s *Store) openSecond() (c copied, err error) {
 	content, err := os.ReadFile(path)
 	if err == nil {
 		if c = readSecond(content); !c.whole {
+			const words = "(the second copy of what was decided here) is damaged; it is made again"
 			m := &mender{s: s, dir: s.dir}
-			if err := m.aside(secondName, "(the second copy of what was decided here) is damaged; it is made again"); err != nil {
-				return c, err
+			if err := m.aside(secondName, words); err != nil { // which a start does without
+				s.damaged(secondName+" "+words, "file", secondName, "not_kept", err)
 			}
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {

@@ -209,6 +209,21 @@ func TestR33PartOfSecond(t *testing.T) {
 	}
 }
 
+// That a damaged copy cannot be kept aside ends no start.
+func TestSecondNotAside(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	commit(t, s, &Batch{Records: []Record{{"a", []byte("1")}}})
+	err := s.Close()
+	err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, secondName), nil, 0o600))
+	if err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, "damaged-19700101T000000Z"), nil, 0o600)); err != nil { // in the way
+		t.Fatal(err)
+	}
+	s = open(t, s.dir, s.opts)
+	if told := s.Mended(); len(told) != 1 || !strings.HasSuffix(told[0], "is damaged; it is made again") || s.second.f == nil || records(t, s, "")["a"] != "1" {
+		t.Errorf("told %q, %v", told, records(t, s, ""))
+	}
+}
+
 // A loss is settled only when the second copy is of then: a start that is cut off before does all of it again.
 func TestSecondBeforeSettled(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
