@@ -113,7 +113,9 @@ type Engine struct {
 	failed   error    // a write that failed: no more writes
 	damage   []string // what the start found damaged, in words
 	untold   int      // how much of that is of lost records, see lost
-	closing  bool     // the loop is to end
+	// mended is what the start made to agree and could not write yet: nothing else is committed before it, see mend.go.
+	mended  []store.Record
+	closing bool // the loop is to end
 
 	// While loading: own entries not used yet, names that went and whose outer
 	// content is to come back, lines for entries whose UUID was taken.
@@ -362,12 +364,23 @@ func (e *Engine) commit(b *store.Batch) error {
 	if e.failed != nil {
 		return e.failed
 	}
+	if err := e.writeMended(); err != nil {
+		return err
+	}
 	landed := e.ride(b)
 	if err := e.outcome(e.store.Commit(b)); err != nil {
 		return err
 	}
 	landed()
 	return nil
+}
+
+// dropClaims is commit with the end of claims' content.
+func (e *Engine) dropClaims(numbers []uint32, b *store.Batch) error {
+	if err := e.writeMended(); err != nil {
+		return err
+	}
+	return e.outcome(e.store.DropClaims(numbers, b))
 }
 
 // outcome tells what a commit's error means. A refusal changed nothing, and ends

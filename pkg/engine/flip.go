@@ -383,7 +383,10 @@ func (e *Engine) commitStage(ed *edit, cl *claim, server string, cookie []byte, 
 	if ev != nil {
 		taken = cl.origin()
 	}
-	if err := e.outcome(e.store.CommitStage(ed.stage, cookie, taken.with(server), ed.first, &ed.batch)); err != nil {
+	if err = e.writeMended(); err == nil {
+		err = e.outcome(e.store.CommitStage(ed.stage, cookie, taken.with(server), ed.first, &ed.batch))
+	}
+	if err != nil {
 		e.restate()
 		return err
 	}

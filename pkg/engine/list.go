@@ -98,7 +98,7 @@ func (e *Engine) loadLists() error {
 		}
 		e.lists[id] = &list{id: id, sub: sub}
 	}
-	err := e.store.Records(recordListCookie, func(name string, value []byte) error {
+	err := e.records(recordListCookie, func(name string, value []byte) error {
 		l := e.lists[strings.TrimPrefix(name, recordListCookie)]
 		if l == nil {
 			return nil

@@ -82,17 +82,19 @@ func (e *Engine) loadState() error {
 	if err != nil {
 		return err
 	}
-	if e.state, err = queue.Load(records); errors.Is(err, queue.ErrNewer) {
+	s, err := queue.Load(records)
+	if errors.Is(err, queue.ErrNewer) {
 		return newer(err)
 	} else if err != nil {
 		return notWhole("stored queues: %w", err)
 	}
+	e.state = s
 	return e.loadSubscriptions(func(name string, err error) error { return notWhole("stored %s: %w", name, err) })
 }
 
 func (e *Engine) queueRecords() (map[string][]byte, error) {
 	records := map[string][]byte{}
-	err := e.store.Records(recordQueue, func(name string, value []byte) error {
+	err := e.records(recordQueue, func(name string, value []byte) error {
 		records[strings.TrimPrefix(name, recordQueue)] = slices.Clone(value)
 		return nil
 	})
@@ -102,7 +104,7 @@ func (e *Engine) queueRecords() (map[string][]byte, error) {
 // loadSubscriptions reads them; bad has the word on one that cannot be read.
 func (e *Engine) loadSubscriptions(bad func(name string, err error) error) error {
 	e.subs = map[string]*Subscription{}
-	return e.store.Records(recordSubscription, func(name string, value []byte) error {
+	return e.records(recordSubscription, func(name string, value []byte) error {
 		s, err := decodeSubscription(value)
 		if err == nil && s.ID != strings.TrimPrefix(name, recordSubscription) {
 			err = fmt.Errorf("it calls itself %q", s.ID)
@@ -150,7 +152,7 @@ func (e *Engine) renorm() error {
 	if len(gone) == 0 {
 		return e.commit(&b)
 	}
-	return e.outcome(e.store.DropClaims(gone, &b))
+	return e.dropClaims(gone, &b)
 }
 
 // loadBase holds the configured base DN against the stored one (R1).

@@ -46,13 +46,15 @@ func (e *Engine) mendState() error {
 			if err != nil {
 				return err
 			}
-			return e.writeLater(told)
+			return e.mend(told)
 		}
 	} else if !errors.Is(err, store.ErrCorrupt) {
 		return err
 	}
 	e.log.Error("stored queues and subscriptions do not agree: they are made to", "error", err)
+	var unread []string
 	if err := e.loadSubscriptions(func(name string, err error) error {
+		unread = append(unread, name)
 		e.lost("the subscription %s cannot be read: %s", strings.TrimPrefix(name, recordSubscription), err)
 		return nil
 	}); err != nil {
@@ -81,7 +83,61 @@ func (e *Engine) mendState() error {
 	if err != nil {
 		return err
 	}
-	return e.writeLater(append(e.mendRecords(records), strangers...))
+	mended := append(e.mendRecords(records), strangers...)
+	for _, name := range unread {
+		if e.subs[strings.TrimPrefix(name, recordSubscription)] == nil {
+			mended = append(mended, store.Record{Name: name}) // nothing else knows it
+		}
+	}
+	return e.mend(mended)
+}
+
+// mend has records stored that a start has mended. With no room for them on the disk they wait in memory.
+func (e *Engine) mend(records []store.Record) error {
+	e.mended = records
+	err := e.writeMended()
+	if errors.Is(err, store.ErrFull) {
+		e.log.Error("what was mended of queues and subscriptions is not written yet", "records", len(records), "error", err)
+		return nil
+	}
+	return err
+}
+
+// writeMended writes what waits, ahead of any commit, so that none is made to records that do not agree. The beat is
+// the latest one that does it.
+func (e *Engine) writeMended() error {
+	if len(e.mended) == 0 {
+		return nil
+	}
+	records := e.mended
+	e.mended = nil
+	err := e.writeRecords(records)
+	if err != nil {
+		e.mended = records
+	}
+	return err
+}
+
+// records are the store's, with what was mended and waits in place of what is there.
+func (e *Engine) records(prefix string, fn func(name string, value []byte) error) error {
+	waits := map[string][]byte{}
+	for _, r := range e.mended {
+		if strings.HasPrefix(r.Name, prefix) {
+			waits[r.Name] = r.Value
+		}
+	}
+	err := e.store.Records(prefix, func(name string, value []byte) error {
+		if _, there := waits[name]; there {
+			return nil
+		}
+		return fn(name, value)
+	})
+	for _, name := range slices.Sorted(maps.Keys(waits)) {
+		if err == nil && waits[name] != nil {
+			err = fn(name, waits[name])
+		}
+	}
+	return err
 }
 
 // missing says what is not there of what belongs together. A plan that was cut off has its reasons.

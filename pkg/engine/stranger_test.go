@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"shaft/internal/ldaptest"
@@ -193,4 +194,52 @@ func TestR33QueuesOfNewerVersion(t *testing.T) {
 		t.Errorf("the queues are others: %s", differences(before, now))
 	}
 	must(t, st.Close())
+}
+
+// R33: a start on a disk that is too full to write what it mended: what is decided is refused and leaves the queues as they are,
+// however often. With room again the next beat, or the next decision, writes it first.
+func TestR33MendedOnFullDisk(t *testing.T) {
+	for _, first := range []string{"the beat", "a decision"} {
+		t.Run(first, func(t *testing.T) {
+			w, served := trees(t, "X", "Y", "Z")
+			w.strikeOut(named(recordQueue+"claim/X", recordSubscription+"Z"))
+			var free atomic.Int64
+			free.Store(50 << 30)
+			w.space = func() (store.Space, error) { return store.Space{Free: free.Load(), Total: 100 << 30, Files: -1}, nil }
+			w.openStore()
+			free.Store(1 << 20)
+			w.openEngine()
+			queues, stored := w.queues(), w.stored(recordQueue)
+			if damage := damageOf(t, w); !strings.Contains(damage, "claim X") || stored["claim/X"] != "" {
+				t.Fatalf("told %q, stored %v", damage, stored)
+			}
+			damage := damageOf(t, w)
+			for _, id := range []string{"Y", "X", "Y"} {
+				if _, err := w.e.RemoveSubscription(t.Context(), id, false); !errors.Is(err, store.ErrFull) {
+					t.Errorf("%s goes: %v", id, err)
+				}
+				must(t, w.e.do(t.Context(), w.e.beat))
+				if got := w.queues(); !maps.Equal(got, queues) || !maps.Equal(w.content(), served) {
+					t.Errorf("refused, and the queues are others: %s", differences(queues, got))
+				}
+			}
+			if s := w.failure(); strings.Contains(s, "takes no more writes") || damageOf(t, w) != damage {
+				t.Errorf("the status says %q, and tells %q", s, damageOf(t, w))
+			}
+			if now := w.stored(recordQueue); !maps.Equal(now, stored) {
+				t.Errorf("it is written: %s", differences(stored, now))
+			}
+			free.Store(50 << 30)
+			if first == "the beat" {
+				must(t, w.e.do(t.Context(), w.e.beat))
+			} else {
+				w.remove("Y")
+			}
+			w.checkStored()
+			w.restart()
+			if damage := damageOf(t, w); damage != "" {
+				t.Errorf("the next start tells: %s", damage)
+			}
+		})
+	}
 }

@@ -57,12 +57,22 @@ func newWorld(t *testing.T) *world {
 
 func (w *world) open() {
 	w.t.Helper()
+	w.openStore()
+	w.openEngine()
+}
+
+func (w *world) openStore() {
+	w.t.Helper()
 	var err error
 	await(w.t, "the store is free: a program that is being started beside it has its lock for a moment", func() bool {
 		w.store, err = store.Open(w.dir, store.Options{Space: w.space})
 		return !errors.Is(err, store.ErrLocked)
 	})
 	must(w.t, err)
+}
+
+func (w *world) openEngine() {
+	w.t.Helper()
 	base, err := dit.ParseDN(w.schema, baseDN)
 	if err != nil {
 		w.t.Fatal(err)
