@@ -234,7 +234,7 @@ func TestSecondBeforeSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	looked := &looking{path: filepath.Join(s.dir, mendingName)}
-	s = open(t, s.dir, Options{Log: slog.New(slog.NewTextHandler(looked, nil))})
+	open(t, s.dir, Options{Log: slog.New(slog.NewTextHandler(looked, nil))})
 	if _, err := os.Stat(looked.path); looked.times != 1 || !looked.there || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("as the copy was made: %+v; afterwards: %v", looked, err)
 	}
