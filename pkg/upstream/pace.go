@@ -10,14 +10,6 @@ const (
 	// gather is how far apart reads are then. What it adds to a change's way is little
 	// beside what so many changes add to each other's.
 	gather = 10 * time.Millisecond
-
-	// gatherBytes is what a read waits for amid a refresh that comes fast, some 20 entries, and
-	// gatherFor for how long: to be woken for each message costs both servers more than the message.
-	gatherBytes = chunkSize / 2
-	gatherFor   = 2 * time.Millisecond
-	// floodReads is how many reads in a row, each sooner than gatherFor behind the one before, make a refresh
-	// one that comes fast.
-	floodReads = 4
 )
 
 // pace decides when a busy connection is read next: one read, one hand-over and one commit for
@@ -27,15 +19,11 @@ type pace struct {
 	count  int       // messages of persist stages since
 	busy   bool      // the second before had many
 	last   time.Time // of the reads
-	row    int       // reads in a row of a refresh, see floodReads
 }
 
 // came notes a read: at what time, and how many messages of persist stages were in it. Others
 // end it, since a refresh is to come as fast as it can.
 func (p *pace) came(now time.Time, messages int, others bool) {
-	if p.row++; !others || now.Sub(p.last) >= gatherFor {
-		p.row = 0
-	}
 	p.last = now
 	switch since := now.Sub(p.second); {
 	case others:
@@ -48,9 +36,6 @@ func (p *pace) came(now time.Time, messages int, others bool) {
 	}
 	p.count += messages
 }
-
-// flood tells whether a refresh comes fast.
-func (p *pace) flood() bool { return p.row >= floodReads }
 
 // pause is how long the next read waits; 0: not at all.
 func (p *pace) pause(now time.Time) time.Duration {

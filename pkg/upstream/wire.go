@@ -58,7 +58,6 @@ type wire struct {
 	start, end int    // of what is not cut yet
 	plain      []byte // what go-ldap has yet to read
 	pace       pace
-	gather     gatherer
 
 	mu       sync.Mutex
 	next     int32 // the first message ID that was not given out
@@ -77,7 +76,7 @@ type wire struct {
 func newWire(conn, raw net.Conn, o Options, contact func()) *wire {
 	return &wire{
 		Conn: conn, raw: raw, max: o.MaxMessage, wait: o.Patience, contact: contact,
-		gather: newGatherer(conn), buf: make([]byte, chunkSize), next: syncID, searches: map[int32]*search{},
+		buf: make([]byte, chunkSize), next: syncID, searches: map[int32]*search{},
 		unwanted: make(chan int32, maxUnwanted), fresh: make(chan struct{}, 1), closed: make(chan struct{}),
 	}
 }
@@ -99,9 +98,6 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) fill() error {
 	w.makeRoom()
 	w.putOff(w.pace.pause(time.Now()))
-	if w.pace.flood() {
-		w.gather.await()
-	}
 	n, err := w.Conn.Read(w.buf[w.end:])
 	if n > 0 {
 		w.end += n
