@@ -326,6 +326,11 @@ func (s *Slapd) attempt(stdin, name string, args ...string) (string, error) {
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w\n%s%s", filepath.Base(name), err, out.String(), errs.String())
+		select {
+		case <-s.exited:
+			err = fmt.Errorf("%w\nslapd has ended, and its log ends with\n%s", err, s.Log())
+		default:
+		}
 	}
 	return out.String(), err
 }
