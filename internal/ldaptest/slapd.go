@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -250,8 +251,30 @@ func (s *Slapd) end(sig syscall.Signal) {
 	s.cmd = nil
 }
 
-// Pause stops it in its tracks: it takes connections and never answers.
-func (s *Slapd) Pause() { s.signal(syscall.SIGSTOP) }
+// Pause stops it in its tracks: it takes connections and never answers. It returns when each of its
+// threads stands still: until then one may answer yet.
+func (s *Slapd) Pause() {
+	s.t.Helper()
+	s.signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(slapdPatience); !s.stands(); {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("slapd does not stand still")
+		}
+		runtime.Gosched()
+	}
+}
+
+// stands tells whether all threads are stopped, or gone (proc_pid_stat(5): the state follows the name).
+func (s *Slapd) stands() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+	for _, path := range threads {
+		stat, err := os.ReadFile(path)
+		if _, state, ok := strings.Cut(string(stat), ") "); err == nil && ok && !strings.ContainsAny(state[:1], "TtZX") {
+			return false
+		}
+	}
+	return true
+}
 
 // Continue ends a pause.
 func (s *Slapd) Continue() { s.signal(syscall.SIGCONT) }
