@@ -13,7 +13,8 @@ const (
 )
 
 // pace decides when a busy connection is read next: one read, one hand-over and one commit for
-// some changes cost little more than for one. Whoever sends few is read at once.
+// some changes cost little more than for one. Whoever sends few is read at once, and so is what a
+// read may have left: over TLS that is not known, and no read is put off.
 type pace struct {
 	second time.Time // when the count began
 	count  int       // messages of persist stages since

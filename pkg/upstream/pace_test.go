@@ -131,3 +131,27 @@ func TestPutOffEndsWithTheConnection(t *testing.T) {
 		t.Fatal("the reader still waits")
 	}
 }
+
+// A read of TLS gives one record of what may be many, and one that took all that there was room for leaves some: the next
+// is not put off.
+func TestPaceOfMoreToCome(t *testing.T) {
+	for name, prepare := range map[string]func(w *wire){
+		"TLS":         func(w *wire) { w.Conn = struct{ net.Conn }{w.raw} },
+		"a full read": func(w *wire) { w.filled = true },
+	} {
+		w, far := unread(t)
+		w.pace = pace{busy: true, last: time.Now().Add(time.Hour)}
+		prepare(w)
+		go far.Write(response(1, tagExtendedResponse, 0, "x"))
+		done := make(chan error, 1)
+		go func() { done <- w.fill() }()
+		select {
+		case err := <-done:
+			if err != nil || w.filled {
+				t.Errorf("%s: %v, full %v", name, err, w.filled)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%s: the read is put off", name)
+		}
+	}
+}

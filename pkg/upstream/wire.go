@@ -57,6 +57,7 @@ type wire struct {
 	buf        []byte
 	start, end int    // of what is not cut yet
 	plain      []byte // what go-ldap has yet to read
+	filled     bool   // the last read took as much as there was room for: there may be more
 	pace       pace
 
 	mu       sync.Mutex
@@ -97,8 +98,11 @@ func (w *wire) Read(p []byte) (int, error) {
 // fill reads once and hands on the messages that are whole then.
 func (w *wire) fill() error {
 	w.makeRoom()
-	w.putOff(w.pace.pause(time.Now()))
+	if w.Conn == w.raw && !w.filled { // a read of TLS gives one record, of what there may be many
+		w.putOff(w.pace.pause(time.Now()))
+	}
 	n, err := w.Conn.Read(w.buf[w.end:])
+	w.filled = n == len(w.buf)-w.end
 	if n > 0 {
 		w.end += n
 		w.reads.Add(1)
