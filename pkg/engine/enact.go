@@ -67,9 +67,11 @@ func (e *Engine) asOne(fn func() error) error {
 	before, done := e.together, false
 	e.together = true
 	defer func() {
-		if e.together = before; done {
-			e.show()
+		if e.together = before; !done {
+			e.newest = e.version.Load() // nor later
+			return
 		}
+		e.show()
 	}()
 	err := fn()
 	done = true

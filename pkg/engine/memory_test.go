@@ -166,6 +166,10 @@ func TestUnreadableHalfway(t *testing.T) {
 	if !errors.Is(err, lost) || w.e.Version() != before {
 		t.Errorf("%v, and another version is shown: %v", err, w.e.Version() != before)
 	}
+	must(t, w.e.do(t.Context(), func() { _ = w.e.asOne(func() error { return lost }) })) // as a command that is refused
+	if w.e.Version() != before {
+		t.Error("another version is shown after the next command")
+	}
 }
 
 // A command that cannot read back what it needs is told that it failed.
