@@ -41,14 +41,16 @@ func (e *Engine) damaged() []string {
 func (e *Engine) mendState() error {
 	err := e.loadState()
 	if err == nil {
-		if err = e.missing(); err == nil {
-			told, err := e.tellStrangers()
-			if err != nil {
-				return err
-			}
-			return e.mend(told)
+		err = e.missing()
+	}
+	if err == nil {
+		told, err := e.tellStrangers()
+		if err != nil {
+			return err
 		}
-	} else if !errors.Is(err, store.ErrCorrupt) {
+		return e.mend(told)
+	}
+	if !errors.Is(err, store.ErrCorrupt) {
 		return err
 	}
 	e.log.Error("stored queues and subscriptions do not agree: they are made to", "error", err)
@@ -144,16 +146,16 @@ func (e *Engine) records(prefix string, fn func(name string, value []byte) error
 func (e *Engine) missing() error {
 	for id, c := range e.state.Claims {
 		if e.subs[c.Subscription] == nil {
-			return fmt.Errorf("claim %s has no subscription", id)
+			return notWhole("claim %s has no subscription", id)
 		}
 	}
 	for id := range e.state.Lists {
 		if e.subs[id] == nil {
-			return fmt.Errorf("list %s has no subscription", id)
+			return notWhole("list %s has no subscription", id)
 		}
 	}
 	if next := e.nextNumber(); e.state.Next < next {
-		return fmt.Errorf("the next number is %d, and there is content up to %d", e.state.Next, next-1)
+		return notWhole("the next number is %d, and there is content up to %d", e.state.Next, next-1)
 	}
 	planned := false
 	err := e.store.Records(recordPlanBegun, func(string, []byte) error { planned = true; return nil })
@@ -162,7 +164,7 @@ func (e *Engine) missing() error {
 	}
 	for id := range e.subs {
 		if !e.exists(id) {
-			return fmt.Errorf("subscription %s has no claim and no list", id)
+			return notWhole("subscription %s has no claim and no list", id)
 		}
 	}
 	return nil
