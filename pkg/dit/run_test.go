@@ -88,7 +88,6 @@ func TestRunValues(t *testing.T) {
 	}
 }
 
-// Whatever is in a run, walking it ends; what Check passes is walked whole.
 // A run that is sought through gives the attributes that a walk meets and the sieve has, and ends where the walk does.
 func checkSeek(t *testing.T, r Run, sieve *schema.Sieve) {
 	t.Helper()
@@ -128,6 +127,7 @@ func TestRunSeek(t *testing.T) {
 	checkSeek(t, nil, &sieve)
 }
 
+// Whatever is in a run, walking it ends; what Check passes is walked whole.
 func FuzzRun(f *testing.F) {
 	f.Add([]byte(personRun()))
 	f.Add([]byte("\x30\x84\xff\xff\xff\xff\x04\x00"))

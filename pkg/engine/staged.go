@@ -45,8 +45,8 @@ type stagedList struct {
 func (l *stagedList) at(i int) *staged { return &l.chunks[i/stagedChunk][i%stagedChunk] }
 
 // add appends an entry, which is found from now on instead of others with its UUID or its DN.
-func (l *stagedList) add(it staged) (i int) {
-	i = l.n
+func (l *stagedList) add(it staged) {
+	i := l.n
 	if i%stagedChunk == 0 {
 		room := stagedChunk
 		if i == 0 {
@@ -59,7 +59,6 @@ func (l *stagedList) add(it staged) (i int) {
 	l.n++
 	l.ids.set(hashID(it.id), i, func(other int) bool { return l.at(other).id == it.id })
 	l.dns.set(uint32(it.dn), i, func(other int) bool { return l.at(other).dn == it.dn })
-	return i
 }
 
 // sorted lists the entries that are not dead, stably.

@@ -17,8 +17,8 @@ func TestStagedList(t *testing.T) {
 	dn := func() uint64 { return uint64(r.IntN(2000)) << 31 } // few places for all of them
 	for i := range 3*stagedChunk + 10 {
 		u, d := id(), dn()
-		if at := l.add(staged{id: u, dn: d, ordinal: uint32(r.IntN(1 << 20))}); at != i {
-			t.Fatalf("entry %d got number %d", i, at)
+		if l.add(staged{id: u, dn: d, ordinal: uint32(r.IntN(1 << 20))}); l.n != i+1 {
+			t.Fatalf("%d entries with number %d", l.n, i)
 		}
 		ids[u], dns[d] = i, i
 		if kill := r.IntN(i + 1); r.IntN(4) == 0 {

@@ -2,8 +2,8 @@ package schema
 
 // Seen keeps what was made of attribute descriptions, as they are spelled and with their options, for one who
 // meets the same ones entry after entry, mostly in the same order: then a comparison with the
-// one that came next the last time is all that it takes. It holds some tens of kilobytes at most. Not safe
-// for concurrent use.
+// one that came next the last time is all that it takes. It holds some tens of kilobytes at most; a Memo, which
+// begins with nothing, is for who lives for a few descriptions only. Not safe for concurrent use.
 type Seen[T any] struct {
 	make   func(desc []byte) T
 	byDesc map[string]*seen[T]

@@ -19,7 +19,6 @@ type Pack struct {
 	blocks   []packBlock // values; the last one is being filled
 	sections []*section  // of packItems values; the last one is being filled
 	count    int
-	bytes    int
 
 	by *Builder // that adopted the pack
 	at []place  // of each block, in that builder's values
@@ -43,9 +42,6 @@ type section struct {
 	names []byte   // normal forms and texts of the DNs
 	keys  []uint32 // index keys
 }
-
-// packedSize is that of packed, in bytes.
-const packedSize = 44
 
 // packed is one value of a pack; offsets are those in its section.
 type packed struct {
@@ -88,10 +84,8 @@ func (p *Pack) Add(v Value) Ref {
 	k.keys = keys
 	alike := bytes.Equal(c.norm, c.text)
 	k.names = append(k.names, c.norm...)
-	kept := len(c.norm)
 	if !alike {
 		k.names = append(k.names, c.text...)
-		kept += len(c.text)
 	}
 	k.items = append(k.items, packed{
 		block: uint32(block), off: uint32(off), size: uint32(size),
@@ -101,7 +95,6 @@ func (p *Pack) Add(v Value) Ref {
 		kind: kind, alike: alike,
 	})
 	p.count++
-	p.bytes += size + kept + 4*(len(k.keys)-firstKey) + packedSize
 	return Ref(p.count - 1)
 }
 
@@ -137,9 +130,6 @@ func (p *Pack) room(size int) int {
 	}
 	return n
 }
-
-// Bytes is how much the pack holds, about, in memory and out of it.
-func (p *Pack) Bytes() int { return p.bytes }
 
 // Norm is the normal form of the DN of a value of the pack's, as Add was given it; good as
 // long as the pack.
