@@ -46,7 +46,7 @@ func (s *Store) check(txn *badger.Txn) error {
 }
 
 // count walks all content, in parts. bad are the keys of entries that cannot be read,
-// with what they hide.
+// with what they hide, and of what was not committed where nobody knows the generation that was.
 func (s *Store) count(txn *badger.Txn) (found map[uint32]*census, bad [][]byte, err error) {
 	prefix := []byte{kindContent}
 	counts := map[uint32]uint64{}
@@ -124,7 +124,7 @@ func (s *Store) countPart(txn *badger.Txn, prefix []byte, p part, rolling *rolli
 			c.corrupt++
 		}
 		switch {
-		case c.corrupt > 0 && entry == broken:
+		case c.corrupt > 0 && entry == broken, r.verdict == ahead && owner.gen == anyGeneration: // it would count from now on
 			into.bad = append(into.bad, contentKey(nil, r.Key))
 		case r.verdict == live:
 			c.count++

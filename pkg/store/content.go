@@ -98,6 +98,11 @@ func walkTo(it *badger.Iterator, prefix, from, to []byte, state func(uint32) *cl
 				return err
 			}
 			c.read(item.Key(), buf)
+			if c.verdict == live && owner.gen == anyGeneration {
+				if _, ok := owner.dated(&c); !ok {
+					c.verdict, decided = ahead, false
+				}
+			}
 		}
 		if err := fn(&c); err != nil {
 			return err

@@ -230,7 +230,8 @@ func randomUUID() (u dit.UUID) {
 }
 
 // anyGeneration stands for a committed generation that nobody knows: the newest that there is, until it is
-// found. What an interrupted refresh left counts then too; all is fetched again.
+// found. Of what an interrupted refresh left, removals and entries that kept their CSN count then too, others do not: only
+// a commit gives them one, and what they would have replaced counts. All is fetched again.
 const anyGeneration = math.MaxUint32
 
 func (s *Store) loadClaims(txn *badger.Txn, copies copied) error {

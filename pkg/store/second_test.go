@@ -255,40 +255,6 @@ func (l *looking) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// R33: where the record of a claim is lost in both places, what is newest of its content counts.
-func TestR33ClaimGuessed(t *testing.T) {
-	s := open(t, t.TempDir(), Options{})
-	refresh(t, s, 1, 100, "cookie", map[int]string{1: "a", 2: "b", 3: "c"})
-	refresh(t, s, 1, 200, "cookie", map[int]string{1: "A"}, 2)
-	refresh(t, s, 7, 300, "cookie", map[int]string{1: "z"})
-	s.sweeper.await()
-	s = tamper(t, s, func(txn *badger.Txn) error {
-		return errors.Join(txn.Delete(claimKey(1)), txn.Delete(claimKey(7)), txn.Delete(metaKey))
-	})
-	withoutSecond(t, s)
-	for i := range 2 {
-		s = open(t, s.dir, s.opts)
-		for claim, want := range map[uint32]map[int]string{1: {1: "A", 3: "c"}, 7: {1: "z"}} {
-			got := entries(t, s, claim)
-			if len(got) != len(want) {
-				t.Errorf("start %d: claim %d holds %v", i, claim, got)
-			}
-			for n, value := range want {
-				if text := got[scattered(n)]; text == "" || valueOf(text) != value {
-					t.Errorf("start %d: claim %d holds %v", i, claim, got)
-				}
-			}
-		}
-		if got := claimOf(s, 1); !got.Damaged || got.Generation != 2 || got.Cookie != nil || s.LastCSN() < 301 {
-			t.Errorf("start %d: %+v, CSN %d", i, got, s.LastCSN())
-		}
-		s.sweeper.await()
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // R33: files of badger that are of an older time, or gone: records are those of the copy, which is of the last moment.
 func TestR33PutBack(t *testing.T) {
 	for _, gone := range []bool{false, true} {
