@@ -136,6 +136,7 @@ type Engine struct {
 	alarms    alarmLog
 	points    pointLog
 	numbers   numberLog
+	indexing  indexing
 	inbox     inbox
 	cmds      chan func()
 	done      chan struct{}
@@ -212,6 +213,7 @@ func open(o Options) (_ *Engine, err error) {
 	}
 	e.lookAtAlarms()
 	e.act(queue.Resume(e.state))
+	e.beginIndexing()
 	go e.loop()
 	return e, nil
 }
@@ -220,6 +222,7 @@ func open(o Options) (_ *Engine, err error) {
 // handed over. What they had not comes again by their cookies.
 func (e *Engine) Close() {
 	e.once.Do(func() {
+		e.indexing.stop()
 		e.cmds <- func() {
 			e.closing = true
 			for _, l := range e.lists {
@@ -232,6 +235,7 @@ func (e *Engine) Close() {
 		}
 	})
 	<-e.done
+	<-e.indexing.done
 }
 
 // Alive returns nil once the writer has answered: what a watchdog asks.

@@ -339,7 +339,7 @@ type loadedEntry struct {
 func (e *Engine) loadContent(b *tree.Builder) error {
 	var all []*loadedEntry
 	for _, cl := range e.placed {
-		entries, err := e.readContent(cl)
+		entries, err := e.readContent(cl, nil)
 		if err != nil {
 			return fmt.Errorf("content of claim %s: %w", cl.id, err)
 		}
@@ -437,8 +437,8 @@ type contentReader struct {
 }
 
 // readContent prepares one claim's stored entries for the tree, by several goroutines where they
-// are many.
-func (e *Engine) readContent(cl *claim) (entries []*loadedEntry, err error) {
+// are many; index is what they are looked up for, nil where the tree's is made later.
+func (e *Engine) readContent(cl *claim, index []string) (entries []*loadedEntry, err error) {
 	gone := slices.DeleteFunc(slices.Clone(e.pendingUnhide), func(norm string) bool {
 		return norm == cl.name.Norm() || !underNorm(norm, cl.name.Norm())
 	})
@@ -452,7 +452,7 @@ func (e *Engine) readContent(cl *claim) (entries []*loadedEntry, err error) {
 			if r.conv, err = storedConverter(e.schema, cl); err != nil {
 				return err
 			}
-			r.pack = tree.NewPack(e.schema, e.o.Index, e.o.Memory)
+			r.pack = tree.NewPack(e.schema, index, e.o.Memory)
 			readers[worker] = r
 		}
 		r.read(it)

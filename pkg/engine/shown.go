@@ -249,7 +249,7 @@ func (e *Engine) transplant(cl *claim, to dit.DN, wanted bool) (err error) {
 // served keep their UUIDs.
 func (e *Engine) hold(cl *claim) error {
 	cl.hidden, cl.under, cl.inner = nil, nil, []string{cl.name.Norm()}
-	_, err := e.readContent(cl)
+	_, err := e.readContent(cl, nil)
 	return err
 }
 
@@ -293,7 +293,7 @@ func (e *Engine) commitUprooted(ed *edit) error {
 // new CSNs, which the store has to know too.
 func (e *Engine) plant(ed *edit, cl *claim) (err error) {
 	cl.inner = e.innerNames(cl)
-	entries, err := e.readContent(cl)
+	entries, err := e.readContent(cl, e.o.Index)
 	if err != nil {
 		return err
 	}

@@ -183,6 +183,7 @@ type Server struct {
 	// sortTurns are those whose keys take much memory.
 	sortTurns chan struct{}
 	told      time.Duration // cookieEvery
+	indexWait time.Duration // indexWait
 
 	mu        sync.Mutex
 	closed    bool
@@ -202,7 +203,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{opt: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{},
 		origins: map[origin]int{}, slow: throttle{delay: o.BindDelay, tallies: map[tallyKey]*tally{}}, seed: maphash.MakeSeed(),
-		logTurns: make(chan struct{}, logAtOnce), sortTurns: make(chan struct{}, sortsAtOnce), told: cookieEvery}
+		logTurns: make(chan struct{}, logAtOnce), sortTurns: make(chan struct{}, sortsAtOnce), told: cookieEvery, indexWait: indexWait}
 	if err := s.SetAccounts(o.Accounts); err != nil {
 		return nil, err
 	}

@@ -125,9 +125,17 @@ func (s *Server) monitor(ctx context.Context, ver *tree.Version) []monitored {
 	m.counter("Memory,Values", uint64(held.Inside))
 	m.counter("Limit,Values", uint64(held.Bound))
 	m.counter("Disk,Values", uint64(held.Outside))
+	m.info("Index", indexState(ver))
 	m.waiters(conns)
 	m.close()
 	return m.all
+}
+
+func indexState(ver *tree.Version) string {
+	if ver.Indexed() {
+		return "there"
+	}
+	return "not there: it is made after the start, and searches walk until then"
 }
 
 func opCounts(initiated, completed uint64) dit.Run {

@@ -81,7 +81,8 @@ func TestMonitorSearches(t *testing.T) {
 		code    int
 	}{
 		{query{base: "cn=Monitor"}, 1, 0},
-		{query{base: "cn=Monitor", scope: tree.One}, 7, 0},
+		{query{base: "cn=Monitor", scope: tree.One}, 8, 0},
+		{query{base: "cn=Index,cn=Monitor", filter: "(monitoredInfo=there)"}, 1, 0},
 		{query{base: "cn=Values,cn=Monitor", scope: tree.Sub, filter: "(monitorCounter=0)"}, 3, 0},
 		{query{base: "cn=Operations,cn=Monitor", scope: tree.Subordinate}, 10, 0},
 		{query{base: "CN=statistics , cn=monitor", scope: tree.Sub}, 5, 0},

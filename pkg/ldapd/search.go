@@ -142,8 +142,37 @@ func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights, text: "the entry may not be read"})
 	case s.scope == tree.Base && matcher == nil && ctl.plain():
 		return c.baseEntry(req, &s, g, ver, ver.Entry(t.id), sel)
+	case !ver.Indexed() && c.awaitIndex(ver, tree.Query{Base: t.id, Scope: s.scope, Matcher: matcher}):
+		return c.handleSearch(req, ctl) // of the version that has it
 	}
 	return c.searchTree(req, &s, g, ver, t.id, sel, matcher, ctl)
+}
+
+// indexWait bounds the wait of a search for the index that a start makes: it takes a second for a million
+// entries, which is what three walks take.
+const indexWait = 3 * time.Second
+
+// awaitIndex waits for the index, if a search would have to walk far without it, and tells whether it has come. That many
+// walk instead would keep it from coming.
+func (c *conn) awaitIndex(ver *tree.Version, q tree.Query) bool {
+	if !ver.Misses(q) {
+		return false
+	}
+	late := time.NewTimer(c.srv.indexWait)
+	defer late.Stop()
+	for {
+		changed := c.srv.opt.Backend.Changed()
+		if c.srv.opt.Backend.Version().Indexed() {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			return false
+		case <-c.stopping:
+			return false
+		}
+	}
 }
 
 // baseEntry is the hot path: one entry, read in one reply.

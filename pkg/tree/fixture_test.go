@@ -148,7 +148,7 @@ func changes(b *Builder) string {
 	return strings.Join(out, " ")
 }
 
-// verified checks that everything in a version agrees with everything else.
+// verified checks that everything in a version agrees with everything else, its index included if there is one.
 func verified(t testing.TB, v *Version) *Version {
 	t.Helper()
 	live := make([]uint32, len(v.values.blocks))
@@ -182,9 +182,12 @@ func verified(t testing.TB, v *Version) *Version {
 	if v.kinds != kinds {
 		t.Fatalf("%v of each kind, but counted as %v", kinds, v.kinds)
 	}
-	if v.count != count || v.uuids.n != count || v.children.n != max(count-1, 0) || v.index.keys.n != len(keys) {
+	if v.count != count || v.uuids.n != count || v.children.n != max(count-1, 0) || v.Indexed() && v.index.keys.n != len(keys) || !v.Indexed() && v.index.keys.n != 0 {
 		t.Fatalf("%d entries, but Len %d, %d UUIDs, %d children, %d of %d keys",
 			count, v.count, v.uuids.n, v.children.n, v.index.keys.n, len(keys))
+	}
+	if !v.Indexed() {
+		clear(keys)
 	}
 	for k, want := range keys {
 		if got := v.index.append(nil, k); !slices.Equal(got, want) || v.index.count(k) != len(want) {

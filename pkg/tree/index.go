@@ -110,9 +110,8 @@ func (x *index) alloc() uint32 {
 	return n
 }
 
-// reindex changes an entry's keys from before to after, both ascending.
-func (b *Builder) reindex(id ID, before, after []uint32) {
-	x, epoch := &b.v.index, b.v.epoch
+// change changes an entry's keys from before to after, both ascending.
+func (x *index) change(id ID, before, after []uint32, epoch uint64) {
 	for len(before) > 0 || len(after) > 0 {
 		switch {
 		case len(after) == 0 || len(before) > 0 && before[0] < after[0]:

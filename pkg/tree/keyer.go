@@ -144,6 +144,20 @@ func (k *keyer) valueKeys(dst []uint32, attr *schema.AttributeType, h uint64, va
 	return dst
 }
 
+// reindex changes the keys of what stands at id, if anything does, to a value's.
+func (b *Builder) reindex(id ID, c *cargo) {
+	if !c.keyed {
+		user, oper := c.runs()
+		b.newKeys = b.v.keys.keys(b.newKeys[:0], user, oper)
+		c.keys, c.keyed = b.newKeys, true
+	}
+	var before []uint32
+	if b.v.has(id) {
+		before = b.keysOf(id)
+	}
+	b.v.index.change(id, before, c.keys, b.v.epoch)
+}
+
 // keysOf makes the keys of an entry as it stands; good until the next call.
 func (b *Builder) keysOf(id ID) []uint32 {
 	x := b.v.valueBy(&b.w, id)

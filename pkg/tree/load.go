@@ -10,12 +10,17 @@ import (
 // Load puts n entries that are not there yet, as a start does; entry gives each of them, of a pack that
 // this builder has adopted. Parents come before children, and each level in the order of its CSNs. It is
 // PutRef for each, but makes no Changes, and puts none that has no parent or whose DN is taken: it
-// returns their numbers, for Put. Where the UUID is another entry's, other gives the one to be served.
+// returns their numbers, for Put. Where the UUID is another entry's, other gives the one to be served. What is
+// loaded is not Indexed: see Version.Index.
 func (b *Builder) Load(n int, entry func(i int) (Row, *Pack, Ref), other func(i int) dit.UUID) (left []int) {
 	v := b.v
 	v.children.reserve(n)
 	v.uuids.reserve(n)
-	t := fillTables(v)
+	if n > 0 {
+		v.index, v.unindexed = index{}, true
+		v.index.init()
+	}
+	t := fillTable(v)
 	defer t.end()
 	var near nearby
 	for i := range n {
@@ -37,7 +42,7 @@ func (b *Builder) Load(n int, entry func(i int) (Row, *Pack, Ref), other func(i 
 		v.kinds.add(c.kind, 1)
 		b.attach(id, parent, hash)
 		b.order(id)
-		t.add(tabled{id: id, uuid: row.UUID, keys: c.keys, number: i})
+		t.add(tabled{id: id, uuid: row.UUID, number: i})
 	}
 	for _, twin := range t.wait() {
 		if v.ByUUID(twin.uuid) != 0 {
@@ -83,39 +88,37 @@ func (n *nearby) vacancy(v *Version, c *cargo) (parent ID, hash uint32, ok bool)
 	return n.parent, hash, v.child(n.parent, text(c.rdnNorm()), hash) == 0
 }
 
-// tabled is a row to be entered into the tables.
+// tabled is a row to be entered into the table of UUIDs.
 type tabled struct {
 	id     ID
 	uuid   dit.UUID
-	keys   []uint32
 	number int // of Load's entries
 }
 
-// A batch goes to the tables' goroutine at once, and so many wait there at most.
+// A batch goes to the table's goroutine at once, and so many wait there at most.
 const (
 	tableBatch   = 512
 	tableBatches = 8
 )
 
-// tables enters rows into the table of UUIDs and the index, in a goroutine for each, which touches
-// nothing else of the version; wait ends them.
-type tables struct {
-	v            *Version
-	batch        []tabled
-	uuids, index chan []tabled
-	running      sync.WaitGroup
-	twins        []tabled
-	ended        bool
+// filling enters rows into the table of UUIDs, in a goroutine that touches nothing else of the version; wait
+// ends it.
+type filling struct {
+	v       *Version
+	batch   []tabled
+	batches chan []tabled
+	running sync.WaitGroup
+	twins   []tabled
+	ended   bool
 }
 
-func fillTables(v *Version) *tables {
-	t := &tables{v: v, uuids: make(chan []tabled, tableBatches), index: make(chan []tabled, tableBatches)}
-	t.running.Go(t.enterUUIDs)
-	t.running.Go(t.enterKeys)
+func fillTable(v *Version) *filling {
+	t := &filling{v: v, batches: make(chan []tabled, tableBatches)}
+	t.running.Go(t.enter)
 	return t
 }
 
-func (t *tables) add(x tabled) {
+func (t *filling) add(x tabled) {
 	if t.batch == nil {
 		t.batch = make([]tabled, 0, tableBatch)
 	}
@@ -124,14 +127,13 @@ func (t *tables) add(x tabled) {
 	}
 }
 
-func (t *tables) flush() {
-	t.uuids <- t.batch
-	t.index <- t.batch
+func (t *filling) flush() {
+	t.batches <- t.batch
 	t.batch = nil
 }
 
-func (t *tables) enterUUIDs() {
-	for batch := range t.uuids {
+func (t *filling) enter() {
+	for batch := range t.batches {
 		for i := range batch {
 			t.v.uuids.warm(uuidHash(batch[i].uuid))
 		}
@@ -147,34 +149,18 @@ func (t *tables) enterUUIDs() {
 	}
 }
 
-func (t *tables) enterKeys() {
-	for batch := range t.index {
-		for i := range batch {
-			for _, key := range batch[i].keys {
-				t.v.index.keys.warm(key)
-			}
-		}
-		for i := range batch {
-			for _, key := range batch[i].keys {
-				t.v.index.add(key, batch[i].id, t.v.epoch)
-			}
-		}
-	}
-}
-
 // wait returns when all is entered, but for those whose UUIDs have the hash of another's.
-func (t *tables) wait() (twins []tabled) {
+func (t *filling) wait() (twins []tabled) {
 	t.flush()
 	t.end()
 	return t.twins
 }
 
-// end ends the goroutines, once or again.
-func (t *tables) end() {
+// end ends the goroutine, once or again.
+func (t *filling) end() {
 	if !t.ended {
 		t.ended = true
-		close(t.uuids)
-		close(t.index)
+		close(t.batches)
 	}
 	t.running.Wait()
 }

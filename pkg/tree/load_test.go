@@ -99,7 +99,7 @@ func TestLoad(t *testing.T) {
 				t.Fatalf("seed %d: %s was left though it has a parent and nobody has its name", seed, values[i].Norm)
 			}
 		}
-		loaded := b.Done()
+		loaded := indexed(t, verified(t, b.Done()))
 
 		want := edit(planted(t))
 		for i := range rows {
@@ -120,6 +120,23 @@ func TestLoad(t *testing.T) {
 	if allLeft == 0 || allOthers == 0 {
 		t.Errorf("%d entries were left, %d had the UUID of another: nothing was tried", allLeft, allOthers)
 	}
+}
+
+// indexed gives a version that was loaded its index, after which it is the same tree.
+func indexed(t *testing.T, v *Version) *Version {
+	t.Helper()
+	if v.Indexed() {
+		t.Fatal("what is loaded has an index already")
+	}
+	x := v.Index()
+	if err := x.Reach(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	with := x.Into(v)
+	if !with.Indexed() || v.Indexed() || with.Number() != v.Number() {
+		t.Fatalf("indexed: %v, before it %v; numbers %d and %d", with.Indexed(), v.Indexed(), with.Number(), v.Number())
+	}
+	return verified(t, with)
 }
 
 // parentOf finds the entry above a name; 0 when there is none.

@@ -122,6 +122,8 @@ type player struct {
 	csn      dit.CSN
 	follower map[dit.UUID]string // DN by UUID, from the changes alone
 	memory   *Memory             // bounds the values, which are large then; nil: nothing does
+	indexing *Indexing           // nil while v is Indexed
+	indexed  int                 // how often it came to be so again
 }
 
 func (p *player) dn() (text, norm string) {
@@ -325,6 +327,7 @@ func randomHistory(t *testing.T, seed uint64, rounds int, m *Memory) {
 	p.follower[uuid(1)] = baseDN
 	old := map[*Version]string{}
 	for round := range rounds {
+		p.index()
 		p.b = edit(p.v)
 		p.b.NextCSN = func() dit.CSN { p.csn++; return p.csn }
 		for range 1 + p.rnd.IntN(12) {
@@ -336,11 +339,36 @@ func randomHistory(t *testing.T, seed uint64, rounds int, m *Memory) {
 			old[p.v] = dump(p.v)
 		}
 	}
+	for p.indexed == 0 {
+		p.index()
+	}
 	for v, was := range old {
 		if dump(v) != was {
 			t.Fatalf("seed %d: a published version changed", seed)
 		}
 		verified(t, v)
+	}
+}
+
+// index takes the index away, as a start does that loads a tree, or goes on making it.
+func (p *player) index() {
+	p.t.Helper()
+	switch {
+	case p.rnd.IntN(4) > 0:
+	case p.indexing == nil:
+		lost := *p.v
+		lost.index, lost.unindexed = index{}, true
+		lost.index.init()
+		lost.index.settle()
+		p.v, p.indexing = &lost, lost.Index()
+	default:
+		if err := p.indexing.Reach(p.t.Context(), p.v); err != nil || p.indexing.Behind(p.v) != 0 {
+			p.t.Fatalf("%v, %d pages are not reached", err, p.indexing.Behind(p.v))
+		}
+		if p.rnd.IntN(2) == 0 {
+			p.v, p.indexing = verified(p.t, p.indexing.Into(p.v)), nil
+			p.indexed++
+		}
 	}
 }
 

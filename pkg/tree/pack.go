@@ -61,8 +61,8 @@ type place struct{ block, off, number uint32 }
 // Ref names a value in a pack.
 type Ref uint64
 
-// NewPack begins a pack for trees with this schema and these indexes. What fills it goes out of a
-// memory whose bound is reached.
+// NewPack begins a pack for trees with this schema and these indexes; with none it is for any, and who puts its
+// values makes their keys. What fills it goes out of a memory whose bound is reached.
 func NewPack(s *schema.Schema, index []string, m *Memory) *Pack {
 	return &Pack{keyer: newKeyer(s, index), memory: m}
 }
@@ -156,7 +156,7 @@ func (p *Pack) cargo(ref Ref) (cargo, bool) {
 	return cargo{
 		norm: norm, text: text,
 		normCut: int(i.rdnNorm), textCut: int(i.rdnText), pack: p, ref: ref,
-		keys: k.keys[i.firstKey:][:i.numKeys], keyed: true,
+		keys: k.keys[i.firstKey:][:i.numKeys], keyed: len(p.keyer.attrs) > 0,
 		kind: i.kind, kinded: true,
 	}, true
 }

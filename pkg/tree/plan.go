@@ -85,7 +85,7 @@ func (v *Version) estimateEqual(p *dit.Plan) int {
 		return len(p.Norms)
 	}
 	attr, ok := v.keys.attrs[p.Attr]
-	if !ok {
+	if !ok || v.unindexed {
 		return unplanned
 	}
 	n := 0

@@ -105,19 +105,13 @@ func (b *Builder) respelled(id ID, c *cargo) []descendant {
 func (b *Builder) fill(id ID, row Row, c *cargo) {
 	v := b.v
 	row.CSN = b.stamp(row.CSN)
-	if !c.keyed {
-		b.newKeys = v.keys.keys(b.newKeys[:0], c.user, c.oper)
-		c.keys, c.keyed = b.newKeys, true
-	}
 	had, kind := v.has(id), c.kind
 	if !c.kinded {
 		kind = v.keys.classes.of(c.user)
 	}
-	var before []uint32
-	if had {
-		before = b.keysOf(id)
+	if v.Indexed() {
+		b.reindex(id, c)
 	}
-	b.reindex(id, before, c.keys)
 	block, off := b.place(id, c)
 	r := b.edit(id)
 	if had {

@@ -83,7 +83,9 @@ func (b *Builder) alloc() ID {
 // free gives up an entry that is detached: its index keys, value and row.
 func (b *Builder) free(id ID) {
 	v := b.v
-	b.reindex(id, b.keysOf(id), nil)
+	if v.Indexed() {
+		v.index.change(id, b.keysOf(id), nil, v.epoch)
+	}
 	r := b.edit(id)
 	b.release(r.block, r.off)
 	v.uuids.remove(uuidHash(r.uuid), uint32(id))

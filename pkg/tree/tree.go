@@ -74,6 +74,8 @@ type Version struct {
 	index    index
 	values   values
 	epoch    uint64 // of the Builder that made it
+
+	unindexed bool // index is empty, and an Indexing is to make it
 }
 
 // epochs counts the Builders of all trees.
