@@ -106,6 +106,36 @@ func BenchmarkBulkLoad(b *testing.B) {
 	reportMemory(b, v)
 }
 
+// BenchmarkLoad is what the builder does at a start for each of 300,000 entries of a pack, and what bookkeeping but the index
+// keeps of them.
+func BenchmarkLoad(b *testing.B) {
+	const n = 300_000
+	refs := make([]Ref, n)
+	rows := make([]Row, n)
+	for i := range rows {
+		rows[i] = Row{UUID: spread(100 + i), CSN: dit.CSN(100 + i + 2)}
+	}
+	parents := bulk(b, 100)
+	var v *Version
+	for range b.N {
+		b.StopTimer()
+		p := NewPack(bundled(), options().Index, nil)
+		for i := range refs {
+			refs[i] = p.Add(person(100 + i))
+		}
+		b.StartTimer()
+		e := edit(parents)
+		e.Adopt(p)
+		left := e.Load(n, func(i int) (Row, *Pack, Ref) { return rows[i], p, refs[i] }, nil)
+		v = e.Done()
+		if len(left) > 0 {
+			b.Fatalf("%d are left", len(left))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/entry")
+	reportMemory(b, v)
+}
+
 // BenchmarkMemory tells the bookkeeping's bytes an entry at a million.
 func BenchmarkMemory(b *testing.B) {
 	v := million()

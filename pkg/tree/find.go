@@ -64,7 +64,7 @@ func (v *Version) relative(norm string) (rest string, ok bool) {
 // child finds an entry by its parent and the normal form of its RDN.
 func (v *Version) child(parent ID, rdn string, hash uint32) ID {
 	h := childHash(parent, hash)
-	for i := h; ; i++ {
+	for i := v.children.home(h); ; i++ {
 		at, ref := v.children.probe(h, i)
 		if ref == 0 {
 			return 0
@@ -80,7 +80,7 @@ func (v *Version) child(parent ID, rdn string, hash uint32) ID {
 // ByUUID finds an entry by its published UUID; 0 when there is none.
 func (v *Version) ByUUID(u dit.UUID) ID {
 	h := uuidHash(u)
-	for i := h; ; i++ {
+	for i := v.uuids.home(h); ; i++ {
 		at, ref := v.uuids.probe(h, i)
 		if ref == 0 || v.row(ID(ref)).uuid == u {
 			return ID(ref)

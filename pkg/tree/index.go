@@ -17,7 +17,7 @@ type index struct {
 }
 
 func (x *index) init() {
-	x.keys.init(minSlots)
+	x.keys.init(1)
 	x.postings.push()
 }
 
@@ -36,7 +36,7 @@ func (x *index) edit(n uint32) *posting {
 
 // count tells how many entries have a key.
 func (x *index) count(key uint32) int {
-	_, ref := x.keys.probe(key, key)
+	ref := x.keys.first(key)
 	switch {
 	case ref == 0:
 		return 0
@@ -48,7 +48,7 @@ func (x *index) count(key uint32) int {
 
 // append adds the ids that have a key, ascending.
 func (x *index) append(dst []ID, key uint32) []ID {
-	_, ref := x.keys.probe(key, key)
+	ref := x.keys.first(key)
 	switch {
 	case ref == 0:
 		return dst
@@ -60,7 +60,7 @@ func (x *index) append(dst []ID, key uint32) []ID {
 
 // add notes that id has key; it did not.
 func (x *index) add(key uint32, id ID, epoch uint64) {
-	_, ref := x.keys.probe(key, key)
+	ref := x.keys.first(key)
 	switch {
 	case ref == 0:
 		x.keys.insert(key, uint32(id))
@@ -78,7 +78,7 @@ func (x *index) add(key uint32, id ID, epoch uint64) {
 
 // remove notes that id no longer has key.
 func (x *index) remove(key uint32, id ID, epoch uint64) {
-	_, ref := x.keys.probe(key, key)
+	ref := x.keys.first(key)
 	switch {
 	case ref == 0:
 	case ref&postingBit == 0:

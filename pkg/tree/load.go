@@ -14,8 +14,7 @@ import (
 // loaded is not Indexed: see Version.Index.
 func (b *Builder) Load(n int, entry func(i int) (Row, *Pack, Ref), other func(i int) dit.UUID) (left []int) {
 	v := b.v
-	v.children.reserve(n)
-	v.uuids.reserve(n)
+	b.expect(n)
 	if n > 0 {
 		v.index, v.unindexed = index{}, true
 		v.index.init()
@@ -52,6 +51,12 @@ func (b *Builder) Load(n int, entry func(i int) (Row, *Pack, Ref), other func(i 
 		v.uuids.insert(uuidHash(twin.uuid), uint32(twin.id))
 	}
 	return left
+}
+
+// expect makes room for n more entries at once, of which nothing is known yet: tables that grow are copied over and over.
+func (b *Builder) expect(n int) {
+	b.v.children.reserve(n)
+	b.v.uuids.reserve(n)
 }
 
 // adopted gives a value of a pack that lies in a block of this builder.
@@ -140,7 +145,7 @@ func (t *filling) enter() {
 		for i := range batch {
 			x := &batch[i]
 			hash := uuidHash(x.uuid)
-			if _, ref := t.v.uuids.probe(hash, hash); ref != 0 {
+			if t.v.uuids.first(hash) != 0 {
 				t.twins = append(t.twins, *x)
 				continue
 			}

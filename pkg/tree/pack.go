@@ -191,6 +191,7 @@ func (p *Pack) runs(ref Ref) (user, oper dit.Run) {
 // once, before the refs are used. A block with little in it is copied.
 func (b *Builder) Adopt(p *Pack) {
 	s := &b.v.values
+	b.expect(p.count - b.v.count)
 	p.by, p.at = b, make([]place, len(p.blocks))
 	for i, from := range p.blocks {
 		count := p.count

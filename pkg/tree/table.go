@@ -7,10 +7,10 @@ import (
 )
 
 // slotsPerPage makes a page of 8 KiB: small to copy, few to list.
-const (
-	slotsPerPage = 1024
-	minSlots     = slotsPerPage
-)
+const slotsPerPage = 1024
+
+// growLeast places, 512 KiB, or as many as there are if those are fewer, are what a table grows by at least.
+const growLeast = 64 * slotsPerPage
 
 // slot is one place of a table; ref 0 is empty.
 type slot struct{ hash, ref uint32 }
@@ -21,19 +21,25 @@ type slotPage [slotsPerPage]slot
 // the whole hash beside each reference, so that growing and removing look at
 // nothing else; what a reference stands for is the caller's to verify. Removal
 // shifts back what follows: there are no tombstones.
+//
+// All slots in use stand in the order of their hashes, whatever number of places there is: a search ends at a hash
+// that is greater, so that four fifths may be in use, and a large table grows by a quarter, copied from one end to the other.
+// Behind the places where searches begin are some for what was shifted there; the last slot of all is empty.
 type table struct {
 	slots  cow[slotPage]
-	mask   uint32 // number of slots - 1
+	homes  uint32 // number of places where searches begin
 	n      int
 	warmed uint32 // of no meaning
 }
 
-func (t *table) init(slots int) {
+// init makes an empty table of so many places, in whole pages.
+func (t *table) init(places int) {
+	pages := max(places+slotsPerPage-1, slotsPerPage) / slotsPerPage
 	t.slots = cow[slotPage]{}
-	for range slots / slotsPerPage {
+	for range pages + 1 {
 		t.slots.push()
 	}
-	t.mask, t.n = uint32(slots-1), 0
+	t.homes, t.n = uint32(pages*slotsPerPage), 0
 }
 
 func (t *table) settle() { t.slots.settle() }
@@ -42,60 +48,73 @@ func (t *table) at(i uint32) slot { return t.slots.pages[i/slotsPerPage][i%slots
 
 func (t *table) set(i uint32, s slot) {
 	t.slots.own(int(i / slotsPerPage))[i%slotsPerPage] = s
+	if int(i+1) == len(t.slots.pages)*slotsPerPage {
+		t.slots.push()
+	}
 }
 
+// home is the place where a search for hash begins.
+func (t *table) home(hash uint32) uint32 { return uint32(uint64(hash) * uint64(t.homes) >> 32) }
+
 // probe finds the first slot with hash at place i or after it; ref is 0 when
-// there is none. A search begins with i = hash and goes on behind what it got.
+// there is none. A search begins at home, and goes on behind what it got.
 func (t *table) probe(hash, i uint32) (at, ref uint32) {
-	for i &= t.mask; ; i = (i + 1) & t.mask {
+	for ; ; i++ {
 		s := t.at(i)
-		if s.ref == 0 || s.hash == hash {
+		if s.ref == 0 || s.hash > hash {
+			return i, 0
+		}
+		if s.hash == hash {
 			return i, s.ref
 		}
 	}
 }
 
+// first is the reference of the first slot with hash, 0 when there is none.
+func (t *table) first(hash uint32) (ref uint32) {
+	_, ref = t.probe(hash, t.home(hash))
+	return ref
+}
+
 // warm touches the slot where a search for hash begins. Who does so for many before the first is looked for waits for
 // memory once for several, and not each time.
-func (t *table) warm(hash uint32) { t.warmed += t.at(hash & t.mask).ref }
+func (t *table) warm(hash uint32) { t.warmed += t.at(t.home(hash)).ref }
 
 // insert adds a reference; the same one must not be there.
 func (t *table) insert(hash, ref uint32) {
-	if slots := int(t.mask) + 1; t.n >= slots/5*4 {
-		t.grow(2 * slots)
+	if places := int(t.homes); t.n >= places/5*4 {
+		t.grow(places + max(places/4, min(places, growLeast)))
 	}
 	t.n++
-	t.put(slot{hash, ref})
+	i := t.home(hash)
+	for s := t.at(i); s.ref != 0 && s.hash <= hash; s = t.at(i) {
+		i++
+	}
+	for s := (slot{hash, ref}); s.ref != 0; i++ {
+		next := t.at(i)
+		t.set(i, s)
+		s = next
+	}
 }
 
 // reserve makes room for n more at once.
 func (t *table) reserve(n int) {
-	slots := int(t.mask) + 1
-	for t.n+n > slots/5*4 {
-		slots *= 2
-	}
-	if slots > int(t.mask)+1 {
-		t.grow(slots)
+	if places := (t.n + n + 3) / 4 * 5; places > int(t.homes) {
+		t.grow(places)
 	}
 }
 
-func (t *table) put(s slot) {
-	i := s.hash & t.mask
-	for t.at(i).ref != 0 {
-		i = (i + 1) & t.mask
-	}
-	t.set(i, s)
-}
-
-func (t *table) grow(slots int) {
-	old := t.slots.pages
-	n := t.n
-	t.init(slots)
+func (t *table) grow(places int) {
+	old, n := t.slots.pages, t.n
+	t.init(places)
 	t.n = n
+	next := uint32(0)
 	for _, page := range old {
 		for _, s := range page {
 			if s.ref != 0 {
-				t.put(s)
+				i := max(next, t.home(s.hash))
+				t.set(i, s)
+				next = i + 1
 			}
 		}
 	}
@@ -103,7 +122,7 @@ func (t *table) grow(slots int) {
 
 // locate finds the slot of one reference.
 func (t *table) locate(hash, ref uint32) (uint32, bool) {
-	for i := hash; ; i++ {
+	for i := t.home(hash); ; i++ {
 		at, r := t.probe(hash, i)
 		if r == ref || r == 0 {
 			return at, r != 0
@@ -120,22 +139,20 @@ func (t *table) replace(hash, ref, by uint32) {
 }
 
 func (t *table) remove(hash, ref uint32) {
-	hole, ok := t.locate(hash, ref)
+	i, ok := t.locate(hash, ref)
 	if !ok {
 		return
 	}
 	t.n--
-	for i := (hole + 1) & t.mask; ; i = (i + 1) & t.mask {
-		s := t.at(i)
-		if s.ref == 0 {
+	for {
+		s := t.at(i + 1)
+		if s.ref == 0 || t.home(s.hash) == i+1 {
 			break
 		}
-		if (i-s.hash)&t.mask >= (i-hole)&t.mask {
-			t.set(hole, s)
-			hole = i
-		}
+		t.set(i, s)
+		i++
 	}
-	t.set(hole, slot{})
+	t.set(i, slot{})
 }
 
 // seed makes the places in all tables of this process hard to guess.

@@ -11,7 +11,7 @@ import (
 func TestTable(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var tab table
-	tab.init(minSlots)
+	tab.init(1)
 	want := map[slot]bool{}
 	var refs []slot
 	for round := range 20 {
@@ -62,6 +62,70 @@ func checkTable(t *testing.T, tab *table, want map[slot]bool) {
 	}
 	if n := countSlots(tab); n != len(want) || tab.n != n {
 		t.Fatalf("%d references, count is %d, want %d", n, tab.n, len(want))
+	}
+	var before slot
+	for i := range uint32(len(tab.slots.pages) * slotsPerPage) {
+		s := tab.at(i)
+		switch {
+		case s.ref == 0:
+		case s.hash < before.hash && before.ref != 0:
+			t.Fatalf("%+v is at %d, behind %+v", s, i, before)
+		case i < tab.home(s.hash), i > tab.home(s.hash) && tab.at(i-1).ref == 0:
+			t.Fatalf("%+v is at %d, where no search from %d gets", s, i, tab.home(s.hash))
+		}
+		if s.ref != 0 {
+			before = s
+		}
+	}
+	if last := len(tab.slots.pages)*slotsPerPage - 1; tab.at(uint32(last)).ref != 0 {
+		t.Fatal("no search ends at the last slot")
+	}
+}
+
+// References that find no place of their own at the end of a table stand behind it.
+func TestTableEnd(t *testing.T) {
+	var tab table
+	tab.init(1)
+	want := map[slot]bool{}
+	for i := range uint32(3 * slotsPerPage) {
+		s := slot{hash: ^uint32(0) - i%3, ref: i + 1}
+		want[s] = true
+		tab.insert(s.hash, s.ref)
+	}
+	checkTable(t, &tab, want)
+	for s := range want {
+		if s.ref%2 == 0 {
+			tab.remove(s.hash, s.ref)
+			delete(want, s)
+		}
+	}
+	checkTable(t, &tab, want)
+	tab.reserve(100 * slotsPerPage)
+	checkTable(t, &tab, want)
+}
+
+// Of a large table that grew by itself at least three fifths are in use, of one for which room was made all that may be.
+func TestTableRoom(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	var grown, made table
+	grown.init(1)
+	made.init(1)
+	const n = 1 << 20
+	made.reserve(n)
+	room := len(made.slots.pages)
+	for i := range uint32(n) {
+		hash := rnd.Uint32()
+		grown.insert(hash, i+1)
+		made.insert(hash, i+1)
+		if i > 4*growLeast && grown.n*5 < int(grown.homes)*3 {
+			t.Fatalf("%d of %d places are in use", grown.n, grown.homes)
+		}
+	}
+	if len(made.slots.pages) != room {
+		t.Errorf("%d pages became %d", room, len(made.slots.pages))
+	}
+	if most := n/4*5 + 3*slotsPerPage; room*slotsPerPage > most {
+		t.Errorf("%d pages, %d places would do", room, most)
 	}
 }
 

@@ -89,8 +89,8 @@ func (v *Version) Number() uint64 { return v.epoch }
 // Empty is the tree with nothing in it.
 func Empty(o Options) *Version {
 	v := &Version{opt: &o, keys: newKeyer(o.Schema, o.Index)}
-	v.children.init(minSlots)
-	v.uuids.init(minSlots)
+	v.children.init(1)
+	v.uuids.init(1)
 	v.index.init()
 	v.values.tail = noBlock
 	v.settle()
