@@ -72,7 +72,6 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 			d.Close()
 		}
 	}()
-	tendCollector()
 	d.tell(status("reading the store in " + cfg.DataDir))
 	d.metrics = metrics.New(metrics.Options{Version: o.Version, Log: o.Log})
 	st, err := store.Open(cfg.DataDir, store.Options{Log: o.Log, ChangeLog: cfg.ChangeLog, Committed: d.metrics.Committed,
@@ -104,6 +103,7 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 		return d, whatToDo(err, cfg.DataDir)
 	}
 	d.onClose(d.engine.Close)
+	tendCollector() // not before: what a start reads nearly all stays, and to look through it often takes time
 	d.metrics.Watch(metrics.Watched{Engine: d.engine, Store: st, LDAP: d.doorFigures})
 	if err := d.control(cfg, o); err != nil {
 		return d, err

@@ -106,6 +106,7 @@ func (s *Store) countPart(txn *badger.Txn, prefix []byte, p part, rolling *rolli
 		into.found[id], into.rolled = c, append(into.rolled, list)
 		if known := s.claims[id]; known != nil {
 			owner = &known.claimState
+			list.expect(known.count)
 		}
 		return owner
 	}

@@ -42,7 +42,7 @@ func (s *Store) parts(prefix []byte, counts map[uint32]uint64) []part {
 		}
 	}
 	for claim, n := range counts {
-		n = min(n/shareFrom, 256)
+		n = sharesOf(n)
 		for i := uint64(1); i < n; i++ {
 			cuts = append(cuts, entryPrefix(nil, claim, dit.UUID{byte(i * 256 / n)}))
 		}
@@ -57,6 +57,9 @@ func (s *Store) parts(prefix []byte, counts map[uint32]uint64) []part {
 	}
 	return out
 }
+
+// sharesOf is into how many parts a claim of so many entries is cut by their UUIDs.
+func sharesOf(count uint64) uint64 { return max(min(count/shareFrom, 256), 1) }
 
 // share calls fn for each part, by several goroutines at a time, each of which has a number. No
 // part is begun after an error; the error of the first such part is returned.

@@ -54,6 +54,13 @@ type rolling struct {
 
 func (r *rolling) over() bool { return r.copied.Load() > r.limit }
 
+// expect makes room for what one part has of a claim's entries, if their UUIDs are spread evenly: lists that grow are
+// copied over and over.
+func (l *rollList) expect(count uint64) {
+	n := count / sharesOf(count)
+	l.entries = make([]rolled, 0, min(n+n/8, 2*shareFrom))
+}
+
 // add enters a live record.
 func (l *rollList) add(r *rolling, c *content, csn dit.CSN) {
 	if r.over() {

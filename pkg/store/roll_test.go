@@ -173,3 +173,17 @@ func TestR33RollDamaged(t *testing.T) {
 		t.Errorf("%d entries of the other claim", n)
 	}
 }
+
+// Room is made for what a part has of a claim, and for no more whatever its record says.
+func TestRollExpects(t *testing.T) {
+	for _, tt := range []struct {
+		count uint64
+		room  int
+	}{{0, 0}, {7, 7}, {shareFrom, shareFrom + shareFrom/8}, {100 * shareFrom, shareFrom + shareFrom/8}, {1 << 60, 2 * shareFrom}} {
+		var l rollList
+		l.expect(tt.count)
+		if n := cap(l.entries); n < tt.room || n > tt.room+1 {
+			t.Errorf("%d entries: room for %d, want %d", tt.count, n, tt.room)
+		}
+	}
+}

@@ -112,20 +112,25 @@ type filling struct {
 	v       *Version
 	batch   []tabled
 	batches chan []tabled
+	used    chan []tabled // batches that are entered
 	running sync.WaitGroup
 	twins   []tabled
 	ended   bool
 }
 
 func fillTable(v *Version) *filling {
-	t := &filling{v: v, batches: make(chan []tabled, tableBatches)}
+	t := &filling{v: v, batches: make(chan []tabled, tableBatches), used: make(chan []tabled, tableBatches)}
 	t.running.Go(t.enter)
 	return t
 }
 
 func (t *filling) add(x tabled) {
 	if t.batch == nil {
-		t.batch = make([]tabled, 0, tableBatch)
+		select {
+		case t.batch = <-t.used:
+		default:
+			t.batch = make([]tabled, 0, tableBatch)
+		}
 	}
 	if t.batch = append(t.batch, x); len(t.batch) == tableBatch {
 		t.flush()
@@ -150,6 +155,10 @@ func (t *filling) enter() {
 				continue
 			}
 			t.v.uuids.insert(hash, uint32(x.id))
+		}
+		select {
+		case t.used <- batch[:0]:
+		default: // there are enough
 		}
 	}
 }
