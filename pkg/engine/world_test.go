@@ -41,7 +41,7 @@ type world struct {
 	refreshed func(RefreshOutcome, time.Duration) // the next engine's
 	space     func() (store.Space, error)         // of the next store's disk; nil: the real one
 	memory    *tree.Memory                        // the next engine's
-	log       slog.Handler                        // the next engine's
+	log       slog.Handler                        // the next engine's; nil: kept nowhere
 }
 
 func newWorld(t *testing.T) *world {
@@ -50,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, dir: t.TempDir(), schema: s, delays: alarm.Delays{Down: -1}, log: slog.DiscardHandler}
+	w := &world{t: t, dir: t.TempDir(), schema: s, delays: alarm.Delays{Down: -1}}
 	w.open()
 	t.Cleanup(w.close)
 	return w
@@ -82,8 +82,12 @@ func (w *world) openEngine() {
 	if guard == nil {
 		guard = &Guard{Off: true}
 	}
+	log := w.log
+	if log == nil {
+		log = slog.DiscardHandler
+	}
 	w.e, err = Open(Options{
-		Store: w.store, Schema: w.schema, BaseDN: base, Log: slog.New(w.log), ProbeEvery: 50 * time.Millisecond,
+		Store: w.store, Schema: w.schema, BaseDN: base, Log: slog.New(log), ProbeEvery: 50 * time.Millisecond,
 		AlarmDelays: w.delays, PromotionLimit: w.promotion, Now: w.now, Guard: guard, Refreshed: w.refreshed, Memory: w.memory,
 		Upstream: upstream.Options{MinBackoff: 5 * time.Millisecond, MaxBackoff: 20 * time.Millisecond, HeldPause: w.look},
 	})
