@@ -15,7 +15,8 @@ const (
 	collectPart = 2
 	// collectFiles is how many files are rewritten at most before other work has its turn.
 	collectFiles = 64
-	// collectEvery is how often the log is looked at, whatever was superseded: that takes some microseconds where nothing is to be done.
+	// collectEvery is how often the log is looked at, whatever was superseded, and whether there is a second copy (see remakeSecond): that
+	// takes some microseconds where nothing is to be done.
 	collectEvery = 5 * time.Minute
 )
 

@@ -5,11 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
@@ -142,7 +140,7 @@ func appendFrame(dst []byte, ops []redoOp) []byte {
 
 // withoutSecond goes on without the file.
 func (s *Store) withoutSecond(err error) {
-	s.log.Error("the second copy of what was decided is not written; the next start makes it again", "file", secondName, "error", err)
+	s.log.Error("the second copy of what was decided is not written; it is made again later, or by the next start", "file", secondName, "error", err)
 	if s.second.f != nil {
 		s.second.f.Close()
 	}
@@ -166,247 +164,6 @@ func (f *second) close() error {
 	return f.f.Close()
 }
 
-// copied is what the file was found to have.
-type copied struct {
-	meta  meta
-	ops   map[string][]byte // stored values; neither meta's nor published UUIDs
-	lines []redoOp          // published UUIDs, later ones count
-	size  int64             // of the frames that are sound; behind it may be what is left of an append
-	there bool              // the file is
-	whole bool              // all that it was begun with can be read, and nothing behind it is damaged
-	part  bool              // damaged, and of this store: what is sound of it may be outdated
-}
-
-// readSecond reads the file's content, as far as it is sound.
-func readSecond(content []byte) (c copied) {
-	c.there, c.ops = true, map[string][]byte{}
-	if !bytes.HasPrefix(content, []byte(secondMagic)) {
-		return c
-	}
-	begun := false
-	rest := content[len(secondMagic):]
-	for len(rest) >= secondHead {
-		n := binary.BigEndian.Uint32(rest[4:])
-		if uint64(n) > uint64(len(rest)-secondHead) {
-			break
-		}
-		frame := rest[4 : secondHead+n]
-		ops, ok := readOps(frame[4:])
-		if checksum(nil, frame) != binary.BigEndian.Uint32(rest) || !ok {
-			break
-		}
-		rest = rest[secondHead+n:]
-		for _, op := range ops {
-			switch {
-			case len(op.key) == 0:
-				begun = true
-			case op.key[0] == kindMeta:
-				value, err := unseal(metaKey, op.value)
-				if err != nil || c.meta.decode(value) != nil {
-					return c
-				}
-			case op.key[0] == kindPublished:
-				c.lines = append(c.lines, op)
-			case op.value == nil:
-				delete(c.ops, string(op.key))
-			default:
-				c.ops[string(op.key)] = op.value
-			}
-		}
-	}
-	// What a power cut leaves of an append is no damage, and was not acknowledged.
-	c.size = int64(len(content) - len(rest))
-	c.whole = begun && (len(rest) == 0 || cutOff(rest))
-	return c
-}
-
-// cutOff tells of a frame that is no whole one whether it is the last.
-func cutOff(rest []byte) bool {
-	return len(rest) < secondHead || uint64(binary.BigEndian.Uint32(rest[4:])) >= uint64(len(rest)-secondHead)
-}
-
-// openSecond reads the file of an earlier run, and finds out by it whether anything is lost of which nothing
-// else tells.
-func (s *Store) openSecond() (c copied, err error) {
-	path := filepath.Join(s.dir, secondName)
-	os.Remove(path + ".new") //nolint:errcheck // of a start that was cut off; it is written over
-	content, err := os.ReadFile(path)
-	if err == nil {
-		if c = readSecond(content); !c.whole {
-			const words = "(the second copy of what was decided here) is damaged; it is made again"
-			m := &mender{s: s, dir: s.dir}
-			if err := m.aside(secondName, words); err != nil { // which a start does without
-				s.damaged(secondName+" "+words, "file", secondName, "not_kept", err)
-			}
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		s.damaged("the file "+secondName+", the second copy of what was decided here, cannot be read; it is made again", "error", err)
-	}
-	m, err := s.readMeta()
-	switch {
-	case errors.Is(err, badger.ErrKeyNotFound):
-		empty, err := s.isEmpty()
-		if err != nil || empty && !c.whole {
-			return c, err // it is new
-		}
-		return c, s.losing("what the store knows of itself is missing")
-	case errors.Is(err, ErrCorrupt):
-		return c, s.losing("what the store knows of itself cannot be read")
-	case err != nil:
-		return c, err
-	case c.there && !c.whole:
-		c.part = c.meta.instance == m.instance
-	case c.whole && c.meta.instance != m.instance:
-		c.whole = false // of another store
-	case c.whole && c.meta.journalNext < m.journalNext: // as where a Shaft that knows no such file has run since
-		c.whole = false
-		s.damaged("the file "+secondName+", the second copy of what was decided here, is older than the rest, and not believed; it is made again", "file", secondName)
-	case c.whole && c.meta.commits > m.commits+1: // the last was not acknowledged
-		return c, s.losing("changes that were acknowledged are lost, by what the file " + secondName + " says")
-	}
-	return c, nil
-}
-
-// isEmpty tells whether nothing at all is stored.
-func (s *Store) isEmpty() (empty bool, err error) {
-	err = s.db.View(func(txn *badger.Txn) error {
-		it := newIterator(txn, nil)
-		defer it.Close()
-		it.Rewind()
-		empty = !it.Valid()
-		return nil
-	})
-	return empty, err
-}
-
-// losing notes that content is lost, before anything is done about it.
-func (s *Store) losing(words string) error {
-	if s.lossy {
-		return nil // and told
-	}
-	s.lossy = true
-	s.damaged(words)
-	return writeDurably(filepath.Join(s.dir, mendingName), nil)
-}
-
-// settleRecords makes badger's records good: all are those of the second copy where anything is lost, else
-// single ones that cannot be read. What is in neither is removed, and told.
-func (s *Store) settleRecords(c copied) error {
-	txn := s.db.NewTransaction(false)
-	defer txn.Discard()
-	r := s.purge()
-	defer r.abandon()
-	all := s.lossy && c.whole
-	seen, changed, gone := map[string]bool{}, 0, 0
-	err := s.eachCopied(txn, func(key, stored []byte) error {
-		seen[string(key)] = true
-		_, err := unseal(key, stored)
-		want := c.ops[string(key)]
-		part := c.part && key[0] == kindRecord && want != nil && s.isWorthy(key, want)
-		had := want != nil && c.whole
-		switch {
-		case all && key[0] == kindRecord && s.isCopied(key) && !bytes.Equal(stored, want), all && key[0] == kindClaim && !sameGeneration(key, stored, want):
-			changed++
-		case err != nil && (key[0] == kindRecord || had):
-			switch changed++; {
-			case part:
-				gone++
-				s.damaged("the record "+shownKey(key)+" cannot be read, and is taken from what is sound of the file "+secondName+": it may be outdated", "record", shownKey(key))
-			case !had:
-				gone++
-				want = nil
-				s.damaged("the record "+shownKey(key)+" cannot be read, and there is no second copy of it: it is lost", "record", shownKey(key))
-			}
-		default:
-			return nil
-		}
-		return r.settle(bytes.Clone(key), want)
-	})
-	if err != nil {
-		return err
-	}
-	if all {
-		for _, key := range slices.Sorted(maps.Keys(c.ops)) {
-			if !seen[key] {
-				changed++
-				if err := r.settle([]byte(key), c.ops[key]); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	if all {
-		n, err := r.settlePublished(txn, c)
-		if changed += n; err != nil {
-			return err
-		}
-	}
-	if err := r.flush(); err != nil {
-		return err
-	}
-	switch {
-	case all:
-		s.damaged("what was decided here is taken from the file "+secondName+", its second copy", "records", len(c.ops), "made_good", changed)
-	case changed > gone:
-		s.damaged("records that cannot be read are taken from the file "+secondName+", their second copy", "made_good", changed-gone)
-	case s.lossy:
-		s.damaged("there is no whole second copy of what was decided here: see whether all of it is there")
-	}
-	return nil
-}
-
-// settlePublished has the published UUIDs be those of the second copy.
-func (r *run) settlePublished(txn *badger.Txn, c copied) (changed int, err error) {
-	want := map[string][]byte{}
-	for _, op := range c.lines {
-		if want[string(op.key)] = op.value; op.value == nil {
-			delete(want, string(op.key))
-		}
-	}
-	err = iterate(txn, []byte{kindPublished}, nil, func(key, stored []byte) error {
-		value := want[string(key)]
-		delete(want, string(key))
-		if bytes.Equal(value, stored) {
-			return nil
-		}
-		changed++
-		return r.settle(bytes.Clone(key), value)
-	})
-	for _, key := range slices.Sorted(maps.Keys(want)) {
-		if err == nil {
-			changed++
-			err = r.settle([]byte(key), want[key])
-		}
-	}
-	return changed, err
-}
-
-// settle writes a stored value as it is, or removes the key.
-func (r *run) settle(key, stored []byte) error {
-	if stored == nil {
-		return r.drop(key)
-	}
-	value, err := unseal(key, stored)
-	if err != nil {
-		return err
-	}
-	return r.set(key, bytes.Clone(value))
-}
-
-// sameGeneration tells of a stored claim record whether its copy has the same content count.
-func sameGeneration(key, stored, copy []byte) bool {
-	var states [2]claimState
-	for i, b := range [][]byte{stored, copy} {
-		value, err := unseal(key, b)
-		if err != nil || states[i].decode(value) != nil {
-			return false
-		}
-	}
-	return states[0].sameGeneration(&states[1])
-}
-
-func shownKey(key []byte) string { return strings.ToValidUTF8(string(key[1:]), "?") }
-
 // eachCopied walks what the file is to have, and named records that it is not to have. Published UUIDs, of which there may
 // be one for each entry, are not among it: a start does without looking at them.
 func (s *Store) eachCopied(txn *badger.Txn, fn func(key, stored []byte) error) error {
@@ -418,42 +175,38 @@ func (s *Store) eachCopied(txn *badger.Txn, fn func(key, stored []byte) error) e
 	return nil
 }
 
-// sizeOfLines is what published UUIDs take once the file is begun anew: of a UUID only the last line counts. It puts lines in
-// order of their keys.
-func (c *copied) sizeOfLines() (size int64) {
-	slices.SortStableFunc(c.lines, func(a, b redoOp) int { return bytes.Compare(a.key, b.key) })
-	for i, op := range c.lines {
-		if op.value != nil && (i+1 == len(c.lines) || !bytes.Equal(c.lines[i+1].key, op.key)) {
-			size += int64(len(op.key) + len(op.value) + 8)
-		}
-	}
-	return size
-}
-
-// renewSecond begins the file anew where it is not what badger has, or too large. Without it the
+// renewSecond begins the file anew where it is not to be believed, or too large. To be believed it has to have all that badger has, and no
+// other record; what it has of claims that were dropped and of generations of which nothing is left does no harm. Without it the
 // store goes on.
 func (s *Store) renewSecond(c copied) {
-	same, behind, size, n := c.whole, false, c.sizeOfLines(), 0
+	good, behind, size, others := c.whole && c.meta.commits <= s.meta.commits, false, c.sizeOfLines(), 0
+	for key := range c.ops {
+		if key[0] == kindRecord {
+			others++
+		}
+	}
 	err := s.eachCopied(s.view.txn, func(key, stored []byte) error {
 		if !s.isWorthy(key, stored) {
 			return nil
 		}
-		n++
 		size += int64(len(key) + len(stored) + 8)
 		had := c.ops[string(key)]
-		same = same && (bytes.Equal(had, stored) || key[0] == kindClaim && sameGeneration(key, stored, had))
+		if had != nil && key[0] == kindRecord {
+			others--
+		}
+		good = good && (bytes.Equal(had, stored) || key[0] == kindClaim && sameGeneration(key, stored, had))
 		behind = behind || key[0] == kindRecord && !bytes.Equal(had, stored)
 		return nil
 	})
 	if c.whole && behind && c.meta.commits <= s.meta.commits {
 		s.damaged("the file "+secondName+", the second copy of what was decided here, lacks some of it; it is made again", "file", secondName)
 	}
-	same = same && err == nil && n == len(c.ops) && c.meta.commits <= s.meta.commits
+	good = good && err == nil && others == 0
 	switch {
-	case same && c.size <= 2*size+secondSlack:
+	case good && c.size <= 2*size+secondSlack:
 		err = s.second.open(s.dir, c.size, size)
 	case err == nil:
-		if err = s.beginSecond(s.view, nil); err != nil && same {
+		if err = s.beginSecond(s.view, nil); err != nil && good {
 			s.notBegun(err)
 			err = s.second.open(s.dir, c.size, c.size)
 		}
@@ -496,6 +249,26 @@ func (s *Store) tendSecond() {
 	}
 }
 
+// remakeSecond makes the file again after it could not be written. Commits wait meanwhile: there is nothing that they could be appended to.
+func (s *Store) remakeSecond() {
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	if s.second.f != nil || s.writable() != nil {
+		return
+	}
+	v, err := s.acquire()
+	if err != nil {
+		return
+	}
+	defer s.release(v)
+	if err = s.beginSecond(v, nil); errors.Is(err, ErrFull) {
+		return // which is told
+	}
+	if s.report("make the file "+secondName+" again", err); s.second.f != nil {
+		s.log.Info("the second copy of what was decided is written again", "file", secondName)
+	}
+}
+
 func (s *Store) notBegun(err error) {
 	s.log.Error("the second copy of what was decided cannot be begun anew; it goes on as it is, larger than it has to be", "file", secondName, "error", err)
 }
@@ -514,10 +287,33 @@ func (f *second) open(dir string, size, fresh int64) (err error) {
 	return errors.Join(f.f.Truncate(size), f.f.Sync())
 }
 
+// roomForSecond tells whether there is room for the file to be begun anew. The bytes count twice, as those of other writes do.
+func (s *Store) roomForSecond(v *view) error {
+	size := int64(0)
+	err := s.eachLine(v.txn, func(key, stored []byte) error {
+		if s.isCopied(key) {
+			size += int64(len(key) + len(stored) + 8)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.roomFor(false, size)
+}
+
+// eachLine walks what the file is to have, and more of it than eachCopied: published UUIDs too.
+func (s *Store) eachLine(txn *badger.Txn, fn func(key, stored []byte) error) error {
+	return errors.Join(s.eachCopied(txn, fn), iterate(txn, []byte{kindPublished}, nil, fn))
+}
+
 // beginSecond writes the file anew, of what badger has as of a view; tail gives, with writeMu held until
 // the file is in its place, what was appended since. Where there is a tail, what badger cannot give is an error: the file that
-// is in use has it. After an error that file is as it was.
+// is in use has it. After an error that file is as it was; an ErrFull says that there is no room for it.
 func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) (err error) {
+	if err := s.roomForSecond(v); err != nil {
+		return err
+	}
 	path := filepath.Join(s.dir, secondName)
 	defer func() {
 		if err != nil {
@@ -557,7 +353,7 @@ func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) (err error) {
 		}
 		return cut()
 	}
-	if err := errors.Join(s.eachCopied(v.txn, copyOf), iterate(v.txn, []byte{kindPublished}, nil, copyOf)); err != nil {
+	if err := s.eachLine(v.txn, copyOf); err != nil {
 		return err
 	}
 	ops = append(ops, redoOp{key: secondEnd})

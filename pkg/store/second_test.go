@@ -12,8 +12,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
 	"shaft/pkg/dit"
 )
@@ -162,68 +164,6 @@ func TestR33BothCopies(t *testing.T) {
 	}
 }
 
-// R33: of a copy that is damaged what is sound still makes a single record good, and is said to be perhaps outdated; that of another store does not.
-// The file is kept as it was.
-func TestR33PartOfSecond(t *testing.T) {
-	for _, another := range []bool{false, true} {
-		from := open(t, t.TempDir(), Options{})
-		commit(t, from, &Batch{Records: []Record{{"a", []byte("1")}, {"b", []byte("2")}}})
-		at := from.second.size
-		for range 2 {
-			commit(t, from, &Batch{Records: []Record{{"b", []byte("3")}}})
-		}
-		s := from
-		if another {
-			s = open(t, t.TempDir(), Options{})
-			commit(t, s, &Batch{Records: []Record{{"a", []byte("1")}, {"b", []byte("3")}}})
-		}
-		s = flip(t, s, recordKey("a"))
-		content, err := os.ReadFile(filepath.Join(from.dir, secondName))
-		if err != nil {
-			t.Fatal(err)
-		}
-		content[at+secondHead] ^= 4 // there is a frame behind it
-		if err := os.WriteFile(filepath.Join(s.dir, secondName), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s = open(t, s.dir, s.opts)
-		want, words := map[string]string{"a": "1", "b": "3"}, "the record a cannot be read, and is taken from what is sound"
-		if another {
-			delete(want, "a")
-			words = "the record a cannot be read, and there is no second copy"
-		}
-		told := s.Mended()
-		if got := records(t, s, ""); !maps.Equal(got, want) || len(told) != 2 || !strings.Contains(told[0], "records (the second copy") || !strings.Contains(told[1], words) || claimOf(s, 1).Damaged {
-			t.Errorf("another %v: %v, told %q", another, got, told)
-		}
-		aside, err := filepath.Glob(filepath.Join(s.dir, "damaged-*", secondName))
-		if err != nil || len(aside) != 1 {
-			t.Fatalf("aside: %v, %v", aside, err)
-		}
-		if kept, err := os.ReadFile(aside[0]); err != nil || !bytes.Equal(kept, content) {
-			t.Errorf("what is aside is not what was there, %v", err)
-		}
-		if s = reopen(t, s); len(s.Mended()) > 0 || !maps.Equal(records(t, s, ""), want) {
-			t.Errorf("another %v: the next start has %v, told %q", another, records(t, s, ""), s.Mended())
-		}
-	}
-}
-
-// That a damaged copy cannot be kept aside ends no start.
-func TestSecondNotAside(t *testing.T) {
-	s := open(t, t.TempDir(), Options{})
-	commit(t, s, &Batch{Records: []Record{{"a", []byte("1")}}})
-	err := s.Close()
-	err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, secondName), nil, 0o600))
-	if err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, "damaged-19700101T000000Z"), nil, 0o600)); err != nil { // in the way
-		t.Fatal(err)
-	}
-	s = open(t, s.dir, s.opts)
-	if told := s.Mended(); len(told) != 1 || !strings.HasSuffix(told[0], "is damaged; it is made again") || s.second.f == nil || records(t, s, "")["a"] != "1" {
-		t.Errorf("told %q, %v", told, records(t, s, ""))
-	}
-}
-
 // A loss is settled only when the second copy is of then: a start that is cut off before does all of it again.
 func TestSecondBeforeSettled(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
@@ -308,52 +248,6 @@ func TestR33PutBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-	}
-}
-
-// The copy of another store is not believed.
-func TestSecondOfAnother(t *testing.T) {
-	a, b := open(t, t.TempDir(), Options{}), open(t, t.TempDir(), Options{})
-	for i := range 9 {
-		commit(t, a, &Batch{Records: []Record{{"a", fmt.Append(nil, i)}}})
-	}
-	commit(t, b, &Batch{Records: []Record{{"b", []byte("1")}}})
-	if err := errors.Join(a.Close(), b.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(filepath.Join(a.dir, secondName), filepath.Join(b.dir, secondName)); err != nil {
-		t.Fatal(err)
-	}
-	b = open(t, b.dir, b.opts)
-	if got := records(t, b, ""); len(got) != 1 || len(b.Mended()) != 0 {
-		t.Errorf("%v, told %q", got, b.Mended())
-	}
-}
-
-// A copy that is older than the rest is not believed, whatever is lost of that.
-func TestSecondIsOlder(t *testing.T) {
-	s := open(t, t.TempDir(), Options{})
-	commit(t, s, &Batch{Records: []Record{{"a", []byte("old")}}, Journal: [][]byte{[]byte("1")}})
-	s = reopen(t, s)
-	older, err := os.ReadFile(filepath.Join(s.dir, secondName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	commit(t, s, &Batch{Journal: [][]byte{[]byte("2")}})
-	commit(t, s, &Batch{Records: []Record{{"a", []byte("new")}}, Journal: [][]byte{[]byte("3")}})
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	err = os.WriteFile(filepath.Join(s.dir, secondName), older, 0o600)
-	if err = errors.Join(err, os.WriteFile(filepath.Join(s.dir, mendingName), nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	s = open(t, s.dir, s.opts)
-	if got := records(t, s, "")["a"]; got != "new" || !strings.Contains(strings.Join(s.Mended(), "\n"), "is older than the rest") {
-		t.Errorf("a is %q, told %q", got, s.Mended())
-	}
-	if s = reopen(t, s); len(s.Mended()) > 0 {
-		t.Errorf("at the next start: told %q", s.Mended())
 	}
 }
 
@@ -537,21 +431,91 @@ func TestSecondOfContent(t *testing.T) {
 	}
 }
 
-// FuzzSecond: nothing makes the reader panic, and what is whole is so to the end.
-func FuzzSecond(f *testing.F) {
-	meta := redoOp{metaKey, seal(metaKey, (&meta{instance: scattered(1), commits: 2}).encode())}
-	frame := appendFrame([]byte(secondMagic), []redoOp{meta, {recordKey("a"), seal(recordKey("a"), []byte("1"))}, {key: secondEnd}})
-	f.Add(frame)
-	f.Add(appendFrame(frame, []redoOp{meta, {key: recordKey("a")}}))
-	f.Add([]byte(secondMagic))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c := readSecond(data)
-		if !c.there || c.whole && len(data) <= len(secondMagic) {
-			t.Error("whole, and there is nothing")
+// R33: a file that has all that badger has is kept where it cannot be begun anew, whatever it has of claims and generations that are
+// gone; one that has not, or has a record more, is not.
+func TestR33SecondIsBelieved(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		fn   func(t *testing.T, s *Store) *Store
+		want map[string]string // after badger's record "a" is damaged
+	}{
+		{"a full reload", func(t *testing.T, s *Store) *Store {
+			refresh(t, s, 1, 300, "cookie", map[int]string{1: "A", 2: "B"})
+			return reopen(t, s)
+		}, map[string]string{"a": "1"}},
+		{"a claim dropped", func(t *testing.T, s *Store) *Store {
+			if err := s.DropClaim(1, &Batch{}); err != nil {
+				t.Fatal(err)
+			}
+			return reopen(t, s)
+		}, map[string]string{"a": "1"}},
+		{"a record more", func(t *testing.T, s *Store) *Store {
+			commit(t, s, &Batch{Records: []Record{{"b", []byte("2")}}})
+			s = tamper(t, s, func(txn *badger.Txn) error { return txn.Delete(recordKey("b")) })
+			return open(t, s.dir, s.opts)
+		}, map[string]string{}},
+		{"another record", func(t *testing.T, s *Store) *Store {
+			key := recordKey("a")
+			s = tamper(t, s, func(txn *badger.Txn) error { return txn.Set(key, seal(key, []byte("2"))) })
+			return open(t, s.dir, s.opts)
+		}, map[string]string{}},
+	} {
+		s := open(t, t.TempDir(), Options{})
+		commit(t, s, &Batch{Records: []Record{{"a", []byte("1")}}})
+		refresh(t, s, 1, 100, "cookie", map[int]string{1: "a", 2: "b"})
+		path := filepath.Join(s.dir, secondName)
+		if err := os.MkdirAll(filepath.Join(path+".new", "in the way"), 0o700); err != nil {
+			t.Fatal(err)
 		}
-		again := readSecond(append(bytes.Clone(data), appendFrame(nil, nil)...))
-		if c.whole && again.whole && !maps.EqualFunc(c.ops, again.ops, bytes.Equal) {
-			t.Error("what is appended changes what was there")
+		s = c.fn(t, s)
+		if there := isThere(path); there != (len(c.want) > 0) || there != (s.second.f != nil) {
+			t.Errorf("%s: the file is there: %v", c.what, there)
 		}
-	})
+		s = flip(t, s, recordKey("a"))
+		s = open(t, s.dir, s.opts)
+		if got := records(t, s, ""); !maps.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v, told %q", c.what, got, c.want, s.Mended())
+		}
+	}
+}
+
+// R33: the file takes no room that the store has not got, and once there is some again, a file that could not be written is made again
+// while the store is in use.
+func TestR33SecondIsMadeAgain(t *testing.T) {
+	g, due := newGauge(plenty), make(chan time.Time)
+	look := func() {
+		for range 2 { // the sweeper, which is for the second, has done what the first was for
+			due <- time.Time{}
+		}
+	}
+	var log bytes.Buffer
+	s := open(t, t.TempDir(), Options{Space: g.space, due: due, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	path := filepath.Join(s.dir, secondName)
+	value := bytes.Repeat([]byte("v"), 1<<20)
+	commit(t, s, &Batch{Records: []Record{{"a", value}}, Published: []PublishedAs{{1, scattered(1), scattered(2)}}})
+	s.writeMu.Lock()
+	s.withoutSecond(unix.ENOSPC)
+	s.writeMu.Unlock()
+	g.free.Store(minReserve/factsShare + 2<<20) // what it takes is some bytes more
+	look()
+	if isThere(path) || isThere(path+".new") {
+		t.Error("it is made again without room")
+	}
+	commit(t, s, &Batch{Records: []Record{{"b", []byte("1")}}})
+	g.free.Store(plenty)
+	look()
+	commit(t, s, &Batch{Records: []Record{{"b", []byte("2")}, {"c", []byte("3")}}})
+	look() // nothing is to be done
+	s = flip(t, s, recordKey("b"))
+	if n, again := strings.Count(log.String(), "level=ERROR"), strings.Count(log.String(), "is written again"); n != 2 || again != 1 { // the other: the disk is nearly full
+		t.Errorf("told %d errors, and %d times that it is there:\n%s", n, again, &log)
+	}
+	s = open(t, s.dir, Options{})
+	if got := records(t, s, ""); !maps.Equal(got, map[string]string{"a": string(value), "b": "2", "c": "3"}) || len(s.Mended()) != 1 {
+		t.Errorf("%d records, told %q", len(got), s.Mended())
+	}
+	content, err := os.ReadFile(path)
+	if c := readSecond(content); err != nil || !c.whole || len(c.lines) != 1 {
+		t.Errorf("%v, whole %v, %d published UUIDs", err, c.whole, len(c.lines))
+	}
 }

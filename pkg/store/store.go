@@ -87,9 +87,10 @@ type Options struct {
 	// memTable and valueFile are the sizes of a memtable and of a file of the value log; 0: memTableSize, valueLogFileSize.
 	// For tests.
 	memTable, valueFile int64
-	// collectEvery is how often the value log is looked at; 0: collectEvery. For tests.
-	collectEvery time.Duration
-	rollCopies   int64 // 0: rollCopies
+	// due comes in the place of a clock that ticks each collectEvery, for what the sweeper looks at now and then. For tests.
+	due <-chan time.Time
+	// rollCopies bounds what a roll holds copies of, in bytes; 0: rollCopies. For tests.
+	rollCopies int64
 }
 
 // durable writes a transaction of an open store.
@@ -131,9 +132,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.valueFile == 0 {
 		o.valueFile = valueLogFileSize
-	}
-	if o.collectEvery == 0 {
-		o.collectEvery = collectEvery
 	}
 	if o.rollCopies == 0 {
 		o.rollCopies = rollCopies

@@ -186,15 +186,19 @@ func (sw *sweeper) voidJob(claim uint32) *sweepJob {
 func (s *Store) sweep() {
 	sw := &s.sweeper
 	defer close(sw.done)
-	tick := time.NewTicker(s.opts.collectEvery)
-	defer tick.Stop()
+	tick := s.opts.due
+	if tick == nil {
+		clock := time.NewTicker(collectEvery)
+		defer clock.Stop()
+		tick = clock.C
+	}
 	for {
 		due := false
 		select {
 		case <-sw.quit:
 			return
 		case <-sw.wake:
-		case <-tick.C:
+		case <-tick:
 			due = true
 		}
 		for !sw.stopping() {
@@ -211,6 +215,9 @@ func (s *Store) sweep() {
 			}
 		}
 		s.tendSecond()
+		if due {
+			s.remakeSecond()
+		}
 		if due || s.enough() {
 			s.collect()
 		}
