@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"maps"
 	"os"
@@ -22,35 +24,37 @@ type copied struct {
 	size  int64             // of the frames that are sound; behind it may be what is left of an append
 	there bool              // the file is
 	whole bool              // all that it was begun with can be read, and nothing behind it is damaged
-	part  bool              // damaged, and of this store: what is sound of it may be outdated
+	part  bool              // damaged or behind, and of this store: what is sound of it may be outdated
+	newer bool              // a later Shaft wrote it
 }
 
 // readSecond reads the file's content, as far as it is sound.
 func readSecond(content []byte) (c copied) {
 	c.there, c.ops = true, map[string][]byte{}
-	if !bytes.HasPrefix(content, []byte(secondMagic)) {
-		return c
-	}
-	begun := false
-	rest := content[len(secondMagic):]
-	for len(rest) >= secondHead {
-		n := binary.BigEndian.Uint32(rest[4:])
-		if uint64(n) > uint64(len(rest)-secondHead) {
-			break
+	begun, damaged := false, !bytes.HasPrefix(content, []byte(secondMagic))
+	rest := content[min(len(secondMagic), len(content)):]
+	for len(rest) > 0 {
+		ops, end := frameAt(rest)
+		if end == 0 {
+			next := nextFrame(rest)
+			if next == 0 {
+				break
+			}
+			damaged, rest = true, rest[next:]
+			continue
 		}
-		frame := rest[4 : secondHead+n]
-		ops, ok := readOps(frame[4:])
-		if checksum(nil, frame) != binary.BigEndian.Uint32(rest) || !ok {
-			break
-		}
-		rest = rest[secondHead+n:]
+		rest = rest[end:]
 		for _, op := range ops {
 			switch {
 			case len(op.key) == 0:
 				begun = true
 			case op.key[0] == kindMeta:
 				value, err := unseal(metaKey, op.value)
-				if err != nil || c.meta.decode(value) != nil {
+				if err == nil {
+					err = c.meta.decode(value)
+				}
+				if err != nil {
+					c.newer = errors.Is(err, ErrNewer)
 					return c
 				}
 			case op.key[0] == kindPublished:
@@ -64,23 +68,71 @@ func readSecond(content []byte) (c copied) {
 	}
 	// What a power cut leaves of an append is no damage, and was not acknowledged.
 	c.size = int64(len(content) - len(rest))
-	c.whole = begun && (len(rest) == 0 || cutOff(rest))
+	c.whole = begun && !damaged && cutOff(rest)
 	return c
 }
 
-// cutOff tells of a frame that is no whole one whether it is the last.
-func cutOff(rest []byte) bool {
-	return len(rest) < secondHead || uint64(binary.BigEndian.Uint32(rest[4:])) >= uint64(len(rest)-secondHead)
+// frameAt reads the frame that some bytes begin with; an end of 0: it is not sound.
+func frameAt(rest []byte) (ops []redoOp, end int) {
+	if len(rest) < secondHead {
+		return nil, 0
+	}
+	n := uint64(binary.BigEndian.Uint32(rest[4:]))
+	if n > uint64(len(rest)-secondHead) {
+		return nil, 0
+	}
+	end = secondHead + int(n)
+	ops, ok := readOps(rest[secondHead:end]) // which costs less, where this is none
+	if !ok || checksum(nil, rest[4:end]) != binary.BigEndian.Uint32(rest) {
+		return nil, 0
+	}
+	return ops, end
 }
 
-// sizeOfLines is what published UUIDs take once the file is begun anew: of a UUID only the last line counts. It puts lines in
-// order of their keys.
-func (c *copied) sizeOfLines() (size int64) {
-	slices.SortStableFunc(c.lines, func(a, b redoOp) int { return bytes.Compare(a.key, b.key) })
-	for i, op := range c.lines {
-		if op.value != nil && (i+1 == len(c.lines) || !bytes.Equal(c.lines[i+1].key, op.key)) {
-			size += int64(len(op.key) + len(op.value) + 8)
+// nextFrame finds the sound frame that follows one that is not; 0: there is none.
+func nextFrame(rest []byte) int {
+	for at := 1; at < len(rest); at++ {
+		if _, end := frameAt(rest[at:]); end > 0 {
+			return at
 		}
+	}
+	return 0
+}
+
+// cutOff tells of what is behind the last sound frame whether an append that was cut off can have left it. A frame of which
+// one bit is wrong is none.
+func cutOff(rest []byte) bool {
+	if len(rest) < secondHead {
+		return true
+	}
+	want, n, there := binary.BigEndian.Uint32(rest), binary.BigEndian.Uint32(rest[4:]), uint64(len(rest)-secondHead)
+	if uint64(n) < there {
+		return false
+	}
+	for bit := range 32 {
+		if other := n ^ 1<<bit; uint64(other) <= there && checksum(binary.BigEndian.AppendUint32(nil, other), rest[secondHead:secondHead+int(other)]) == want {
+			return false
+		}
+	}
+	if uint64(n) > there {
+		return true
+	}
+	wrong := checksum(nil, rest[4:]) ^ want
+	_, turned := flipped(rest[4:], want)
+	return !turned && wrong&(wrong-1) != 0
+}
+
+// sizeOfLines is what published UUIDs take once the file is begun anew: of a UUID only the last line counts. It does not compare keys, of
+// which there may be as many as entries: that two have one hash makes it wrong by one line.
+func (c *copied) sizeOfLines() (size int64) {
+	seed, sizes := maphash.MakeSeed(), make(map[uint64]int64, len(c.lines))
+	for _, op := range c.lines {
+		n, hash := int64(0), maphash.Bytes(seed, op.key)
+		if op.value != nil {
+			n = int64(len(op.key) + len(op.value) + 8)
+		}
+		size += n - sizes[hash]
+		sizes[hash] = n
 	}
 	return size
 }
@@ -88,11 +140,19 @@ func (c *copied) sizeOfLines() (size int64) {
 // openSecond reads the file of an earlier run, and finds out by it whether anything is lost of which nothing
 // else tells.
 func (s *Store) openSecond() (c copied, err error) {
+	m, metaErr := s.readMeta()
+	if errors.Is(metaErr, ErrNewer) {
+		return c, metaErr
+	}
 	path := filepath.Join(s.dir, secondName)
 	os.Remove(path + ".new") //nolint:errcheck // of a start that was cut off; it is written over
 	content, err := os.ReadFile(path)
 	if err == nil {
-		if c = readSecond(content); !c.whole {
+		c = readSecond(content)
+		if c.newer {
+			return c, fmt.Errorf("file %s: %w", secondName, ErrNewer)
+		}
+		if !c.whole {
 			const words = "(the second copy of what was decided here) is damaged; it is made again"
 			m := &mender{s: s, dir: s.dir}
 			if err := m.aside(secondName, words); err != nil { // which a start does without
@@ -102,24 +162,23 @@ func (s *Store) openSecond() (c copied, err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		s.damaged("the file "+secondName+", the second copy of what was decided here, cannot be read; it is made again", "error", err)
 	}
-	m, err := s.readMeta()
 	switch {
-	case errors.Is(err, badger.ErrKeyNotFound):
+	case errors.Is(metaErr, badger.ErrKeyNotFound):
 		empty, err := s.isEmpty()
 		if err != nil || empty && !c.whole {
 			return c, err // it is new
 		}
 		return c, s.losing("what the store knows of itself is missing")
-	case errors.Is(err, ErrCorrupt):
+	case errors.Is(metaErr, ErrCorrupt):
 		return c, s.losing("what the store knows of itself cannot be read")
-	case err != nil:
-		return c, err
+	case metaErr != nil:
+		return c, metaErr
 	case c.there && !c.whole:
 		c.part = c.meta.instance == m.instance
 	case c.whole && c.meta.instance != m.instance:
 		c.whole = false // of another store
 	case c.whole && c.meta.journalNext < m.journalNext: // as where a Shaft that knows no such file has run since
-		c.whole = false
+		c.whole, c.part = false, true
 		s.damaged("the file "+secondName+", the second copy of what was decided here, is older than the rest, and not believed; it is made again", "file", secondName)
 	case c.whole && c.meta.commits > m.commits+1: // the last was not acknowledged
 		return c, s.losing("changes that were acknowledged are lost, by what the file " + secondName + " says")
