@@ -89,6 +89,9 @@ const maxBatchLines = 4000
 // recordOverhead is what a key costs beyond its bytes, generously.
 const recordOverhead = 48
 
+// opOverhead is what badger counts for a key beyond its bytes, and a little more.
+const opOverhead = 24
+
 // maxName bounds a record's name; badger's keys have at most 65,000 bytes.
 const maxName = 32 << 10
 

@@ -84,14 +84,14 @@ func chunk(changes []Change) (key, value []byte, rest []Change) {
 }
 
 // checkCSNs refuses a batch whose sequence does not grow.
-func (s *Store) checkCSNs(b *Batch) error {
-	last := s.meta.last
+func (w *work) checkCSNs(b *Batch) error {
+	last := w.meta.last
 	if b.CSN != 0 && b.CSN <= last {
 		return fmt.Errorf("CSN %d is not above %d", b.CSN, last)
 	}
 	for i := range b.Changes {
 		csn := b.Changes[i].CSN
-		if csn <= s.meta.last || csn < last {
+		if csn <= w.meta.last || csn < last {
 			return fmt.Errorf("change %d: CSN %d is not above %d", i, csn, last)
 		}
 		last = csn

@@ -67,7 +67,7 @@ func (s *Store) collectFile() (err error) {
 		return errBeingRead
 	}
 	defer s.reading.Unlock()
-	s.writeMu.Lock()
+	s.lockWrites()
 	defer s.writeMu.Unlock()
 	s.staging.Lock()
 	defer s.staging.Unlock()

@@ -11,19 +11,20 @@ import (
 	"shaft/pkg/dit"
 )
 
-// work is one commit in the making: a transaction, and copies of what it
-// changes in memory, adopted once it is durable.
+// work is one commit in the making: what it does to the store's keys, and copies of what it
+// changes in memory, adopted once badger has it.
 type work struct {
 	s       *Store
-	txn     *badger.Txn
 	meta    meta
 	claims  map[uint32]*claimState // copies of those that change
 	edited  map[uint32]bool        // claims whose entries change
 	seen    map[entryID]standing
-	entries *badger.Iterator // over content as of the last commit; nil until needed
+	view    *view            // of entries
+	entries *badger.Iterator // over content as badger has it; nil until needed
 	freed   int64            // bytes of entries that are superseded
-	ops     []redoOp         // all that txn does
-	ahead   []PublishedAs    // what was written ahead of it
+	ops     []redoOp
+	bytes   int64         // that ops take of a transaction
+	ahead   []PublishedAs // what was written ahead of it
 }
 
 type entryID struct {
@@ -39,33 +40,48 @@ type standing struct {
 	size        int64    // bytes of these
 }
 
-// begin starts a commit. Called with writeMu held.
-func (s *Store) begin() *work {
+// begin starts a commit, unless the store takes none. Called with writeMu held.
+func (s *Store) begin() (*work, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.takesNone(); err != nil { // looked at together with what is pending
+		return nil, err
+	}
 	w := &work{s: s, meta: s.meta, claims: map[uint32]*claimState{}, edited: map[uint32]bool{}, seen: map[entryID]standing{}}
+	if len(s.pending) == 0 {
+		s.fresh()
+	} else {
+		w.meta = s.lead.meta
+	}
 	w.meta.commits++
-	w.txn = s.db.NewTransaction(true)
-	return w
+	return w, nil
 }
 
-// abandon lets go of what begin took; harmless after finish.
+// abandon lets go of what was taken to read; harmless at any time.
 func (w *work) abandon() {
 	if w.entries != nil {
 		w.entries.Close()
-		w.entries = nil
+		w.s.release(w.view)
+		w.entries, w.view = nil, nil
 	}
-	w.txn.Discard()
 }
 
-func (w *work) set(key, value []byte) error {
-	value = seal(key, value)
-	w.ops = append(w.ops, redoOp{key, value})
-	return w.txn.Set(key, value)
-}
+func (w *work) set(key, value []byte) error { return w.do(redoOp{key, seal(key, value)}) }
 
 // delete removes a key, which must stay as it is.
-func (w *work) delete(key []byte) error {
-	w.ops = append(w.ops, redoOp{key: key})
-	return w.txn.Delete(key)
+func (w *work) delete(key []byte) error { return w.do(redoOp{key: key}) }
+
+// do adds to what is done, unless that is more than badger takes in one transaction.
+func (w *work) do(op redoOp) error {
+	w.ops = append(w.ops, op)
+	w.bytes += int64(len(op.key)) + opOverhead
+	if len(op.value) < valueThreshold {
+		w.bytes += int64(len(op.value))
+	}
+	if w.bytes >= w.s.db.MaxBatchSize() || int64(len(w.ops)) >= w.s.db.MaxBatchCount() {
+		return badger.ErrTxnTooBig
+	}
+	return nil
 }
 
 // untake gives a generation back that was taken in vain, if none was taken since.
@@ -90,12 +106,23 @@ func (w *work) claim(id uint32) *claimState {
 	c := w.claims[id]
 	if c == nil {
 		c = &claimState{}
-		if known := w.s.lookup(id); known != nil {
-			*c = known.claimState
-		}
+		*c, _ = w.s.claimed(id)
 		w.claims[id] = c
 	}
 	return c
+}
+
+// claimed is a claim's state as of the last commit that was acknowledged, and whether it has a record by then.
+func (s *Store) claimed(id uint32) (state claimState, durable bool) {
+	if s.lead != nil && s.lead.claims[id] != nil {
+		return *s.lead.claims[id], true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.claims[id]; c != nil {
+		return c.claimState, c.durable
+	}
+	return state, false
 }
 
 // standing looks up what there is of an entry.
@@ -103,8 +130,14 @@ func (w *work) standing(id entryID) (standing, error) {
 	if st, ok := w.seen[id]; ok {
 		return st, nil
 	}
+	if lead := w.s.lead; lead != nil {
+		if st, ok := lead.seen[id]; ok {
+			return st, nil
+		}
+	}
 	if w.entries == nil {
-		w.entries = newIterator(w.s.view.txn, []byte{kindContent})
+		w.view = w.s.hold()
+		w.entries = newIterator(w.view.txn, []byte{kindContent})
 	}
 	var st standing
 	prefix := entryPrefix(make([]byte, 0, entryKeyLen), id.claim, id.id)
@@ -208,21 +241,15 @@ func (w *work) record(r Record) error {
 	return w.set(recordKey(r.Name), slices.Clone(r.Value))
 }
 
-// finish makes all of it durable, and the store's state.
+// finish makes all of it durable in badger, and the store's state.
 func (w *work) finish() error {
-	if err := w.s.durable(w.txn); err != nil {
-		return w.s.fail(err)
-	}
-	w.s.adopt(w)
-	return nil
+	w.s.drain()
+	return w.s.take([]*work{w})
 }
 
 // complete writes the claims and meta.
 func (w *work) complete() error {
-	if w.entries != nil {
-		w.entries.Close()
-		w.entries = nil
-	}
+	w.abandon()
 	for id, c := range w.claims {
 		if err := w.set(claimKey(id), c.encode()); err != nil {
 			return err
@@ -231,24 +258,33 @@ func (w *work) complete() error {
 	return w.set(metaKey, w.meta.encode())
 }
 
-// adopt makes a durable work the store's state.
-func (s *Store) adopt(w *work) {
-	s.renew(w.meta, func() {
-		for id, state := range w.claims {
-			c := s.claims[id]
-			if c == nil {
-				c = &claim{}
-				s.claims[id] = c
-			}
-			state.damaged = state.damaged || c.damaged && state.gen == c.gen
-			c.claimState, c.durable = *state, true
-			if w.edited[id] {
-				c.edits++
+// adopt makes works that badger has the store's state.
+func (s *Store) adopt(works []*work) {
+	last := works[len(works)-1].meta
+	s.renew(last, func() {
+		for _, w := range works {
+			for id, state := range w.claims {
+				s.adoptClaim(id, *state, w.edited[id])
 			}
 		}
 	})
-	s.supersede(w.freed)
-	s.scheduleTrim(w.meta)
+	for _, w := range works {
+		s.supersede(w.freed)
+	}
+	s.scheduleTrim(last)
+}
+
+func (s *Store) adoptClaim(id uint32, state claimState, edited bool) {
+	c := s.claims[id]
+	if c == nil {
+		c = &claim{}
+		s.claims[id] = c
+	}
+	state.damaged = state.damaged || c.damaged && state.gen == c.gen
+	c.claimState, c.durable = state, true
+	if edited {
+		c.edits++
+	}
 }
 
 // prepare is what Commit, CommitStage and DropClaim have in common; special does
@@ -259,19 +295,19 @@ func (s *Store) prepare(b *Batch, special func(w *work) error) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.writable(); err != nil {
+	w, err := s.begin()
+	if err != nil {
 		return nil, err
 	}
 	if err := s.roomFor(len(b.Puts) > 0, b.bytes()); err != nil {
 		return nil, err
 	}
-	if err := s.checkCSNs(b); err != nil {
+	if err := w.checkCSNs(b); err != nil {
 		return nil, err
 	}
 	if special != nil || len(b.Puts)+len(b.Deletes) > 0 || b.bytes() >= valueThreshold {
 		s.Unroll()
 	}
-	w := s.begin()
 	if err := w.fill(b, size, special); err != nil {
 		w.abandon()
 		return nil, err
@@ -290,6 +326,7 @@ func (w *work) fill(b *Batch, size int, special func(w *work) error) error {
 		return err
 	}
 	if size+b.bulk() > MaxBatchBytes || len(b.Changes)+len(b.Published) > maxBatchLines {
+		w.s.drain()
 		if err := w.s.writeAhead(b); err != nil {
 			return w.s.fail(err)
 		}
@@ -304,14 +341,13 @@ func (w *work) fill(b *Batch, size int, special func(w *work) error) error {
 	return nil
 }
 
-// commit makes a batch durable in badger. Called with writeMu held.
+// commit makes a batch durable in badger. Called with writes locked (see lockWrites).
 func (s *Store) commit(b *Batch, special func(w *work) error) error {
 	began := time.Now()
 	w, err := s.prepare(b, special)
 	if err != nil {
 		return err
 	}
-	defer w.abandon()
 	if err := w.finish(); err != nil {
 		return err
 	}
@@ -319,25 +355,21 @@ func (s *Store) commit(b *Batch, special func(w *work) error) error {
 	return nil
 }
 
-// Commit makes b durable (fsynced) as a whole before it returns: a small one in the redo
-// file, with badger taking it afterwards. A batch that is refused (ErrTooBig, a CSN that goes
+// Commit makes b durable (fsynced) as a whole before it returns: a small one in the file
+// redo, with badger taking it afterwards. A batch that is refused (ErrTooBig, a CSN that goes
 // back, a generation not committed, a name too long) has changed nothing; a failure to write
 // is an ErrFailed.
 func (s *Store) Commit(b *Batch) error {
 	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
 	began := time.Now()
 	w, err := s.prepare(b, nil)
-	if err == nil && s.ahead(w) {
-		s.mu.Lock()
-		s.behind = true
-		s.mu.Unlock()
-		go s.follow(w)
-	} else {
-		if err == nil {
-			err = w.finish()
-			w.abandon()
-		}
-		s.writeMu.Unlock()
+	switch {
+	case err != nil:
+	case s.ahead(w):
+		s.hand(w)
+	default:
+		err = w.finish()
 	}
 	if err != nil {
 		return fmt.Errorf("commit to store %s: %w", s.dir, err)
@@ -353,7 +385,7 @@ func (s *Store) DropClaim(claim uint32, b *Batch) error { return s.DropClaims([]
 // record for each makes it true, the sweep follows in the background (and at Open). The
 // claims' published lines stay, unless b removes them. Their stages are discarded.
 func (s *Store) DropClaims(claims []uint32, b *Batch) error {
-	s.writeMu.Lock()
+	s.lockWrites()
 	defer s.writeMu.Unlock()
 	var stages []*Stage
 	tops := make([]uint32, len(claims)) // generations that no stage has taken, or will take

@@ -34,7 +34,7 @@ func (s *Store) CommitStage(st *Stage, cookie []byte, server string, first dit.C
 }
 
 func (s *Store) commitStage(st *Stage, cookie []byte, server string, first dit.CSN, b *Batch) error {
-	s.writeMu.Lock()
+	s.lockWrites()
 	defer s.writeMu.Unlock()
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -58,7 +58,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Space == nil {
 		o.Space = func() (Space, error) { return spaceOf(dir) }
 	}
-	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}, stopped: make(chan struct{}), rewritten: map[string]bool{}}
+	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}, stopped: make(chan struct{}), hurried: make(chan struct{}, 1), rewritten: map[string]bool{}}
 	s.caughtUp.L = &s.mu
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)

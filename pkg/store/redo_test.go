@@ -19,7 +19,7 @@ import (
 // held is a store whose badger takes what is acknowledged only when it is told.
 type held struct {
 	*Store
-	due  chan struct{} // a commit is acknowledged, and waits
+	due  chan struct{} // something is acknowledged, and waits
 	take chan struct{} // closed: badger may take it
 }
 
@@ -29,8 +29,14 @@ func openHeld(t *testing.T) *held {
 	for i := range 5 {
 		commit(t, h.Store, redoBatch(i))
 	}
+	if last := h.LastCSN(); last != 104 { // which waits until badger has all
+		t.Fatal(last)
+	}
 	h.opts.behind = func() {
-		h.due <- struct{}{}
+		select {
+		case h.due <- struct{}{}:
+		default: // nobody asks any more
+		}
 		<-h.take
 	}
 	return h
@@ -156,16 +162,13 @@ func TestRedoOfAnotherStore(t *testing.T) {
 	}
 }
 
-// Whoever reads or writes once a commit is acknowledged finds it.
+// Whoever reads once a commit is acknowledged waits until badger has it; the next commit does not.
 func TestRedoIsWaitedFor(t *testing.T) {
 	h := openHeld(t)
-	if err := h.Commit(redoBatch(5)); err != nil {
-		t.Fatal(err)
-	}
+	acknowledge(t, h.Store, redoBatch(5))
 	<-h.due
-	read, wrote, began := make(chan string), make(chan error), make(chan struct{})
+	read := make(chan string, 1)
 	go func() {
-		close(began)
 		it, err := h.Entry(1, scattered(99))
 		if err != nil || it == nil {
 			read <- fmt.Sprint(it, err)
@@ -173,19 +176,21 @@ func TestRedoIsWaitedFor(t *testing.T) {
 		}
 		read <- string(it.Value)
 	}()
-	<-began
-	go func() { wrote <- h.Commit(redoBatch(6)) }()
-	runtime.Gosched()
-	h.opts.behind = nil
-	close(h.take)
-	if err := <-wrote; err != nil {
-		t.Error(err)
+	for len(h.hurried) == 0 { // the reader waits
+		select {
+		case got := <-read:
+			t.Fatalf("read %s too early", got)
+		default:
+			runtime.Gosched()
+		}
 	}
+	acknowledge(t, h.Store, redoBatch(6))
+	close(h.take)
 	if got := <-read; got != "again 5" && got != "again 6" { // what the next commit has made of it by then
 		t.Errorf("read %s", got)
 	}
-	if h.LastCSN() != 106 {
-		t.Errorf("last CSN %d", h.LastCSN())
+	if last := h.LastCSN(); last != 106 {
+		t.Errorf("last CSN %d", last)
 	}
 }
 
@@ -193,8 +198,8 @@ func TestRedoIsWaitedFor(t *testing.T) {
 // that, above all no follower the change log, and it has it when it is opened again.
 func TestRedoNotTaken(t *testing.T) {
 	h := openHeld(t)
-	if err := h.Commit(redoBatch(5)); err != nil {
-		t.Fatal(err)
+	for i := range 3 {
+		acknowledge(t, h.Store, redoBatch(5+i))
 	}
 	<-h.due
 	h.sweeper.halt()
@@ -212,14 +217,14 @@ func TestRedoNotTaken(t *testing.T) {
 	if ok, err := h.Changes(104, func(c Change) error { t.Errorf("told %v", c); return nil }); ok || !errors.Is(err, ErrFailed) {
 		t.Errorf("the change log without the last change: %t, %v", ok, err)
 	}
-	if it, err := h.Entry(1, scattered(5)); !errors.Is(err, ErrFailed) {
+	if it, err := h.Entry(1, scattered(7)); !errors.Is(err, ErrFailed) {
 		t.Errorf("read %v, %v", it, err)
 	}
-	if err := h.Commit(redoBatch(6)); !errors.Is(err, ErrFailed) || !errors.Is(err, badger.ErrBlockedWrites) {
+	if err := h.Commit(redoBatch(8)); !errors.Is(err, ErrFailed) || !errors.Is(err, badger.ErrBlockedWrites) {
 		t.Errorf("the next commit: %v", err)
 	}
 	s := open(t, copyFiles(t, h.dir), Options{})
-	if it, err := s.Entry(1, scattered(5)); err != nil || it == nil || s.LastCSN() != 105 {
+	if it, err := s.Entry(1, scattered(7)); err != nil || it == nil || s.LastCSN() != 107 {
 		t.Errorf("opened again: %v, %v, last CSN %d", it, err, s.LastCSN())
 	}
 }
@@ -231,7 +236,7 @@ func TestRedoGoesWithout(t *testing.T) {
 	s.opts.behind = func() { followed++ }
 	commit(t, s, redoBatch(0))
 	large := redoBatch(1)
-	large.Records = append(large.Records, Record{"large", make([]byte, redoSize)})
+	large.Records = append(large.Records, Record{"large", make([]byte, redoLargest)})
 	commit(t, s, large)
 	if followed != 1 {
 		t.Errorf("%d commits went through the file", followed)
@@ -360,8 +365,10 @@ func redoFile(t testing.TB, ops []redoOp) []byte {
 	}
 	defer f.Close()
 	r.f = f
-	if ok, err := r.write(dit.UUID{7}, 9, ops); !ok || err != nil {
-		t.Fatal(ok, err)
+	for i := range 2 {
+		if err := r.write(dit.UUID{7}, 9+uint64(i), ops[i:]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -372,26 +379,59 @@ func redoFile(t testing.TB, ops []redoOp) []byte {
 
 var redoOps = []redoOp{{[]byte("a"), []byte("b")}, {[]byte("gone"), nil}, {[]byte("empty"), []byte{}}, {nil, []byte("c")}}
 
-// Whatever bit is turned, and wherever the file ends, it holds all of a commit or nothing.
+// Whatever bit is turned, and wherever the file ends, it holds all of a commit or nothing, and none behind one that it does not hold.
 func TestRedoDamage(t *testing.T) {
 	whole := redoFile(t, redoOps)
 	same := func(a, b redoOp) bool {
 		return bytes.Equal(a.key, b.key) && bytes.Equal(a.value, b.value) && (a.value == nil) == (b.value == nil)
 	}
-	if id, commit, ops := readRedo(append(whole, make([]byte, 100)...)); id != (dit.UUID{7}) || commit != 9 || !slices.EqualFunc(ops, redoOps, same) {
-		t.Fatalf("read %v %d %q", id, commit, ops)
+	read := func(content []byte) int {
+		t.Helper()
+		c := readRedo(content)
+		for i, frame := range c.frames {
+			if c.instance != (dit.UUID{7}) || frame.commit != 9+uint64(i) || !slices.EqualFunc(frame.ops, redoOps[i:], same) {
+				t.Fatalf("read %v %d %q", c.instance, frame.commit, frame.ops)
+			}
+		}
+		return len(c.frames)
+	}
+	if n := read(append(whole, make([]byte, 100)...)); n != 2 {
+		t.Fatalf("%d commits", n)
+	}
+	first := redoHead
+	for _, op := range redoOps {
+		first += 8 + len(op.key) + len(op.value)
 	}
 	for n := range whole {
-		if _, commit, ops := readRedo(whole[:n]); commit != 0 || ops != nil {
-			t.Errorf("%d bytes of %d: commit %d, %q", n, len(whole), commit, ops)
+		want := 1
+		if n < first {
+			want = 0
+		}
+		if got := read(whole[:n]); got != want {
+			t.Errorf("%d bytes of %d: %d commits", n, len(whole), got)
+		}
+		if n >= first && n < redoPage {
+			continue // between frames
 		}
 		for bit := range 8 {
 			turned := slices.Clone(whole)
 			turned[n] ^= 1 << bit
-			if _, commit, ops := readRedo(turned); commit != 0 || ops != nil {
-				t.Errorf("bit %d of byte %d: commit %d, %q", bit, n, commit, ops)
+			if got := read(turned); got != want {
+				t.Errorf("bit %d of byte %d: %d commits", bit, n, got)
+			}
+			found := want == 0 && n >= len(redoMagic)+8 // where to look for the next is as it was
+			if c := readRedo(turned); found && (c.beyond != 10 || c.instance != (dit.UUID{7})) || want == 1 && c.beyond != 0 {
+				t.Errorf("bit %d of byte %d: behind it there is %d", bit, n, c.beyond)
 			}
 		}
+	}
+}
+
+// What a page holds from before, or somebody's value, is no frame, though whole and the next by its number.
+func TestRedoNothingElseIsNext(t *testing.T) {
+	one, other := redoFile(t, redoOps), redoFile(t, slices.Concat(redoOps, []redoOp{{[]byte("x"), []byte("y")}}))
+	if c := readRedo(slices.Concat(one[:redoPage], other[redoPage:])); len(c.frames) != 1 || c.beyond != 0 {
+		t.Errorf("%d frames, behind them %d", len(c.frames), c.beyond)
 	}
 }
 
@@ -401,8 +441,8 @@ func FuzzRedo(f *testing.F) {
 	f.Add(whole[:len(whole)-1])
 	f.Add(make([]byte, 100))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if _, commit, ops := readRedo(content); len(ops) > 0 && !bytes.HasPrefix(content, []byte(redoMagic)) {
-			t.Errorf("commit %d of what is no such file", commit)
+		if c := readRedo(content); len(c.frames) > 0 && !bytes.HasPrefix(content, []byte(redoMagic)) {
+			t.Errorf("commit %d of what is no such file", c.last())
 		}
 	})
 }

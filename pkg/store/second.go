@@ -109,7 +109,7 @@ func (s *Store) isWorthACopy(w *work) bool {
 		return true
 	}
 	for id, state := range w.claims {
-		if known := s.lookup(id); known == nil || !known.durable || !known.claimState.sameGeneration(state) {
+		if known, durable := s.claimed(id); !durable || !known.sameGeneration(state) {
 			return true
 		}
 	}

@@ -82,7 +82,7 @@ type Options struct {
 	// written is told of each transaction, before it is written and, unless that fails, afterwards; an
 	// error is taken for badger's. For tests; nil: badger has the word.
 	written func(done bool) error
-	// behind is called before badger takes a commit that is acknowledged. For tests.
+	// behind is called before badger takes commits that are acknowledged. For tests.
 	behind func()
 	// memTable and valueFile are the sizes of a memtable and of a file of the value log; 0: memTableSize, valueLogFileSize.
 	// For tests.
@@ -95,6 +95,9 @@ type Options struct {
 
 // durable writes a transaction of an open store.
 func (s *Store) durable(txn *badger.Txn) error {
+	if err := s.failure(); err != nil { // nothing comes behind what is missing
+		return err
+	}
 	if s.opts.written == nil {
 		return errors.Join(txn.Commit(), s.failure())
 	}
@@ -159,11 +162,12 @@ type Store struct {
 	writeMu sync.Mutex
 	redo    redo
 	second  second
+	lead    *lead // nil: badger has all
 	// staging is held shared by each transaction of a stage until it is written. It is
 	// taken after writeMu.
 	staging sync.RWMutex
 
-	mu       sync.Mutex // guards what follows; written only with writeMu held as well
+	mu       sync.Mutex // guards what follows; written only with writeMu held as well, or as badger takes what is pending
 	meta     meta
 	claims   map[uint32]*claim
 	view     *view
@@ -171,9 +175,11 @@ type Store struct {
 	stopped  chan struct{} // closed with it
 	closed   bool
 	readers  sync.WaitGroup
-	behind   bool  // badger has yet to take a commit that is acknowledged, see redo
-	untaken  error // an ErrFailed: it never will, and who would read does not find that commit
+	pending  []*work // acknowledged, in the file redo; badger has yet to take them, oldest first
+	taking   bool    // somebody sees to that
+	untaken  error   // an ErrFailed: it never will, and who would read does not find those commits
 	caughtUp sync.Cond
+	hurried  chan struct{} // holds a token when somebody waits for that
 	sweeper  sweeper
 	// reading is held shared by who reads one view for long: no file of the value log is rewritten meanwhile. It is taken
 	// before writeMu.
@@ -253,7 +259,7 @@ func (s *Store) Close() error {
 		st.end(ErrClosed, nil)
 	}
 	s.readers.Wait()
-	s.writeMu.Lock()
+	s.lockWrites()
 	defer s.writeMu.Unlock()
 	s.view.txn.Discard()
 	var err error
@@ -279,6 +285,11 @@ func (s *Store) Close() error {
 func (s *Store) writable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.takesNone()
+}
+
+// takesNone is writable for who holds mu.
+func (s *Store) takesNone() error {
 	switch {
 	case s.closed:
 		return ErrClosed

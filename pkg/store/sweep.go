@@ -328,7 +328,7 @@ func (b *broom) out() error {
 
 // sweepEntries removes the leftovers of some entries.
 func (s *Store) sweepEntries(claim uint32, ids []dit.UUID) error {
-	s.writeMu.Lock()
+	s.lockWrites()
 	defer s.writeMu.Unlock()
 	b, err := s.broom(claim)
 	if err != nil {
@@ -356,7 +356,7 @@ var errPause = errors.New("step is full")
 // sweepRange removes leftovers of a claim from a key on, as many as one step
 // takes, and gives the key to go on from; nil at the end.
 func (s *Store) sweepRange(claim uint32, from []byte) (next []byte, err error) {
-	s.writeMu.Lock()
+	s.lockWrites()
 	defer s.writeMu.Unlock()
 	b, err := s.broom(claim)
 	if err != nil {
@@ -384,7 +384,7 @@ func (s *Store) sweepRange(claim uint32, from []byte) (next []byte, err error) {
 
 // forget ends a dropped claim once nothing is left of it.
 func (s *Store) forget(claim uint32) error {
-	s.writeMu.Lock()
+	s.lockWrites()
 	defer s.writeMu.Unlock()
 	if err := s.writable(); err != nil {
 		return err

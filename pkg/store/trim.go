@@ -37,12 +37,12 @@ func (s *Store) trimLogs() error {
 }
 
 func (s *Store) trimStep() (more bool, err error) {
-	s.writeMu.Lock()
+	s.lockWrites()
 	defer s.writeMu.Unlock()
-	if err := s.writable(); err != nil {
+	w, err := s.begin()
+	if err != nil {
 		return false, err
 	}
-	w := s.begin()
 	defer w.abandon()
 	n, err := w.trimChanges(uint64(s.opts.ChangeLog))
 	if err != nil {

@@ -27,9 +27,20 @@ func (s *Store) acquireLocked() (*view, error) {
 	if s.untaken != nil {
 		return nil, s.untaken
 	}
+	return s.holdLocked(), nil
+}
+
+// hold gives the current view to the writer, who calls release when done.
+func (s *Store) hold() *view {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holdLocked()
+}
+
+func (s *Store) holdLocked() *view {
 	s.view.refs++
 	s.readers.Add(1)
-	return s.view, nil
+	return s.view
 }
 
 func (s *Store) release(v *view) {
@@ -44,7 +55,7 @@ func (s *Store) release(v *view) {
 }
 
 // renew puts a view of what was just committed in the place of the last one.
-// Called with writeMu held; also is called inside the lock, so that what it
+// Called by one at a time: with writes locked, or as badger takes what is pending; also is called inside the lock, so that what it
 // changes in memory and the view are seen together.
 func (s *Store) renew(m meta, also func()) {
 	next := &view{txn: s.db.NewTransaction(false), meta: m, refs: 1}
