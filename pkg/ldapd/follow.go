@@ -25,7 +25,9 @@ const (
 	cookieEvery = time.Second
 	// paceEach, for each follower there is, is the least time between two differences
 	// that one is sent, up to paceMost: to tell a crowd takes about so long, and
-	// what changes meanwhile goes along. A change after a pause is told at once.
+	// what changes meanwhile goes along. A change after a pause is told at once, and
+	// everything is where there are fewer than paceFrom: to wait would take longer than to tell.
+	paceFrom = 32
 	paceEach = 100 * time.Microsecond
 	paceMost = 200 * time.Millisecond
 	// keepIdle is the largest buffer that a follower keeps while it waits.
@@ -267,8 +269,9 @@ func (f *follower) wait(changed, rules <-chan struct{}, owed bool, told time.Tim
 
 // keepPace waits where the last difference was just now; false when the search is to end.
 func (f *follower) keepPace() bool {
-	pace := min(paceMost, paceEach*time.Duration(f.c.srv.Followers())) - time.Since(f.advanced)
-	if pace <= 0 {
+	n := f.c.srv.Followers()
+	pace := min(paceMost, paceEach*time.Duration(n)) - time.Since(f.advanced)
+	if n < paceFrom || pace <= 0 {
 		return true
 	}
 	timer := time.NewTimer(pace)
