@@ -70,8 +70,15 @@ func TestSearchAwaitsIndex(t *testing.T) {
 			t.Errorf("%+v: %+v", q, got)
 		}
 	}
+	there := query{base: "cn=Index,cn=Monitor", filter: "(monitoredInfo=there)"}
+	if got := other.search(10, there); len(got) != 1 {
+		t.Errorf("cn=Monitor has an index already: %+v", got)
+	}
 	b.publish(changedAndIndexed(t, v), nil)
 	b.wake()
+	if got := other.search(11, there); len(got) != 2 {
+		t.Errorf("cn=Monitor has no index yet: %+v", got)
+	}
 	if got := waiting.until(1); len(got) != 2 || got[0].dn != "cn=8,cn=Debian,"+base {
 		t.Errorf("it did not wait: %+v", got)
 	}
