@@ -34,8 +34,8 @@ type mender struct {
 	buf  []byte // of the file that is looked at
 	// each is told the key of each entry of a log of values, with badger's time behind it, good until it returns; nil: nobody is.
 	each func(key []byte)
-	// head reads where a log of values begins. For tests; nil: io.ReadFull.
-	head func(r io.Reader, b []byte) (int, error)
+	// readAt reads a log of values at a place. For tests; nil: its ReadAt.
+	readAt func(b []byte, at int64) (int, error)
 	// mapped is shown a log of values before it is looked at. For tests.
 	mapped func(data []byte)
 }
@@ -415,13 +415,9 @@ func (m *mender) valueLog(name string) error {
 	}
 	defer f.Close()
 	var key [8]byte
-	read := io.ReadFull
-	if m.head != nil {
-		read = m.head
-	}
-	_, err = read(f, key[:])
+	_, err = m.reader(f)(key[:], 0)
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF):
 		return nil // cut to less than its head, which badger makes again
 	case err != nil:
 		return m.clearHead(f, name, err)
@@ -435,12 +431,24 @@ func (m *mender) valueLog(name string) error {
 	return f.Sync()
 }
 
+// reader reads a file, or what a test has it be.
+func (m *mender) reader(f *os.File) func(b []byte, at int64) (int, error) {
+	if m.readAt != nil {
+		return m.readAt
+	}
+	return f.ReadAt
+}
+
 // clearHead makes the first page of a log of values, which the disk does not give, one that can be read. No zero is left where
 // entries begin: it would be the end of the newest.
 func (m *mender) clearHead(f *os.File, name string, cause error) error {
+	first, err := m.clear(f, name, 0)
+	if err != nil || first < 0 {
+		return err
+	}
 	m.s.damaged(name+" cannot be read where it begins: what stood there is lost", "file", name, "error", cause)
-	if err := (&unreadable{0}).clear(f); err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+	if first > 0 {
+		return nil
 	}
 	if _, err := f.WriteAt([]byte{0xff}, logHead); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"unsafe"
@@ -49,7 +50,7 @@ func (m *mender) values(name string, newest bool) (lost, turned int, err error) 
 		if !errors.As(err, &bad) {
 			return lost, turned, err
 		}
-		if err := bad.clear(f); err != nil {
+		if _, err := m.clear(f, name, bad.at); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -64,14 +65,35 @@ type unreadable struct{ at int64 }
 
 func (u *unreadable) Error() string { return fmt.Sprintf("input/output error at byte %d", u.at) }
 
-// clear writes zeros to the page, which can be read then, and are found to be damage: badger would end the process there. Most
-// disks take another sector for it.
-func (u *unreadable) clear(f *os.File) error {
-	page := int64(os.Getpagesize())
-	if _, err := f.WriteAt(make([]byte, page), u.at&^(page-1)); err != nil {
-		return fmt.Errorf("%w, and it cannot be written: %w", u, err)
+// sector is the least that a disk fails to read.
+const sector = 512
+
+// clear reads the page with a place once more, since an error may be gone then, and writes zeros to those sectors that the disk does not
+// give. They can be read then, and are found to be damage: badger would end the process there. Most disks take another sector for one
+// that is written. It gives the place of the first sector that is lost; -1: none.
+func (m *mender) clear(f *os.File, name string, at int64) (first int64, err error) {
+	page, read, b := int64(os.Getpagesize()), m.reader(f), make([]byte, sector)
+	var cause error
+	lost := 0
+	first = -1
+	for from := at &^ (page - 1); from <= at|(page-1); from += sector {
+		_, err := read(b, from)
+		if err == nil || errors.Is(err, io.EOF) {
+			continue
+		}
+		if _, werr := f.WriteAt(make([]byte, sector), from); werr != nil {
+			return first, fmt.Errorf("read %s at byte %d: %w, and it cannot be written: %w", name, from, err, werr)
+		}
+		if lost++; cause == nil {
+			first, cause = from, err
+		}
 	}
-	return f.Sync()
+	if lost == 0 {
+		m.s.log.Warn("a place in a file of the store could not be read, and was when it was tried again: have the disk checked", "file", name, "byte", at)
+		return first, nil
+	}
+	m.s.log.Error("store file is damaged: the disk does not give a place in it; it is written over", "file", name, "byte", first, "sectors", lost, "error", cause)
+	return first, f.Sync()
 }
 
 // noticed makes an error of the signal, for the goroutine that defers it and has asked for panics.

@@ -1,8 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -26,7 +27,8 @@ func TestR33ValuesUnreadable(t *testing.T) {
 	}
 	left := pages
 	keys := 0
-	m := &mender{dir: s.dir, each: func([]byte) { keys++ }, mapped: func(data []byte) {
+	var log bytes.Buffer
+	m := &mender{s: &Store{log: slog.New(slog.NewTextHandler(&log, nil))}, dir: s.dir, each: func([]byte) { keys++ }, readAt: unreadableAt, mapped: func(data []byte) {
 		for _, p := range left { // no signal but this one can be had without a disk that fails
 			if err := unix.Mprotect(data[p*page:(p+1)*page], unix.PROT_NONE); err != nil {
 				t.Error(err)
@@ -37,6 +39,9 @@ func TestR33ValuesUnreadable(t *testing.T) {
 	lost, _, err := m.values(name, false)
 	if err != nil || lost != 2 || keys < 1000 {
 		t.Errorf("%d places lost, want 2; %d keys; %v", lost, keys, err)
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != len(pages) || !strings.Contains(log.String(), "file="+name+" byte=8192 sectors=8 error=\"input/output error\"") {
+		t.Errorf("%d errors, want %d: %.600s", n, len(pages), &log)
 	}
 	left = nil
 	if again, _, err := m.values(name, false); err != nil || again != 0 {
@@ -54,6 +59,60 @@ func TestR33ValuesUnreadable(t *testing.T) {
 	}
 }
 
+// unreadableAt is a disk that gives nothing.
+func unreadableAt([]byte, int64) (int, error) { return 0, unix.EIO }
+
+// R33: an error that is gone when the place is read once more loses nothing, and of a page those sectors alone are written over that the
+// disk does not give.
+func TestR33ValuesUnreadableOnce(t *testing.T) {
+	const page, bad = 4096, 41*4096 + 3*sector
+	s, want := halfGarbage(t, Options{})
+	name := valueFiles(t, s)[0]
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.dir, name)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, forGood := range []bool{false, true} {
+		var log bytes.Buffer
+		first := true
+		m := &mender{s: &Store{log: slog.New(slog.NewTextHandler(&log, nil))}, dir: s.dir}
+		m.mapped = func(data []byte) {
+			if first {
+				first = false
+				if err := unix.Mprotect(data[bad/page*page:][:page], unix.PROT_NONE); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		m.readAt = func(b []byte, at int64) (int, error) {
+			if forGood && at == bad {
+				return 0, unix.EIO
+			}
+			return copy(b, before[at:]), nil
+		}
+		lost, _, err := m.values(name, false)
+		after, readErr := os.ReadFile(path)
+		if readErr != nil {
+			t.Fatal(readErr)
+		}
+		wrote, words := !bytes.Equal(after, before), "level=WARN"
+		if forGood {
+			words = fmt.Sprintf("byte=%d sectors=1 error=\"input/output error\"", bad)
+		}
+		if err != nil || wrote != forGood || (lost == 1) != forGood || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), words) {
+			t.Errorf("for good %v: %d lost, written over %v, %v, log %s", forGood, lost, wrote, err, &log)
+		}
+	}
+	s = open(t, s.dir, Options{memTable: 1 << 20, valueFile: 1 << 20})
+	if n := len(want) - len(whole(t, s, 1)); n > 10 {
+		t.Errorf("%d entries are lost of %d", n, len(want))
+	}
+}
+
 // R33: nor does the first page, where a log's head is: what is behind it is there, of the newest too.
 func TestR33ValuesUnreadableHead(t *testing.T) {
 	s, want := halfGarbage(t, Options{})
@@ -62,11 +121,11 @@ func TestR33ValuesUnreadableHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, name := range names[:2] {
-		m := &mender{s: &Store{log: slog.New(slog.DiscardHandler)}, dir: s.dir, head: func(io.Reader, []byte) (int, error) { return 0, unix.EIO }}
+		m := &mender{s: &Store{log: slog.New(slog.DiscardHandler)}, dir: s.dir, readAt: unreadableAt}
 		if err := m.valueLog(name); err != nil || len(m.s.mended) != 1 {
 			t.Errorf("%s: %v, told %q", name, err, m.s.mended)
 		}
-		m.head = nil
+		m.readAt = nil
 		keys := 0
 		m.each = func([]byte) { keys++ }
 		if err := m.valueLog(name); err != nil || len(m.s.mended) != 1 {
@@ -106,7 +165,7 @@ func TestValuesUnreadableForGood(t *testing.T) {
 	s, _ := halfGarbage(t, Options{})
 	name := valueFiles(t, s)[0]
 	tries := 0
-	m := &mender{dir: s.dir, mapped: func(data []byte) {
+	m := &mender{s: &Store{log: slog.New(slog.DiscardHandler)}, dir: s.dir, mapped: func(data []byte) {
 		tries++
 		if err := unix.Mprotect(data, unix.PROT_NONE); err != nil {
 			t.Error(err)
