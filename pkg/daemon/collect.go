@@ -90,7 +90,7 @@ func rest(ctx context.Context, refreshed <-chan struct{}, after, every time.Dura
 }
 
 // giver gives memory back to the system.
-type giver struct{ left uint64 } // of the heap, after the last time
+type giver struct{ left uint64 } // of the heap, the least since the last time
 
 // By a 32nd and spareLeast the heap has grown before something is given back: a collection is made for it, of some
 // milliseconds, and what is taken again has to be cleared by the kernel.
@@ -100,7 +100,12 @@ const (
 )
 
 // spare tells whether a heap of so many bytes may have something to give.
-func (g *giver) spare(heap uint64) bool { return heap > g.left+g.left/spareShare+spareLeast }
+func (g *giver) spare(heap uint64) bool {
+	if heap < g.left { // content has gone, or somebody else gave
+		g.left = heap
+	}
+	return heap > g.left+g.left/spareShare+spareLeast
+}
 
 // heapHeld is what the heap has of the system, in use or not.
 func heapHeld() (sum uint64) {

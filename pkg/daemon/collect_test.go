@@ -97,4 +97,7 @@ func TestGiver(t *testing.T) {
 	if g.left > with+32<<20 || g.left < 80<<20 {
 		t.Errorf("the heap has %d MiB, after %d", g.left>>20, with>>20)
 	}
+	if less := g.left / 2; g.spare(less) || !g.spare(less+less/spareShare+spareLeast+1) { // content has gone
+		t.Errorf("spare is wrong with %d bytes, half of what it was", less)
+	}
 }

@@ -106,7 +106,11 @@ func countMessages(nc net.Conn) (n int, err error) {
 			return n, err
 		}
 		if n++; op.Peek() == searchDone {
-			return n, nil
+			done, err := parseReply(frame)
+			if err == nil && done.code != 0 {
+				err = fmt.Errorf("the provider answers %d", done.code)
+			}
+			return n, err
 		}
 		if _, err := in.Discard(len(frame)); err != nil {
 			return n, err

@@ -86,7 +86,7 @@ const (
 	// rulesFloor leaves ten access rules a tenth of the CPU time; a listing costs more, since each of its
 	// entries is looked at, and almost nothing else is done for it.
 	rulesFloor, rulesListFloor = 0.9, 0.8
-	// pacedFloor is what is left of searches while many changes come, whose CPU time is in it.
+	// pacedFloor is what is left of searches while many changes come.
 	pacedFloor = 0.8
 	// wallShare is how much of a floor for CPU time is asked of the wall: others on the machine
 	// lengthen the one more than the other.

@@ -55,7 +55,7 @@ var (
 	busy = pair{names: beside.names, more: fmt.Sprintf(", beside %s changes a second", number(busyChanges)), get: beside.get,
 		extra: []figure{{"changes/s", neutral}}, changes: editing}
 	paced = pair{names: [2]string{fmt.Sprintf("beside %s changes a second", number(busyChanges)), "quiet"}, more: ", beside changes from a source that costs little",
-		extra: []figure{{"changes/s", neutral}, {"CPU µs a search without the changes' own", cost},
+		extra: []figure{{"changes/s", neutral}, {withoutChanges, cost},
 			{"CPU µs a change without searches", neutral}, {"CPU cores used by the source", neutral}},
 		get: copiedOfSource, changes: pacing}
 	ruled = pair{names: [2]string{"Shaft with rules", "without"}, more: ", with ten access rules", get: func(ctx context.Context, b *bench, s side) (target, error) {
@@ -77,7 +77,7 @@ func searchRow(name, title string, on pair, floor float64, build func(c content,
 			{"searches/s", rate}, {"CPU µs a search", cost}, {"CPU cores used", neutral},
 			{"CPU cores used by the generator", neutral}, {"bytes a search", neutral},
 		}, on.extra...),
-		floors: map[string]float64{"searches/s": wallShare * floor, "CPU µs a search": floor},
+		floors: map[string]float64{"searches/s": wallShare * floor, on.judged("CPU µs a search"): floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			m, err := b.measureLoad(ctx, s, on, build)
 			if err != nil {
@@ -87,6 +87,19 @@ func searchRow(name, title string, on pair, floor float64, build func(c content,
 			return append([]float64{n / m.wall, m.cpu / n * 1e6, m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n}, m.extra(on, n)...), nil
 		},
 	}
+}
+
+// withoutChanges is what searches take of the CPU time where changes come beside them.
+const withoutChanges = "CPU µs a search without the changes' own"
+
+// judged is the figure of CPU time that has a floor: what the changes take themselves says nothing about searches.
+func (on pair) judged(figure string) string {
+	for _, f := range on.extra {
+		if f.name == withoutChanges {
+			return f.name
+		}
+	}
+	return figure
 }
 
 // extra are the values of on's extra figures, of n searches.
@@ -107,7 +120,7 @@ func listRow(name string, on pair, floor float64) row {
 			{"searches/s", rate}, {"entries/s", rate}, {"CPU ms a search", cost}, {"CPU µs an entry", cost},
 			{"CPU cores used", neutral}, {"CPU cores used by the generator", neutral}, {"bytes an entry", neutral},
 		}, on.extra...),
-		floors: map[string]float64{"entries/s": wallShare * floor, "CPU µs an entry": floor},
+		floors: map[string]float64{"entries/s": wallShare * floor, on.judged("CPU µs an entry"): floor},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			m, err := b.measureLoad(ctx, s, on, listLoad)
 			if err != nil {
@@ -183,8 +196,8 @@ func (b *bench) measureLoad(ctx context.Context, s side, on pair, build func(c c
 		if m, err = c.measure(ctx, t.p, b.o.window, now); err != nil {
 			return err
 		}
-		if m.counted.requests+m.counted.entries == 0 {
-			return fmt.Errorf("nothing was answered within %v: take a longer -window", b.o.window)
+		if err := m.answered(); err != nil {
+			return err
 		}
 		return t.profiles.mark(t.p, b.profileName()+on.suffix(s))
 	})
@@ -292,6 +305,14 @@ func measureWindow(ctx context.Context, p *process, d time.Duration, now func() 
 		wall:    at[1].Sub(at[0]).Seconds(), cpu: cpu[1] - cpu[0], generator: generator[1] - generator[0],
 	}
 	return m, nil
+}
+
+// answered is an error where nothing was.
+func (m *measured) answered() error {
+	if m.counted.requests+m.counted.entries == 0 {
+		return fmt.Errorf("nothing was answered within %.1f s: take a longer -window", m.wall)
+	}
+	return nil
 }
 
 // idle waits until the process has used no CPU time for some looks.

@@ -116,10 +116,11 @@ func (s *source) answer(q ldaptest.Search, p *syncrepl.Provider) (handled bool, 
 // persist sends changes while it is told to. Those that are due by the clock go in one write.
 func (s *source) persist(q ldaptest.Search, p *syncrepl.Provider) error {
 	forms := s.forms(p.ID)
+	random := rand.New(rand.NewPCG(s.content.seed, 1))
 	var began time.Time
 	sent := 0
 	tick := time.NewTimer(time.Hour)
-	defer tick.Stop()
+	tick.Stop()
 	var out []byte
 	for {
 		select {
@@ -127,14 +128,17 @@ func (s *source) persist(q ldaptest.Search, p *syncrepl.Provider) error {
 			return nil
 		case sig := <-s.told:
 			began, sent = time.Now(), 0
-			tick.Reset(map[os.Signal]time.Duration{syscall.SIGUSR1: 0, syscall.SIGUSR2: time.Hour}[sig])
+			tick.Stop()
+			if sig == syscall.SIGUSR1 {
+				tick.Reset(0)
+			}
 			continue
 		case <-tick.C:
 		}
 		out = out[:0]
 		for due := int(time.Since(began) * busyChanges / time.Second); sent < due && len(out) < maxReply; sent++ {
 			s.csn += stepCSN
-			out = append(out, forms[rand.IntN(len(forms))].fill(s.csn)...)
+			out = append(out, forms[random.IntN(len(forms))].fill(s.csn)...)
 		}
 		if len(out) > 0 {
 			if err := p.Write(out); err != nil {

@@ -74,6 +74,9 @@ func (b *bench) sampleTLS(ctx context.Context, s side, resume bool) ([]float64, 
 		if m, err = measureWindow(ctx, p, b.o.window, now); err != nil {
 			return m, err
 		}
+		if err := m.answered(); err != nil {
+			return m, err
+		}
 		return m, profiles.mark(p, b.profileName())
 	})
 	n := float64(m.counted.requests)
