@@ -26,12 +26,13 @@ func (e *Engine) beginIndexing() {
 		close(e.indexing.done)
 		return
 	}
+	now := e.o.Now
+	begun := now()
 	go func() {
 		defer close(e.indexing.done)
-		begun := e.o.Now()
 		e.log.Info("the index is being made: until it is there searches walk", "entries", e.Version().Len())
 		if err := e.makeIndex(ctx); err == nil {
-			e.log.Info("the index is there", "took", e.o.Now().Sub(begun).Round(time.Millisecond))
+			e.log.Info("the index is there", "took", now().Sub(begun).Round(time.Millisecond))
 		} else if ctx.Err() == nil {
 			e.log.Error("the index is not made: until the next start searches walk", "error", err)
 		}
