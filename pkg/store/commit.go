@@ -305,7 +305,7 @@ func (s *Store) prepare(b *Batch, special func(w *work) error) (*work, error) {
 	if err := w.checkCSNs(b); err != nil {
 		return nil, err
 	}
-	if special != nil || len(b.Puts)+len(b.Deletes) > 0 || b.bytes() >= valueThreshold {
+	if special != nil || len(b.Puts)+len(b.Deletes) > 0 || b.bytes() >= valueThreshold/2 { // about: of that size values go to files that are being read
 		s.Unroll()
 	}
 	if err := w.fill(b, size, special); err != nil {

@@ -68,24 +68,32 @@ func (u *unreadable) Error() string { return fmt.Sprintf("input/output error at 
 // sector is the least that a disk fails to read.
 const sector = 512
 
-// clear reads the page with a place once more, since an error may be gone then, and writes zeros to those sectors that the disk does not
-// give. They can be read then, and are found to be damage: badger would end the process there. Most disks take another sector for one
-// that is written. It gives the place of the first sector that is lost; -1: none.
+// clear reads the page with a place once more, since an error may be gone then, and writes it with zeros for those sectors that the disk does not
+// give: as a whole, since the kernel would read what is not written. They can be read then, and are found to be damage: badger would end the
+// process there. Most disks take another sector for one that is written. It gives the place of the first sector that is lost; -1: none.
 func (m *mender) clear(f *os.File, name string, at int64) (first int64, err error) {
-	page, read, b := int64(os.Getpagesize()), m.reader(f), make([]byte, sector)
+	page, read := make([]byte, os.Getpagesize()), m.reader(f)
+	begin, end := at&^int64(len(page)-1), 0 // end: of what the file has of the page
 	var cause error
 	lost := 0
 	first = -1
-	for from := at &^ (page - 1); from <= at|(page-1); from += sector {
-		_, err := read(b, from)
+	for i := 0; i < len(page); i += sector {
+		n, err := read(page[i:i+sector], begin+int64(i))
 		if err == nil || errors.Is(err, io.EOF) {
+			if n > 0 {
+				end = i + n
+			}
 			continue
 		}
-		if _, werr := f.WriteAt(make([]byte, sector), from); werr != nil {
-			return first, fmt.Errorf("read %s at byte %d: %w, and it cannot be written: %w", name, from, err, werr)
-		}
+		clear(page[i : i+sector])
+		end = i + sector
 		if lost++; cause == nil {
-			first, cause = from, err
+			first, cause = begin+int64(i), err
+		}
+	}
+	if lost > 0 {
+		if _, err := f.WriteAt(page[:end], begin); err != nil {
+			return first, fmt.Errorf("read %s at byte %d: %w, and it cannot be written: %w", name, first, cause, err)
 		}
 	}
 	if lost == 0 {

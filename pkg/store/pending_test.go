@@ -76,6 +76,9 @@ func TestPendingAfterKill(t *testing.T) {
 	if words := s.Mended(); len(words) == 0 || !strings.Contains(words[0], "acknowledged are lost") || !claimOf(s, 1).Damaged {
 		t.Errorf("with a bit turned in the second of the pending ones: told %q, claim %+v", words, claimOf(s, 1))
 	}
+	if it, err := s.Entry(1, scattered(5)); err != nil || it == nil || s.meta.commits < h.lead.meta.commits-1 {
+		t.Errorf("what is before that: %v, %v; commit %d of %d", it, err, s.meta.commits, h.lead.meta.commits)
+	}
 	close(h.take)
 	if got := pendingTold(t, h.Store); got != want[4+pending] {
 		t.Errorf("taken:\n%s\nwanted:\n%s", got, want[4+pending])

@@ -365,7 +365,7 @@ func redoFile(t testing.TB, ops []redoOp) []byte {
 	}
 	defer f.Close()
 	r.f = f
-	for i := range 2 {
+	for i := range 3 {
 		if err := r.write(dit.UUID{7}, 9+uint64(i), ops[i:]); err != nil {
 			t.Fatal(err)
 		}
@@ -395,23 +395,28 @@ func TestRedoDamage(t *testing.T) {
 		}
 		return len(c.frames)
 	}
-	if n := read(append(whole, make([]byte, 100)...)); n != 2 {
+	if n := read(append(whole, make([]byte, 100)...)); n != 3 {
 		t.Fatalf("%d commits", n)
 	}
-	first := redoHead
-	for _, op := range redoOps {
-		first += 8 + len(op.key) + len(op.value)
-	}
 	for n := range whole {
-		want := 1
-		if n < first {
-			want = 0
+		at, frame := n%redoPage, n/redoPage
+		size := redoHead
+		for _, op := range redoOps[frame:] {
+			size += 8 + len(op.key) + len(op.value)
+		}
+		want := frame
+		if at >= size {
+			want++
 		}
 		if got := read(whole[:n]); got != want {
 			t.Errorf("%d bytes of %d: %d commits", n, len(whole), got)
 		}
-		if n >= first && n < redoPage {
+		if want > frame {
 			continue // between frames
+		}
+		beyond, head := uint64(11), at >= len(redoMagic) && at < len(redoMagic)+8
+		if frame == 2 {
+			beyond = 0
 		}
 		for bit := range 8 {
 			turned := slices.Clone(whole)
@@ -419,18 +424,48 @@ func TestRedoDamage(t *testing.T) {
 			if got := read(turned); got != want {
 				t.Errorf("bit %d of byte %d: %d commits", bit, n, got)
 			}
-			found := want == 0 && n >= len(redoMagic)+8 // where to look for the next is as it was
-			if c := readRedo(turned); found && (c.beyond != 10 || c.instance != (dit.UUID{7})) || want == 1 && c.beyond != 0 {
-				t.Errorf("bit %d of byte %d: behind it there is %d", bit, n, c.beyond)
+			// Where it is not known what a frame says of itself, nobody sees that one goes on from it, but two.
+			if c := readRedo(turned); c.beyond != beyond && !(frame == 1 && head && c.beyond == 0) || c.instance != (dit.UUID{7}) {
+				t.Errorf("bit %d of byte %d: behind it there is %d of %v", bit, n, c.beyond, c.instance)
 			}
 		}
+	}
+}
+
+// What an older round left behind the last frame is none of its own, and does not take its place as the last.
+func TestRedoOlderRound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := redo{f: f}
+	for _, commit := range []uint64{101, 102, 103, 104, 500} {
+		if commit == 500 {
+			r.restart()
+		}
+		if err := r.write(dit.UUID{7}, commit, redoOps); err != nil {
+			t.Fatal(err)
+		}
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := readRedo(content); len(c.frames) != 1 || c.beyond != 0 || c.last() != 500 {
+		t.Errorf("%d frames, beyond %d, the last %d", len(c.frames), c.beyond, c.last())
+	}
+	content[redoHead] ^= 1 // the last write is torn
+	if c := readRedo(content); len(c.frames) != 0 || c.last() != 104 {
+		t.Errorf("%d frames, the last %d", len(c.frames), c.last())
 	}
 }
 
 // What a page holds from before, or somebody's value, is no frame, though whole and the next by its number.
 func TestRedoNothingElseIsNext(t *testing.T) {
 	one, other := redoFile(t, redoOps), redoFile(t, slices.Concat(redoOps, []redoOp{{[]byte("x"), []byte("y")}}))
-	if c := readRedo(slices.Concat(one[:redoPage], other[redoPage:])); len(c.frames) != 1 || c.beyond != 0 {
+	if c := readRedo(slices.Concat(one[:redoPage], other[redoPage:2*redoPage])); len(c.frames) != 1 || c.beyond != 0 {
 		t.Errorf("%d frames, behind them %d", len(c.frames), c.beyond)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // disk twice in a commit, for its log and for its value log, and hands it from goroutine to
 // goroutine; a write to a file whose blocks are there already waits once. So a small commit is
 // written there first, and is acknowledged; badger takes it later, together with those that come
-// meanwhile (see ahead.go). Open has badger take what it had not.
+// meanwhile (see redo.go). Open has badger take what it had not.
 //
 // Commits lie one behind the other, each in a frame that begins a page: what a torn write spoils was not
 // acknowledged. The checksum of a frame goes on from that of the frame before, so that nothing else passes
@@ -169,15 +169,17 @@ type redoFrame struct {
 type redoRead struct {
 	instance dit.UUID
 	frames   []redoFrame
-	beyond   uint64 // number of a commit behind one that is damaged; 0: there is none
+	// beyond is the largest number of a commit behind these that goes on from one that is damaged, or from
+	// an older round; 0: there is none.
+	beyond uint64
 }
 
-// last is the number of the last commit of which there is something; 0: there is none.
+// last is the largest number of a commit of which there is something; 0: there is none.
 func (c *redoRead) last() uint64 {
-	if c.beyond > 0 || len(c.frames) == 0 {
+	if len(c.frames) == 0 {
 		return c.beyond
 	}
-	return c.frames[len(c.frames)-1].commit
+	return max(c.beyond, c.frames[len(c.frames)-1].commit)
 }
 
 func readRedo(content []byte) (c redoRead) {
@@ -190,25 +192,29 @@ func readRedo(content []byte) (c redoRead) {
 		c.instance, c.frames = of, append(c.frames, frame)
 		r.end, r.sum = r.end+sizeOfFrame(frame.ops), sum
 	}
-	// A frame that the last write has torn is followed by none that goes on from it.
-	if of, frame, ok := r.behind(content); ok && (len(c.frames) == 0 || of == c.instance) {
-		c.instance, c.beyond = of, frame.commit
+	for last := c.last(); r.end+int64(redoHead) <= int64(len(content)); r.end += redoPage {
+		of, number, ok := r.behind(content)
+		if !ok || number <= max(last, c.beyond) || len(c.frames) > 0 && (of != c.instance || number > last+redoSize/redoPage) {
+			continue
+		}
+		c.beyond = number
+		if len(c.frames) == 0 {
+			c.instance = of
+		}
 	}
 	return c
 }
 
-// behind reads the frame behind the next one, by what that says of itself.
-func (r *redo) behind(content []byte) (instance dit.UUID, frame redoFrame, ok bool) {
-	if r.end+int64(redoHead) > int64(len(content)) {
-		return instance, frame, false
-	}
+// behind gives the number of the commit behind the next one, whatever that is, if it goes on from it: where the last write has torn
+// one, none does.
+func (r *redo) behind(content []byte) (instance dit.UUID, commit uint64, ok bool) {
 	head := content[r.end+int64(len(redoMagic)):]
 	next := redo{sum: binary.BigEndian.Uint32(head), end: r.end + pages(int64(len(redoMagic)+8)+int64(binary.BigEndian.Uint32(head[4:])))}
 	if next.end+int64(redoHead) > int64(len(content)) {
-		return instance, frame, false
+		return instance, 0, false
 	}
-	instance, frame, _, ok = next.read(content[next.end:])
-	return instance, frame, ok
+	instance, frame, _, ok := next.read(content[next.end:])
+	return instance, frame.commit, ok
 }
 
 // read reads the next frame.
@@ -258,8 +264,9 @@ func (s *Store) redoLast() error {
 		return nil
 	}
 	s.redo.last = c.last()
-	if c.beyond > m.commits || len(c.frames) > 0 && c.frames[0].commit > m.commits+1 {
-		return s.losing("changes that were acknowledged are lost, by what the file " + redoName + " says")
+	const lost = "changes that were acknowledged are lost, by what the file " + redoName + " says"
+	if len(c.frames) > 0 && c.frames[0].commit > m.commits+1 {
+		return s.losing(lost)
 	}
 	taken := 0
 	for _, frame := range c.frames {
@@ -273,6 +280,9 @@ func (s *Store) redoLast() error {
 	}
 	if taken > 0 {
 		s.log.Info("the last commits, which were cut off, were completed", "file", redoName, "commits", taken)
+	}
+	if c.beyond > m.commits {
+		return s.losing(lost)
 	}
 	return nil
 }

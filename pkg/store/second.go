@@ -253,7 +253,7 @@ func (s *Store) tendSecond() {
 func (s *Store) remakeSecond() {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
-	if s.second.f != nil || s.writable() != nil {
+	if s.second.f != nil || s.writable() != nil || s.roomFor(false, 0) != nil {
 		return
 	}
 	v, err := s.acquire()
