@@ -14,9 +14,13 @@ type indexing struct {
 	done chan struct{} // closed at its end
 }
 
-// fewPages is how many pages of rows may have changed for the writer to take them up itself, as many as one
-// commit touches: a few milliseconds.
-const fewPages = 512
+const (
+	// fewPages is how many pages of rows may have changed for the writer to take them up itself, in the first round: a few
+	// milliseconds. Each round allows twice as many, so that large commits that follow each other do not put it off for long.
+	fewPages = 512
+	// indexAgain is how long after a value could not be read back the index is begun anew.
+	indexAgain = 2 * time.Second
+)
 
 // beginIndexing begins to make the index where there is none.
 func (e *Engine) beginIndexing() {
@@ -31,10 +35,26 @@ func (e *Engine) beginIndexing() {
 	go func() {
 		defer close(e.indexing.done)
 		e.log.Info("the index is being made: until it is there searches walk", "entries", e.Version().Len())
-		if err := e.makeIndex(ctx); err == nil {
-			e.log.Info("the index is there", "took", now().Sub(begun).Round(time.Millisecond))
-		} else if ctx.Err() == nil {
-			e.log.Error("the index is not made: until the next start searches walk", "error", err)
+		again := time.NewTimer(indexAgain)
+		defer again.Stop()
+		for told := false; ; {
+			err := e.makeIndex(ctx)
+			if err == nil {
+				e.log.Info("the index is there", "took", now().Sub(begun).Round(time.Millisecond))
+			}
+			if err == nil || ctx.Err() != nil {
+				return
+			}
+			if !told {
+				e.log.Error("the index is not made: it is tried again, and searches walk meanwhile", "error", err)
+				told = true
+			}
+			again.Reset(indexAgain)
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 }
@@ -44,12 +64,12 @@ func (e *Engine) beginIndexing() {
 func (e *Engine) makeIndex(ctx context.Context) (err error) {
 	defer unreadable(&err)
 	x := e.Version().Index()
-	for given := false; !given; {
+	for most, given := fewPages, false; !given; most *= 2 {
 		if err := x.Reach(ctx, e.Version()); err != nil {
 			return err
 		}
 		var reached error
-		err := e.do(ctx, func() { given, reached = e.giveIndex(ctx, x, fewPages) })
+		err := e.do(ctx, func() { given, reached = e.giveIndex(ctx, x, most) })
 		if err != nil || reached != nil {
 			return cmp.Or(reached, err)
 		}
@@ -57,21 +77,17 @@ func (e *Engine) makeIndex(ctx context.Context) (err error) {
 	return nil
 }
 
-// giveIndex publishes the version that is served with its index, if that is behind by so many pages at most; the writer's.
+// giveIndex publishes the newest version with its index, if that is behind by so many pages at most; the writer's.
 func (e *Engine) giveIndex(ctx context.Context, x *tree.Indexing, most int) (given bool, err error) {
 	defer unreadable(&err)
-	v := e.Version()
+	v := e.newest
 	if x.Behind(v) > most {
 		return false, nil
 	}
 	if err := x.Reach(ctx, v); err != nil {
 		return false, err
 	}
-	indexed := x.Into(v)
-	if e.newest == v { // else it is what could not be written, and nothing comes of it
-		e.newest = indexed
-	}
-	e.version.Store(indexed)
-	e.announce()
+	e.newest = x.Into(v)
+	e.show()
 	return true, nil
 }

@@ -212,13 +212,19 @@ func (c *conn) fill(need int) error {
 	return c.read()
 }
 
+// flush has everything that was sent be on its way.
+func (c *conn) flush() error {
+	if c.flushed {
+		return nil
+	}
+	c.flushed = true
+	return c.w.flush(true)
+}
+
 // read waits for input, after everything that was sent is on its way.
 func (c *conn) read() error {
-	if !c.flushed {
-		if err := c.w.flush(true); err != nil {
-			return err
-		}
-		c.flushed = true
+	if err := c.flush(); err != nil {
+		return err
 	}
 	began := time.Now()
 	c.meter.lastRead.Store(began.UnixNano())

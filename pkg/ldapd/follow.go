@@ -90,7 +90,7 @@ func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, 
 	}
 	f := &follower{c: c, id: req.id, mode: ctl.sync.Mode, cookie: append([]byte(nil), ctl.sync.Cookie...), reload: ctl.sync.ReloadHint,
 		sizeLimit: lower(s.sizeLimit, c.srv.opt.SizeLimit)}
-	if t := lowerTime(time.Duration(s.timeLimit)*time.Second, c.srv.opt.TimeLimit); t > 0 {
+	if t := c.srv.timeFor(s); t > 0 {
 		f.until = c.srv.opt.Now().Add(t)
 	}
 	key := contentKey{request: string(req.body)}

@@ -105,3 +105,35 @@ func TestSearchWithoutIndex(t *testing.T) {
 		t.Errorf("the server does not end: %v", err)
 	}
 }
+
+// R38: what was asked before a search that waits is answered meanwhile, and the wait counts as its time.
+func TestSearchAwaitsIndexWithinItsTime(t *testing.T) {
+	s, addr := serve(t, Options{Backend: newBackend(loaded(t))})
+	s.indexWait = 10 * patience
+	c, waits := dial(t, addr), query{base: base, scope: tree.Sub, filter: "(uid=u7)"}
+	c.write(append(msg(1, tagSearch, query{base: "cn=7,cn=Debian," + base}.body(t)), msg(2, tagSearch, waits.body(t))...))
+	if got := c.until(1); len(got) != 2 || got[0].dn != "cn=7,cn=Debian,"+base {
+		t.Errorf("%+v", got)
+	}
+	waits.timeLimit = 1
+	if got := dial(t, addr).search(1, waits); len(got) == 0 || got[len(got)-1].code != 3 {
+		t.Errorf("beyond its time: %+v", got)
+	}
+}
+
+// Where the index does not come in time, one search has waited for it, and the next ones do not.
+func TestSearchAwaitsIndexOnce(t *testing.T) {
+	s, addr := serve(t, Options{Backend: newBackend(loaded(t))})
+	s.indexWait = time.Millisecond
+	c, waits := dial(t, addr), query{base: base, scope: tree.Sub, filter: "(uid=u7)"}
+	for i := range 2 {
+		if got := c.search(int64(1+i), waits); len(got) != 2 {
+			t.Errorf("%+v", got)
+		}
+		select {
+		case <-s.indexLate():
+		default:
+			t.Error("the next one waits as well")
+		}
+	}
+}

@@ -184,6 +184,8 @@ type Server struct {
 	sortTurns chan struct{}
 	told      time.Duration // cookieEvery
 	indexWait time.Duration // indexWait
+	// indexLate is closed when searches wait for the index no longer.
+	indexLate func() <-chan struct{}
 
 	mu        sync.Mutex
 	closed    bool
@@ -204,6 +206,11 @@ func New(o Options) (*Server, error) {
 	s := &Server{opt: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{},
 		origins: map[origin]int{}, slow: throttle{delay: o.BindDelay, tallies: map[tallyKey]*tally{}}, seed: maphash.MakeSeed(),
 		logTurns: make(chan struct{}, logAtOnce), sortTurns: make(chan struct{}, sortsAtOnce), told: cookieEvery, indexWait: indexWait}
+	s.indexLate = sync.OnceValue(func() <-chan struct{} {
+		late := make(chan struct{})
+		time.AfterFunc(s.indexWait, func() { close(late) })
+		return late
+	})
 	if err := s.SetAccounts(o.Accounts); err != nil {
 		return nil, err
 	}

@@ -135,7 +135,7 @@ func indexState(ver *tree.Version) string {
 	if ver.Indexed() {
 		return "there"
 	}
-	return "not there: it is made after the start, and searches walk until then"
+	return "not there: it is made after the start; searches walk until then, or wait for it at first"
 }
 
 func opCounts(initiated, completed uint64) dit.Run {

@@ -103,7 +103,10 @@ func (s *searchRequest) matcher(sch *schema.Schema) (*dit.Matcher, error) {
 }
 
 // handleSearch does a search on the reader's goroutine as far as it is quick.
-func (c *conn) handleSearch(req *request, ctl *requestControls) error {
+func (c *conn) handleSearch(req *request, ctl *requestControls) error { return c.search(req, ctl, 0) }
+
+// search is handleSearch of a search that has waited for the index already, if that is not 0.
+func (c *conn) search(req *request, ctl *requestControls, waited time.Duration) error {
 	s, err := decodeSearch(req.body)
 	if err != nil {
 		return c.reply(req, result{code: ldapserver.LDAPResultProtocolError, text: err.Error()})
@@ -142,36 +145,62 @@ func (c *conn) handleSearch(req *request, ctl *requestControls) error {
 		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights, text: "the entry may not be read"})
 	case s.scope == tree.Base && matcher == nil && ctl.plain():
 		return c.baseEntry(req, &s, g, ver, ver.Entry(t.id), sel)
-	case !ver.Indexed() && c.awaitIndex(ver, tree.Query{Base: t.id, Scope: s.scope, Matcher: matcher}):
-		return c.handleSearch(req, ctl) // of the version that has it
+	case waited == 0 && !ver.Indexed() && (ctl.paged == nil || len(ctl.paged.cookie) == 0):
+		waited, err := c.awaitIndex(ver, tree.Query{Base: t.id, Scope: s.scope, Matcher: matcher}, c.srv.timeFor(&s))
+		if err != nil {
+			return err
+		}
+		if waited > 0 {
+			return c.search(req, ctl, waited) // of the version that has it
+		}
 	}
-	return c.searchTree(req, &s, g, ver, t.id, sel, matcher, ctl)
+	return c.searchTree(req, &s, g, ver, t.id, sel, matcher, ctl, waited)
 }
 
-// indexWait bounds the wait of a search for the index that a start makes: it takes a second for a million
-// entries, which is what three walks take.
+// timeFor is how long a search may take; 0: as long as it likes.
+func (s *Server) timeFor(r *searchRequest) time.Duration {
+	return lowerTime(time.Duration(r.timeLimit)*time.Second, s.opt.TimeLimit)
+}
+
+// indexWait is how long searches wait for the index that a start makes, from the first on that does: it takes a second for a million
+// entries, which is what three walks take. Whoever comes later walks.
 const indexWait = 3 * time.Second
 
-// awaitIndex waits for the index, if a search would have to walk far without it, and tells whether it has come. That many
-// walk instead would keep it from coming.
-func (c *conn) awaitIndex(ver *tree.Version, q tree.Query) bool {
-	if !ver.Misses(q) {
-		return false
+// awaitIndex waits for the index, if a search would have to walk far without it, for no longer than limit (0: none), and tells how
+// long it did. That many walk instead would keep it from coming.
+func (c *conn) awaitIndex(ver *tree.Version, q tree.Query, limit time.Duration) (waited time.Duration, err error) {
+	late := c.srv.indexLate()
+	select {
+	case <-late:
+		return 0, nil
+	default:
 	}
-	late := time.NewTimer(c.srv.indexWait)
-	defer late.Stop()
-	for {
+	if !ver.Misses(q) {
+		return 0, nil
+	}
+	if err := c.flush(); err != nil { // what was asked before does not wait
+		return 0, err
+	}
+	var out <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		out = timer.C
+	}
+	for began := time.Now(); ; {
 		changed := c.srv.opt.Backend.Changed()
+		waited = max(time.Since(began), 1)
 		if c.srv.opt.Backend.Version().Indexed() {
-			return true
+			return waited, nil
 		}
 		select {
 		case <-changed:
-		case <-late.C:
-			return false
+			continue
+		case <-late:
+		case <-out:
 		case <-c.stopping:
-			return false
 		}
+		return max(time.Since(began), 1), nil
 	}
 }
 
@@ -235,7 +264,7 @@ type search struct {
 	shape
 }
 
-func (c *conn) searchTree(req *request, s *searchRequest, g *guard, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher, ctl *requestControls) error {
+func (c *conn) searchTree(req *request, s *searchRequest, g *guard, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher, ctl *requestControls, waited time.Duration) error {
 	if m != nil && m.Always() {
 		m = nil
 	}
@@ -267,8 +296,8 @@ func (c *conn) searchTree(req *request, s *searchRequest, g *guard, ver *tree.Ve
 		run.page, run.inPage, run.hash = paged.size, 0, hash
 	}
 	run.id = req.id
-	if t := lowerTime(time.Duration(s.timeLimit)*time.Second, c.srv.opt.TimeLimit); t > 0 {
-		run.until = c.srv.opt.Now().Add(t)
+	if t := c.srv.timeFor(s); t > 0 {
+		run.until = c.srv.opt.Now().Add(t - waited)
 	}
 	return run.begin()
 }

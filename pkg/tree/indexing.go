@@ -29,12 +29,12 @@ const longWalk = 4096
 
 // Misses tells whether a search walks far because the version is not Indexed.
 func (v *Version) Misses(q Query) bool {
-	if v.Indexed() || q.Matcher == nil || q.Matcher.Always() || !v.has(q.Base) || v.smaller(q, longWalk) {
+	if v.Indexed() || q.Matcher == nil || q.Matcher.Always() || !v.has(q.Base) {
 		return false
 	}
 	indexed, plan := *v, q.Matcher.Plan()
 	indexed.unindexed = false
-	return v.estimate(&plan) == unplanned && indexed.estimate(&plan) != unplanned
+	return v.estimate(&plan) == unplanned && indexed.estimate(&plan) != unplanned && !v.smaller(q, longWalk)
 }
 
 // Index begins to make the index of a version, which is not Indexed, and of those that follow it.
