@@ -206,9 +206,10 @@ func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (mor
 
 // logged is what the change log says of an entry since a cookie.
 type logged struct {
-	was   bool   // it existed then
-	moved bool   // it came, went or moved since
-	dn    string // as it was called then; "" where it has not moved since
+	was   bool     // it existed then
+	moved bool     // it came, went or moved since
+	dn    string   // as it was called then; "" where it has not moved since
+	olds  []string // what it was called since, before it moved or went
 }
 
 func (l *logged) add(c *tree.Change, first bool) {
@@ -219,6 +220,9 @@ func (l *logged) add(c *tree.Change, first bool) {
 		l.dn = c.OldDN
 	}
 	l.moved = l.moved || c.Kind != tree.Modified || c.OldDN != ""
+	if c.OldDN != "" {
+		l.olds = append(l.olds, c.OldDN)
+	}
 }
 
 // errUpTo ends the reading of the log at the version.
@@ -258,12 +262,35 @@ func (e *eye) readLog(v *tree.Version, base tree.ID, from startingPoint) (list [
 		t.had = l.was && e.mayHold(t.norm)
 		if from.between {
 			t.had, t.unsure = t.had || l.moved, l.moved
+		} else if err := e.meanwhile(&t, v, l); err != nil {
+			return nil, false, err
 		}
 		if t.had || t.id != 0 {
 			list = append(list, t)
 		}
 	}
 	return list, true, nil
+}
+
+// meanwhile looks at the names that an entry had after the cookie and has no more. The follower may have it there, from a refresh
+// that was cut off, which shows in no cookie. So the end of one is told that came since, and one goes first and comes again whose name another has now.
+func (e *eye) meanwhile(t *touched, v *tree.Version, l *logged) error {
+	if t.id == 0 && t.had {
+		return nil
+	}
+	for _, old := range l.olds {
+		dn, err := dit.ParseDN(v.Schema(), old)
+		if err != nil {
+			return fmt.Errorf("change log: %w", err)
+		}
+		norm := dn.Norm()
+		if t.id == 0 {
+			t.norm, t.had = norm, t.had || e.mayHold(norm)
+		} else if at, _ := v.Find(norm); at != 0 && at != t.id && norm != t.norm {
+			t.had, t.unsure = true, true
+		}
+	}
+	return nil
 }
 
 // place says where the entry stood; what came since stands where it does now.

@@ -2,6 +2,7 @@ package ldapd
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -148,7 +149,7 @@ func randomFollowers(t *testing.T, r *rand.Rand, request syncSearch) {
 			c.change(b)
 		}
 	})
-	names := []string{"persist", "poll", "cut"}
+	names := []string{"persist", "poll", "torn", "cut"}
 	followers := make([]*mirror, len(names))
 	clients := make([]*client, len(names))
 	for i := range names {
@@ -193,13 +194,20 @@ func randomFollowers(t *testing.T, r *rand.Rand, request syncSearch) {
 		for who, m := range followers {
 			var err error
 			switch names[who] {
-			case "poll":
+			case "poll", "torn": // which is cut off amid its refresh, and comes back later with the cookie from before
 				connect(who, syncrepl.RefreshOnly)
-				for done := false; !done && err == nil; {
+				most, done := math.MaxInt, false
+				if names[who] == "torn" && r.IntN(2) == 0 {
+					most = r.IntN(6)
+				}
+				for ; !done && err == nil && most > 0; most-- {
 					msg := clients[who].mustMessage()
 					done, err = m.take(&msg)
 				}
 				clients[who].nc.Close()
+				if !done && err == nil {
+					continue
+				}
 			case "cut":
 				if clients[who] != nil && r.IntN(2) == 0 {
 					for n := r.IntN(6); n > 0 && err == nil && !m.upTo(v); n-- {
