@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,9 +17,30 @@ const (
 	seekHole = 4
 )
 
-// copySparse copies the files of a directory, and leaves the holes in them holes: a
-// store's logs are allocated ahead and hold little. After an error nothing is left.
+// errChanged says that a store got or lost a table while it was copied: what its manifest names is not of that
+// moment, which no crash leaves.
+var errChanged = errors.New("a table came or went meanwhile")
+
+// copySparse copies the files of a store, and leaves the holes in them holes: its
+// logs are allocated ahead and hold little. After an error nothing is left.
 func copySparse(from, to string) (err error) {
+	for range copyTries {
+		if err = copyOnce(from, to); !errors.Is(err, errChanged) {
+			break
+		}
+	}
+	return err
+}
+
+// copyTries is more than the tables that a small store gets in a row.
+const copyTries = 100
+
+// copyOnce is copySparse, or errChanged.
+func copyOnce(from, to string) (err error) {
+	before, err := os.ReadFile(filepath.Join(from, "MANIFEST"))
+	if err != nil {
+		return err
+	}
 	files, err := os.ReadDir(from)
 	if err != nil {
 		return err
@@ -39,11 +62,19 @@ func copySparse(from, to string) (err error) {
 	}
 	files = slices.DeleteFunc(files, func(f os.DirEntry) bool { return filepath.Ext(f.Name()) == ".new" }) // may be renamed at any time
 	for _, f := range files {
-		if err := copyFile(filepath.Join(from, f.Name()), filepath.Join(to, f.Name())); err != nil {
+		err := copyFile(filepath.Join(from, f.Name()), filepath.Join(to, f.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			return errChanged
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return nil
+	after, err := os.ReadFile(filepath.Join(from, "MANIFEST"))
+	if err == nil && !bytes.Equal(after, before) {
+		err = errChanged
+	}
+	return err
 }
 
 func copyFile(from, to string) error {

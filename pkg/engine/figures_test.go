@@ -37,8 +37,8 @@ func TestR52Figures(t *testing.T) {
 	w.add("s", "cn=Here", w.source(first, suffix))
 	w.awaitLive(name)
 	w.add("t", "cn=Here", w.source(second, suffix))
+	second.Down() // before u has anything of it
 	w.add("u", "cn=There", w.source(second, suffix))
-	second.Down()
 	await(t, "the second server is known to be away, and what follows of it raised: clash, down, no-lkg", func() bool {
 		f := w.figures()
 		return len(f.Sources) == 3 && f.Sources[1].State == "down" && f.Sources[2].State == "down" && len(f.Alarms) == 3
