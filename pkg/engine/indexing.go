@@ -18,8 +18,10 @@ const (
 	// fewPages is how many pages of rows may have changed for the writer to take them up itself, in the first round: a few
 	// milliseconds. Each round allows twice as many, so that large commits that follow each other do not put it off for long.
 	fewPages = 512
-	// indexAgain is how long after a value could not be read back the index is begun anew.
-	indexAgain = 2 * time.Second
+	// indexAgain is how long after a value could not be read back the index is begun anew; twice as long each time, up to
+	// indexAgainMost.
+	indexAgain     = 2 * time.Second
+	indexAgainMost = time.Minute
 )
 
 // beginIndexing begins to make the index where there is none.
@@ -37,7 +39,7 @@ func (e *Engine) beginIndexing() {
 		e.log.Info("the index is being made: until it is there searches walk", "entries", e.Version().Len())
 		again := time.NewTimer(indexAgain)
 		defer again.Stop()
-		for told := false; ; {
+		for pause := indexAgain; ; pause = min(2*pause, indexAgainMost) {
 			err := e.makeIndex(ctx)
 			if err == nil {
 				e.log.Info("the index is there", "took", now().Sub(begun).Round(time.Millisecond))
@@ -45,11 +47,10 @@ func (e *Engine) beginIndexing() {
 			if err == nil || ctx.Err() != nil {
 				return
 			}
-			if !told {
+			if pause == indexAgain {
 				e.log.Error("the index is not made: it is tried again, and searches walk meanwhile", "error", err)
-				told = true
 			}
-			again.Reset(indexAgain)
+			again.Reset(pause)
 			select {
 			case <-again.C:
 			case <-ctx.Done():

@@ -169,14 +169,14 @@ const indexWait = 3 * time.Second
 // awaitIndex waits for the index, if a search would have to walk far without it, for no longer than limit (0: none), and tells how
 // long it did. That many walk instead would keep it from coming.
 func (c *conn) awaitIndex(ver *tree.Version, q tree.Query, limit time.Duration) (waited time.Duration, err error) {
+	if !ver.Misses(q) {
+		return 0, nil
+	}
 	late := c.srv.indexLate()
 	select {
 	case <-late:
 		return 0, nil
 	default:
-	}
-	if !ver.Misses(q) {
-		return 0, nil
 	}
 	if err := c.flush(); err != nil { // what was asked before does not wait
 		return 0, err

@@ -149,32 +149,11 @@ func randomFollowers(t *testing.T, r *rand.Rand, request syncSearch) {
 			c.change(b)
 		}
 	})
-	names := []string{"persist", "poll", "torn", "cut"}
-	followers := make([]*mirror, len(names))
-	clients := make([]*client, len(names))
-	for i := range names {
-		followers[i] = newMirror(request)
-		followers[i].holes = request.filter != "" || request.scope == tree.Subordinate
-	}
-	fail := func(round int, who int, err error) {
-		t.Helper()
-		if err != nil {
-			m := followers[who]
-			for _, s := range m.seen[max(0, len(m.seen)-40):] {
-				t.Logf("kind %d state %d %s %s cookie %s %v", s.Kind, s.State, s.DN, s.UUID, s.Cookie, s.IDs)
-			}
-			t.Fatalf("round %d, %s: %v", round, names[who], err)
-		}
-	}
-	connect := func(who int, mode syncrepl.Mode) {
-		clients[who] = dial(t, c.addr)
-		m := followers[who]
-		m.persist, m.seen = false, nil
-		m.lenient = m.cookie != nil
-		clear(m.named)
-		s := request
-		s.mode, s.cookie = mode, m.cookie
-		clients[who].follow(7, s)
+	var followers []*randomFollower
+	for _, name := range []string{"persist", "poll", "torn", "cut"} {
+		f := &randomFollower{c: c, name: name, m: newMirror(request)}
+		f.m.holes = request.filter != "" || request.scope == tree.Subordinate
+		followers = append(followers, f)
 	}
 	for round := range 25 {
 		if round > 0 {
@@ -191,47 +170,80 @@ func randomFollowers(t *testing.T, r *rand.Rand, request syncSearch) {
 			c.b.forget(r)
 		}
 		v := c.b.Version()
-		for who, m := range followers {
-			var err error
-			switch names[who] {
-			case "poll", "torn": // which is cut off amid its refresh, and comes back later with the cookie from before
-				connect(who, syncrepl.RefreshOnly)
-				most, done := math.MaxInt, false
-				if names[who] == "torn" && r.IntN(2) == 0 {
-					most = r.IntN(6)
-				}
-				for ; !done && err == nil && most > 0; most-- {
-					msg := clients[who].mustMessage()
-					done, err = m.take(&msg)
-				}
-				clients[who].nc.Close()
-				if !done && err == nil {
-					continue
-				}
-			case "cut":
-				if clients[who] != nil && r.IntN(2) == 0 {
-					for n := r.IntN(6); n > 0 && err == nil && !m.upTo(v); n-- {
-						msg := clients[who].mustMessage()
-						_, err = m.take(&msg)
-					}
-					fail(round, who, err)
-					clients[who].nc.Close()
-					clients[who] = nil
-				}
-				fallthrough
-			case "persist":
-				if clients[who] == nil {
-					connect(who, syncrepl.RefreshAndPersist)
-				}
-				for err == nil && !(m.persist && m.upTo(v)) {
-					msg := clients[who].mustMessage()
-					_, err = m.take(&msg)
-				}
+		for _, f := range followers {
+			whole, err := f.advance(v)
+			if err == nil && whole {
+				err = f.m.want(v)
 			}
 			if err == nil {
-				err = m.want(v)
+				continue
 			}
-			fail(round, who, err)
+			for _, s := range f.m.seen[max(0, len(f.m.seen)-40):] {
+				t.Logf("kind %d state %d %s %s cookie %s %v", s.Kind, s.State, s.DN, s.UUID, s.Cookie, s.IDs)
+			}
+			t.Fatalf("round %d, %s: %v", round, f.name, err)
 		}
 	}
+}
+
+// randomFollower is one of those that follow random changes, each in its way.
+type randomFollower struct {
+	c      *chaos
+	name   string
+	m      *mirror
+	client *client // while it is connected
+}
+
+func (f *randomFollower) connect(mode syncrepl.Mode) {
+	f.client = dial(f.c, f.c.addr)
+	m := f.m
+	m.persist, m.seen = false, nil
+	m.lenient = m.cookie != nil
+	clear(m.named)
+	s := m.search
+	s.mode, s.cookie = mode, m.cookie
+	f.client.follow(7, s)
+}
+
+func (f *randomFollower) leave() {
+	f.client.nc.Close()
+	f.client = nil
+}
+
+// take takes so many messages at most, until end says that it is whole; over tells that the last was the end of a
+// refresh or of the search.
+func (f *randomFollower) take(most int, end func(over bool) bool) (whole bool, err error) {
+	over := false
+	for ; err == nil && most > 0 && !end(over); most-- {
+		msg := f.client.mustMessage()
+		over, err = f.m.take(&msg)
+	}
+	return end(over), err
+}
+
+// advance has the follower take what there is up to a version; not whole where it was cut off amid a refresh, to
+// come back later with the cookie from before.
+func (f *randomFollower) advance(v *tree.Version) (whole bool, err error) {
+	r := f.c.r
+	switch f.name {
+	case "poll", "torn":
+		f.connect(syncrepl.RefreshOnly)
+		defer f.leave()
+		most := math.MaxInt
+		if f.name == "torn" && r.IntN(2) == 0 {
+			most = r.IntN(6)
+		}
+		return f.take(most, func(over bool) bool { return over })
+	case "cut":
+		if f.client != nil && r.IntN(2) == 0 {
+			if _, err := f.take(r.IntN(6), func(bool) bool { return f.m.upTo(v) }); err != nil {
+				return false, err
+			}
+			f.leave()
+		}
+	}
+	if f.client == nil {
+		f.connect(syncrepl.RefreshAndPersist)
+	}
+	return f.take(math.MaxInt, func(bool) bool { return f.m.persist && f.m.upTo(v) })
 }
