@@ -197,7 +197,7 @@ func (w *work) put(p *Put) error {
 	fp := fingerprint(p.UUID, p.Gen, stamp)
 	c.count++
 	c.sum ^= fp
-	w.seen[id] = standing{live: true, fingerprint: fp, gens: []uint32{p.Gen}}
+	w.seen[id] = standing{live: true, fingerprint: fp, gens: []uint32{p.Gen}, size: int64(len(key) + len(value) + crcLen)}
 	w.meta.last = max(w.meta.last, p.CSN)
 	return nil
 }

@@ -416,11 +416,17 @@ func (m *mender) valueLog(name string) error {
 	defer f.Close()
 	var key [8]byte
 	_, err = m.reader(f)(key[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		if lost, err := m.clearHead(f, name, err); err != nil || lost {
+			return err
+		}
+		_, err = m.reader(f)(key[:], 0)
+	}
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil // cut to less than its head, which badger makes again
 	case err != nil:
-		return m.clearHead(f, name, err)
+		return err
 	case key == [8]byte{}:
 		return nil
 	}
@@ -441,27 +447,30 @@ func (m *mender) reader(f *os.File) func(b []byte, at int64) (int, error) {
 
 // clearHead makes the first page of a log of values, which the disk does not give, one that can be read. No zero is left where
 // entries begin: it would be the end of the newest.
-func (m *mender) clearHead(f *os.File, name string, cause error) error {
-	first, err := m.clear(f, name, 0)
-	if err != nil || first < 0 {
-		return err
+func (m *mender) clearHead(f *os.File, name string, cause error) (lost bool, err error) {
+	if lost, err = m.clear(f, name, 0); err != nil || !lost {
+		return lost, err
 	}
 	m.s.damaged(name+" cannot be read where it begins: what stood there is lost", "file", name, "error", cause)
-	if first > 0 {
-		return nil
-	}
 	if _, err := f.WriteAt([]byte{0xff}, logHead); err != nil {
-		return err
+		return true, err
 	}
-	return f.Sync()
+	return true, f.Sync()
 }
 
 // logsThere tells of a store that was in use when it ended, and has no log of a memtable with anything in it:
 // badger makes one before the first write.
 func (m *mender) logsThere() error {
 	state, err := m.readSmall(lockName)
-	if err != nil || string(state) != stateOpen {
+	switch {
+	case err != nil:
 		return err
+	case string(state) == stateAhead:
+		if err := m.redoThere(); err != nil {
+			return err
+		}
+	case string(state) != stateOpen:
+		return nil
 	}
 	logs, err := m.files("", ".mem")
 	if err != nil || len(logs) > 0 {
@@ -470,9 +479,22 @@ func (m *mender) logsThere() error {
 	return m.losing("the newest log (.mem)", "is missing, or empty: changes that were acknowledged may be lost")
 }
 
+// redoThere tells of a file redo that was in use, and is not there as a whole.
+func (m *mender) redoThere() error {
+	info, err := os.Stat(m.path(redoName))
+	if err == nil && info.Size() == redoSize {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil // whoever reads it says what is wrong
+	}
+	return m.losing(redoName, "is missing, or cut off: changes that were acknowledged may be lost")
+}
+
 // What shaft.lock says of the store, so that a missing log is noticed.
 const (
 	stateOpen    = "open\n"
+	stateAhead   = "open, redo\n"         // and commits are acknowledged in the file redo
 	stateBetween = "opening or closing\n" // there may be no log
 	stateClosed  = "closed\n"
 )

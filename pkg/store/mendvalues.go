@@ -65,43 +65,29 @@ type unreadable struct{ at int64 }
 
 func (u *unreadable) Error() string { return fmt.Sprintf("input/output error at byte %d", u.at) }
 
-// sector is the least that a disk fails to read.
-const sector = 512
-
-// clear reads the page with a place once more, since an error may be gone then, and writes it with zeros for those sectors that the disk does not
-// give: as a whole, since the kernel would read what is not written. They can be read then, and are found to be damage: badger would end the
-// process there. Most disks take another sector for one that is written. It gives the place of the first sector that is lost; -1: none.
-func (m *mender) clear(f *os.File, name string, at int64) (first int64, err error) {
-	page, read := make([]byte, os.Getpagesize()), m.reader(f)
-	begin, end := at&^int64(len(page)-1), 0 // end: of what the file has of the page
-	var cause error
-	lost := 0
-	first = -1
-	for i := 0; i < len(page); i += sector {
-		n, err := read(page[i:i+sector], begin+int64(i))
-		if err == nil || errors.Is(err, io.EOF) {
-			if n > 0 {
-				end = i + n
-			}
-			continue
-		}
-		clear(page[i : i+sector])
-		end = i + sector
-		if lost++; cause == nil {
-			first, cause = begin+int64(i), err
-		}
-	}
-	if lost > 0 {
-		if _, err := f.WriteAt(page[:end], begin); err != nil {
-			return first, fmt.Errorf("read %s at byte %d: %w, and it cannot be written: %w", name, first, cause, err)
-		}
-	}
-	if lost == 0 {
+// clear reads the page with a place once more, since an error may be gone then, and writes zeros where it is not: a whole page,
+// of a part the kernel would read the rest. It can be read then, and is found to be damage: badger would end the process
+// there. Most disks take another sector for one that is written. lost tells that it was written over.
+func (m *mender) clear(f *os.File, name string, at int64) (lost bool, err error) {
+	page := make([]byte, os.Getpagesize())
+	begin := at &^ int64(len(page)-1)
+	_, cause := m.reader(f)(page, begin)
+	if cause == nil || errors.Is(cause, io.EOF) {
 		m.s.log.Warn("a place in a file of the store could not be read, and was when it was tried again: have the disk checked", "file", name, "byte", at)
-		return first, nil
+		return false, nil
 	}
-	m.s.log.Error("store file is damaged: the disk does not give a place in it; it is written over", "file", name, "byte", first, "sectors", lost, "error", cause)
-	return first, f.Sync()
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, len(page)), begin)
+	}
+	if err == nil {
+		err = f.Truncate(info.Size()) // where it ends within the page
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %s at byte %d: %w, and it cannot be written: %w", name, begin, cause, err)
+	}
+	m.s.log.Error("store file is damaged: the disk does not give a place in it; it is written over", "file", name, "byte", begin, "bytes", len(page), "error", cause)
+	return true, f.Sync()
 }
 
 // noticed makes an error of the signal, for the goroutine that defers it and has asked for panics.

@@ -124,6 +124,8 @@ func (s *Store) open() (err error) {
 	}
 	if err := s.redo.open(s.dir); err != nil {
 		s.slower(err)
+	} else if err := s.say(stateAhead); err != nil {
+		return err
 	}
 	c, err := s.openSecond()
 	if err != nil {

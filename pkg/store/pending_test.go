@@ -88,6 +88,57 @@ func TestPendingAfterKill(t *testing.T) {
 	}
 }
 
+// R33: a file that is missing, or cut off, as it had commits that badger had yet to take, is a loss that is told.
+func TestPendingWithoutTheFile(t *testing.T) {
+	h := openHeld(t)
+	for i := range 3 {
+		acknowledge(t, h.Store, redoBatch(5+i))
+	}
+	for _, rest := range []int64{-1, 0, redoPage, redoSize - 1} {
+		dir := copyFiles(t, h.dir)
+		path := filepath.Join(dir, redoName)
+		err := os.Remove(path)
+		if rest >= 0 {
+			err = os.WriteFile(path, make([]byte, rest), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir, Options{})
+		if words := s.Mended(); len(words) == 0 || !strings.Contains(words[0], "redo is missing, or cut off") || !claimOf(s, 1).Damaged || s.LastCSN() <= 107 {
+			t.Errorf("%d bytes of it: told %q, claim %+v, last CSN %d", rest, words, claimOf(s, 1), s.LastCSN())
+		}
+		if s = reopen(t, s); len(s.Mended()) > 0 {
+			t.Errorf("told again: %q", s.Mended())
+		}
+	}
+	close(h.take)
+}
+
+// A file that cannot be written as others are pending is done without: nothing is lost.
+func TestPendingFileFails(t *testing.T) {
+	h, model := openHeld(t), direct(t)
+	for i := range 9 {
+		commit(t, model, redoBatch(i))
+	}
+	for i := range 3 {
+		acknowledge(t, h.Store, redoBatch(5+i))
+	}
+	<-h.due
+	if err := h.redo.f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	close(h.take)
+	acknowledge(t, h.Store, redoBatch(8))
+	want := pendingTold(t, model)
+	if got := pendingTold(t, h.Store); got != want || h.redo.f != nil {
+		t.Errorf("it says\n%s\nwanted:\n%s", got, want)
+	}
+	if got := pendingTold(t, reopen(t, h.Store)); got != want {
+		t.Errorf("opened again:\n%s\nwanted:\n%s", got, want)
+	}
+}
+
 // randomBatch edits a few entries of a few claims, so that commits meet what those just before have done.
 func randomBatch(r *rand.Rand, csn dit.CSN, gens map[uint32]uint32) *Batch {
 	b := &Batch{CSN: csn, Changes: []Change{line(csn, fmt.Sprint("cn=", csn))}}
@@ -203,18 +254,23 @@ func TestPendingFillsTheFile(t *testing.T) {
 		acknowledge(t, h.Store, some(5+i))
 	}
 	<-h.due
+	if h.redo.end+int64(each) <= redoSize {
+		t.Fatalf("there is room for another behind %d", h.redo.end)
+	}
 	done := make(chan error)
 	go func() { done <- h.Commit(some(5 + fits)) }()
 	close(h.take)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+	if h.redo.end > int64(each)+2*redoPage {
+		t.Errorf("the next frame begins at %d", h.redo.end)
+	}
 	for i := range fits + 1 {
 		commit(t, model, some(5+i))
 	}
-	killed := open(t, copyFiles(t, h.dir), Options{})
 	want := pendingTold(t, model)
-	for i, told := range []string{pendingTold(t, h.Store), pendingTold(t, killed), pendingTold(t, reopen(t, killed))} {
+	for i, told := range []string{pendingTold(t, h.Store), pendingTold(t, reopen(t, h.Store))} {
 		if told != want {
 			t.Errorf("%d: it says\n%.2000s\nwanted:\n%.2000s", i, told, want)
 		}

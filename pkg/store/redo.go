@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"maps"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 // takeAfter is how long a commit that is durable in the file redo waits for others before badger takes
 // them together, if nobody wants to read what it says: its two waits for the disk are not to come between
 // commits that follow each other.
-const takeAfter = 25 * time.Millisecond
+const takeAfter = 400 * time.Millisecond
 
 // lead is what commits that are acknowledged have made of the store, as far as they changed it: of all since badger
 // had everything, or the file was full. The next commit builds on it. Guarded by writeMu.
@@ -75,7 +76,7 @@ func (s *Store) ahead(w *work) bool {
 		s.fresh()
 	}
 	if err := s.redo.write(w.meta.instance, w.meta.commits, w.ops); err != nil {
-		s.slower(err)
+		s.slower(errors.Join(err, s.say(stateOpen)))
 		s.redo.f.Close()
 		s.redo.f = nil
 		return false

@@ -40,7 +40,7 @@ func TestR33ValuesUnreadable(t *testing.T) {
 	if err != nil || lost != 2 || keys < 1000 {
 		t.Errorf("%d places lost, want 2; %d keys; %v", lost, keys, err)
 	}
-	if n := strings.Count(log.String(), "level=ERROR"); n != len(pages) || !strings.Contains(log.String(), "file="+name+" byte=8192 sectors=8 error=\"input/output error\"") {
+	if n := strings.Count(log.String(), "level=ERROR"); n != len(pages) || !strings.Contains(log.String(), "file="+name+" byte=8192 bytes=4096 error=\"input/output error\"") {
 		t.Errorf("%d errors, want %d: %.600s", n, len(pages), &log)
 	}
 	left = nil
@@ -62,10 +62,9 @@ func TestR33ValuesUnreadable(t *testing.T) {
 // unreadableAt is a disk that gives nothing.
 func unreadableAt([]byte, int64) (int, error) { return 0, unix.EIO }
 
-// R33: an error that is gone when the place is read once more loses nothing, and of a page those sectors alone are written over that the
-// disk does not give.
+// R33: an error that is gone when the place is read once more loses nothing; else the page is written over.
 func TestR33ValuesUnreadableOnce(t *testing.T) {
-	const page, bad = 4096, 41*4096 + 3*sector
+	const page, bad = 4096, 41 * 4096
 	s, want := halfGarbage(t, Options{})
 	name := valueFiles(t, s)[0]
 	if err := s.Close(); err != nil {
@@ -101,7 +100,7 @@ func TestR33ValuesUnreadableOnce(t *testing.T) {
 		}
 		wrote, words := !bytes.Equal(after, before), "level=WARN"
 		if forGood {
-			words = fmt.Sprintf("byte=%d sectors=1 error=\"input/output error\"", bad)
+			words = fmt.Sprintf("byte=%d bytes=%d error=\"input/output error\"", bad, page)
 		}
 		if err != nil || wrote != forGood || (lost == 1) != forGood || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), words) {
 			t.Errorf("for good %v: %d lost, written over %v, %v, log %s", forGood, lost, wrote, err, &log)
@@ -110,6 +109,33 @@ func TestR33ValuesUnreadableOnce(t *testing.T) {
 	s = open(t, s.dir, Options{memTable: 1 << 20, valueFile: 1 << 20})
 	if n := len(want) - len(whole(t, s, 1)); n > 10 {
 		t.Errorf("%d entries are lost of %d", n, len(want))
+	}
+}
+
+// R33: nor does a page that the file ends in, which stays as long as it is.
+func TestR33ValuesUnreadableEnd(t *testing.T) {
+	s, _ := halfGarbage(t, Options{})
+	name := valueFiles(t, s)[0]
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.dir, name)
+	size := int64(50*4096 + 100)
+	if err := os.Truncate(path, size); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m := &mender{s: &Store{log: slog.New(slog.DiscardHandler)}, dir: s.dir, readAt: unreadableAt}
+	if lost, err := m.clear(f, name, size-1); !lost || err != nil {
+		t.Errorf("%v, %v", lost, err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil || int64(len(content)) != size || !bytes.Equal(content[50*4096:], make([]byte, 100)) || bytes.Equal(content[49*4096:50*4096], make([]byte, 4096)) {
+		t.Errorf("%d bytes, %v", len(content), err)
 	}
 }
 
