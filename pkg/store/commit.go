@@ -244,6 +244,9 @@ func (w *work) record(r Record) error {
 // finish makes all of it durable in badger, and the store's state.
 func (w *work) finish() error {
 	w.s.drain()
+	if err := w.s.failure(); err != nil { // it builds on what badger has refused
+		return err
+	}
 	return w.s.take([]*work{w})
 }
 

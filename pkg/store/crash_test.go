@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -132,13 +133,16 @@ func crash(t *testing.T, dir string, acks int, then time.Duration) (last uint64)
 	return last
 }
 
+// killRounds is how often the writing process is killed; "make test-long" has more.
+var killRounds = flag.Int("rounds", 20, "rounds of kill -9")
+
 // R12, R33, invariant 7: killed at any moment, the store opens again with every
 // commit that was acknowledged, each whole, the cookie never ahead of the
 // content; a refresh is there in full or not at all.
 func TestR12KilledAtAnyMoment(t *testing.T) {
 	dir := t.TempDir()
 	acked := uint64(0)
-	for round := range 20 {
+	for round := range *killRounds {
 		acked = max(acked, crash(t, dir, round*7%23, time.Duration(round*1300%9000)*time.Microsecond))
 		if round%4 == 3 {
 			continue // killed again before anyone looked

@@ -132,7 +132,15 @@ func failing(t *testing.T, n int, after bool, model []string) bool {
 		}
 		break
 	}
-	if now := standingOf(t, s); now != model[done] {
+	taken(s)
+	s.mu.Lock()
+	unread := s.untaken != nil // what badger has not, and redo has, is there when the store is opened again
+	s.mu.Unlock()
+	if unread {
+		if err := s.Records("", func(string, []byte) error { return nil }); !errors.Is(err, ErrFailed) {
+			t.Errorf("write %d failed, and what is there is read without what was acknowledged: %v", n, err)
+		}
+	} else if now := standingOf(t, s); now != model[done] {
 		t.Errorf("write %d failed (after %v), %d deeds done; is\n%.500s\nwas\n%.500s", n, after, done, now, model[done])
 	}
 	if done < len(deeds) && !errors.Is(s.Commit(&Batch{CSN: 99_000}), ErrFailed) {

@@ -12,8 +12,51 @@ import (
 )
 
 // lockName is held for as long as the store is open. Badger locks the
-// directory too, but only after files were looked at.
+// directory too, but only after files were looked at. It says what the store is about, so that
+// files that are missing at the next start are noticed.
 const lockName = "shaft.lock"
+
+// What lockName says, in its first line: the state, and behind it redoMark where the file redo may hold
+// acknowledged commits that badger has not. The mark is there in any state: a start that fails, or badger that takes no more,
+// leaves such commits behind too.
+const (
+	stateOpen    = "open"               // there is a log
+	stateBetween = "opening or closing" // there may be none
+	stateClosed  = "closed"
+	redoMark     = ", redo"
+)
+
+// saying is how the step begins that says a state.
+const saying = "say "
+
+// say writes what the store is about.
+func (s *Store) say(state string) error {
+	if s.redoHolds {
+		state += redoMark
+	}
+	if err := s.opts.disk.step(saying+state+" in", lockName); err != nil {
+		return err
+	}
+	return say(s.lock, state)
+}
+
+// say has the new state there before the old one goes: a kill leaves one of them in the first line.
+func say(lock *os.File, state string) error {
+	state += "\n"
+	if _, err := lock.WriteAt([]byte(state), 0); err != nil {
+		return err
+	}
+	if err := lock.Truncate(int64(len(state))); err != nil {
+		return err
+	}
+	return lock.Sync()
+}
+
+// readState gives what was said last; nothing of a file that is new.
+func readState(text string) (state string, redoHolds bool) {
+	line, _, _ := strings.Cut(text, "\n")
+	return strings.CutSuffix(line, redoMark)
+}
 
 // ballastName is a file whose room is given back when the disk is full.
 const ballastName = "ballast"

@@ -99,11 +99,16 @@ func seal(key, value []byte) []byte {
 
 // unseal checks a stored value and gives it without its checksum.
 func unseal(key, stored []byte) ([]byte, error) {
-	n := len(stored) - crcLen
-	if n < 0 || binary.BigEndian.Uint32(stored[n:]) != checksum(key, stored[:n]) {
+	if !isSealed(key, stored) {
 		return nil, corruptKey(key)
 	}
+	n := len(stored) - crcLen
 	return stored[:n:n], nil
+}
+
+func isSealed(key, stored []byte) bool {
+	n := len(stored) - crcLen
+	return n >= 0 && binary.BigEndian.Uint32(stored[n:]) == checksum(key, stored[:n])
 }
 
 func corruptKey(key []byte) error {

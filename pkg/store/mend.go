@@ -46,7 +46,7 @@ func (s *Store) mend() error {
 	if _, err := os.Stat(m.path(mendingName)); err == nil {
 		s.lossy = true
 	}
-	if err := m.logsThere(); err != nil {
+	if err := m.inUse(); err != nil {
 		return err
 	}
 	left, err := m.files(mendingName+"-", "")
@@ -178,12 +178,7 @@ func (m *mender) aside(name, words string) error {
 
 // writeDurably puts a file in the place of what is there.
 func writeDurably(path string, data []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := (disk{}).writeWhole(path+".new", data); err != nil {
 		return err
 	}
 	if err := os.Rename(path+".new", path); err != nil {
@@ -458,20 +453,9 @@ func (m *mender) clearHead(f *os.File, name string, cause error) (lost bool, err
 	return true, f.Sync()
 }
 
-// logsThere tells of a store that was in use when it ended, and has no log of a memtable with anything in it:
+// logsThere tells of a store that was open when it ended, and has no log of a memtable with anything in it:
 // badger makes one before the first write.
 func (m *mender) logsThere() error {
-	state, err := m.readSmall(lockName)
-	switch {
-	case err != nil:
-		return err
-	case string(state) == stateAhead:
-		if err := m.redoThere(); err != nil {
-			return err
-		}
-	case string(state) != stateOpen:
-		return nil
-	}
 	logs, err := m.files("", ".mem")
 	if err != nil || len(logs) > 0 {
 		return err
@@ -479,7 +463,23 @@ func (m *mender) logsThere() error {
 	return m.losing("the newest log (.mem)", "is missing, or empty: changes that were acknowledged may be lost")
 }
 
-// redoThere tells of a file redo that was in use, and is not there as a whole.
+// inUse looks whether what the store was about when it ended left all the files there that it needs.
+func (m *mender) inUse() error {
+	text, err := m.readSmall(lockName)
+	if err != nil {
+		return err
+	}
+	state, holds := readState(string(text))
+	if m.s.redoHolds = holds; holds {
+		err = m.redoThere()
+	}
+	if err == nil && state == stateOpen {
+		err = m.logsThere()
+	}
+	return err
+}
+
+// redoThere tells of a file redo that may hold what badger has not, and is not there as a whole.
 func (m *mender) redoThere() error {
 	info, err := os.Stat(m.path(redoName))
 	if err == nil && info.Size() == redoSize {
@@ -489,25 +489,4 @@ func (m *mender) redoThere() error {
 		return nil // whoever reads it says what is wrong
 	}
 	return m.losing(redoName, "is missing, or cut off: changes that were acknowledged may be lost")
-}
-
-// What shaft.lock says of the store, so that a missing log is noticed.
-const (
-	stateOpen    = "open\n"
-	stateAhead   = "open, redo\n"         // and commits are acknowledged in the file redo
-	stateBetween = "opening or closing\n" // there may be no log
-	stateClosed  = "closed\n"
-)
-
-// say writes what the store is about.
-func (s *Store) say(state string) error { return say(s.lock, state) }
-
-func say(lock *os.File, state string) error {
-	if err := lock.Truncate(0); err != nil {
-		return err
-	}
-	if _, err := lock.WriteAt([]byte(state), 0); err != nil {
-		return err
-	}
-	return lock.Sync()
 }

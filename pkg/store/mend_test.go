@@ -25,8 +25,8 @@ type hit struct {
 	fn   func(data []byte) []byte // nil data: the file is to go
 }
 
-// sample is a store's files with something of everything in them: tables, logs in use and large
-// values; a copy without Close, as kill -9 leaves it, and its clean twin.
+// sample is a store's files with something of everything in them: tables, logs in use, large
+// values and commits that badger has yet to take; a copy without Close, as kill -9 leaves it, and its clean twin.
 func sample(t *testing.T) (crashed, clean string, want *Store) {
 	t.Helper()
 	s := open(t, t.TempDir(), Options{})
@@ -38,17 +38,27 @@ func sample(t *testing.T) (crashed, clean string, want *Store) {
 	refresh(t, s, 2, 2000, "two", map[int]string{1: "a", 2: "b"})
 	commit(t, s, &Batch{CSN: 3000, Puts: []Put{{Claim: 1, UUID: scattered(1000), Gen: 1, CSN: 3000, Value: bytes.Repeat([]byte("L"), 100_000)}}})
 	s = reopen(t, s) // into a table
+	take := make(chan struct{})
 	for i := range 30 {
+		if i == 26 {
+			s.sweeper.await()
+			s.opts.behind = func() { <-take }
+		}
 		csn := dit.CSN(4000 + i)
-		commit(t, s, &Batch{
+		acknowledge(t, s, &Batch{
 			CSN: csn, Journal: [][]byte{fmt.Append(nil, i)}, Records: []Record{{fmt.Sprint("r", i%7), fmt.Append(nil, i)}},
 			Puts:    []Put{{Claim: 2, UUID: scattered(i % 5), Gen: 1, CSN: csn, Value: fmt.Append(nil, "later ", i)}},
 			Changes: []Change{{CSN: csn, Kind: ChangeModify, UUID: scattered(i % 5)}}, Cookies: []Claim{{ID: 2, Cookie: fmt.Append(nil, "c", i)}},
 		})
+		if i < 26 {
+			taken(s)
+		}
 	}
-	s.sweeper.await()
 	crashed, clean = filepath.Join(t.TempDir(), "crashed"), filepath.Join(t.TempDir(), "clean")
 	copyStore(t, s.dir, crashed)
+	close(take)
+	taken(s)
+	s.sweeper.await()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,8 @@ func (s *Store) badgerOptions() badger.Options {
 
 // Open opens or creates the store in dir (created with mode 0700), checks each
 // claim's count and checksum, and begins to sweep what an interrupted refresh
-// left. Unreadable records are removed and make their claim Damaged.
+// left. Unreadable records are removed and make their claim Damaged. After an error the directory may be
+// free only when the process ends.
 func Open(dir string, o Options) (*Store, error) {
 	o.setDefaults()
 	if o.Space == nil {
@@ -60,6 +61,7 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	s := &Store{dir: dir, log: o.Log, opts: o, claims: map[uint32]*claim{}, stopped: make(chan struct{}), hurried: make(chan struct{}, 1), rewritten: map[string]bool{}}
 	s.caughtUp.L = &s.mu
+	s.redo.disk, s.second.disk = o.disk, o.disk
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
@@ -79,8 +81,8 @@ func (s *Store) open() (err error) {
 		if s.view != nil {
 			s.view.txn.Discard()
 		}
-		if s.db != nil && s.db.Close() == nil {
-			err = errors.Join(err, s.say(stateClosed))
+		if s.db != nil {
+			err = errors.Join(err, s.closeBadger())
 		}
 		s.redo.close()
 		s.second.close()
@@ -119,14 +121,11 @@ func (s *Store) open() (err error) {
 	if err := s.redoLast(); err != nil {
 		return err
 	}
+	s.redoHolds = false
 	if err := s.hideAgain(); err != nil {
 		return err
 	}
-	if err := s.redo.open(s.dir); err != nil {
-		s.slower(err)
-	} else if err := s.say(stateAhead); err != nil {
-		return err
-	}
+	s.openRedo()
 	c, err := s.openSecond()
 	if err != nil {
 		return err

@@ -17,7 +17,10 @@ import (
 func direct(t *testing.T) *Store {
 	t.Helper()
 	s := open(t, t.TempDir(), Options{})
-	s.opts.written = func(bool) error { return nil }
+	if err := s.redo.close(); err != nil {
+		t.Fatal(err)
+	}
+	s.redo.f = nil
 	return s
 }
 
@@ -60,9 +63,9 @@ func TestPendingAfterKill(t *testing.T) {
 		if last != (pending-1)*redoPage {
 			t.Fatalf("the last frame begins at %d", last)
 		}
-		content[last+redoHead+3] ^= 1
+		clear(content[last+redoHead+30 : last+redoHead+60])
 		err = os.WriteFile(path, content, 0o600)
-		content[redoPage+redoHead+3] ^= 1
+		content[redoPage+redoHead+3] ^= 3
 		err = errors.Join(err, os.WriteFile(filepath.Join(turned, redoName), content, 0o600))
 	}
 	if err != nil {
@@ -74,7 +77,7 @@ func TestPendingAfterKill(t *testing.T) {
 	}
 	s = open(t, turned, Options{})
 	if words := s.Mended(); len(words) == 0 || !strings.Contains(words[0], "acknowledged are lost") || !claimOf(s, 1).Damaged {
-		t.Errorf("with a bit turned in the second of the pending ones: told %q, claim %+v", words, claimOf(s, 1))
+		t.Errorf("with two bits turned in the second of the pending ones: told %q, claim %+v", words, claimOf(s, 1))
 	}
 	if it, err := s.Entry(1, scattered(5)); err != nil || it == nil || s.meta.commits < h.lead.meta.commits-1 {
 		t.Errorf("what is before that: %v, %v; commit %d of %d", it, err, s.meta.commits, h.lead.meta.commits)
@@ -94,17 +97,26 @@ func TestPendingWithoutTheFile(t *testing.T) {
 	for i := range 3 {
 		acknowledge(t, h.Store, redoBatch(5+i))
 	}
-	for _, rest := range []int64{-1, 0, redoPage, redoSize - 1} {
-		dir := copyFiles(t, h.dir)
+	for _, cut := range []struct {
+		rest  int64 // bytes that are left; negative: no file
+		whole int   // of the three commits
+	}{{-1, 0}, {0, 0}, {redoPage, 1}, {redoPage + 100, 1}, {2 * redoPage, 2}, {redoSize - 1, 3}} {
+		dir, rest := copyFiles(t, h.dir), cut.rest
 		path := filepath.Join(dir, redoName)
-		err := os.Remove(path)
-		if rest >= 0 {
-			err = os.WriteFile(path, make([]byte, rest), 0o600)
+		err := error(nil)
+		if rest < 0 {
+			err = os.Remove(path)
+		} else {
+			err = os.Truncate(path, rest)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := open(t, dir, Options{})
+		last := scattered(4 + cut.whole) // each commit removes what the one before brought
+		if got := entries(t, s, 1); len(got) != 2 || got[last] == "" {
+			t.Errorf("%d bytes of it: the entries are %v, not that of %d commits", rest, got, cut.whole)
+		}
 		if words := s.Mended(); len(words) == 0 || !strings.Contains(words[0], "redo is missing, or cut off") || !claimOf(s, 1).Damaged || s.LastCSN() <= 107 {
 			t.Errorf("%d bytes of it: told %q, claim %+v, last CSN %d", rest, words, claimOf(s, 1), s.LastCSN())
 		}
@@ -133,6 +145,9 @@ func TestPendingFileFails(t *testing.T) {
 	want := pendingTold(t, model)
 	if got := pendingTold(t, h.Store); got != want || h.redo.f != nil {
 		t.Errorf("it says\n%s\nwanted:\n%s", got, want)
+	}
+	if text, err := os.ReadFile(filepath.Join(h.dir, lockName)); err != nil || string(text) != "open\n" {
+		t.Errorf("%s says %q, %v", lockName, text, err)
 	}
 	if got := pendingTold(t, reopen(t, h.Store)); got != want {
 		t.Errorf("opened again:\n%s\nwanted:\n%s", got, want)

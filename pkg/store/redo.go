@@ -65,7 +65,7 @@ func (s *Store) hurry() {
 // used again; badger has the word then.
 func (s *Store) ahead(w *work) bool {
 	size := sizeOfFrame(w.ops)
-	if s.redo.f == nil || s.opts.written != nil || size > redoLargest {
+	if s.redo.f == nil || size > redoLargest {
 		return false
 	}
 	if s.redo.end+size > redoSize {
@@ -76,16 +76,28 @@ func (s *Store) ahead(w *work) bool {
 		s.fresh()
 	}
 	if err := s.redo.write(w.meta.instance, w.meta.commits, w.ops); err != nil {
+		s.drain()
+		s.redoHolds = s.failure() != nil
 		s.slower(errors.Join(err, s.say(stateOpen)))
-		s.redo.f.Close()
-		s.redo.f = nil
 		return false
 	}
 	return true
 }
 
-// slower tells that the file is not used.
+// openRedo has commits go to the file from now on, if it can be had.
+func (s *Store) openRedo() {
+	err := s.redo.open(s.dir)
+	s.redoHolds = err == nil
+	if err = errors.Join(err, s.say(stateOpen)); err != nil {
+		s.redoHolds = false
+		s.slower(err)
+	}
+}
+
+// slower has the file not be used any more, and tells.
 func (s *Store) slower(err error) {
+	s.redo.close() //nolint:errcheck // of what is told
+	s.redo.f = nil
 	s.log.Error("file not written; commits take longer until the next start", "file", redoName, "error", err)
 }
 
@@ -100,7 +112,7 @@ func (s *Store) hand(w *work) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pending = append(s.pending, w)
-	if s.redo.end > redoSize/2 {
+	if half := int64(redoSize / 2); s.redo.end > half && s.redo.end-sizeOfFrame(w.ops) <= half {
 		s.hurry()
 	}
 	if !s.taking {

@@ -25,7 +25,7 @@ type held struct {
 
 func openHeld(t *testing.T) *held {
 	t.Helper()
-	h := &held{Store: open(t, t.TempDir(), Options{}), due: make(chan struct{}, 1), take: make(chan struct{})}
+	h := &held{Store: open(t, t.TempDir(), Options{valueFile: 1 << 20}), due: make(chan struct{}, 1), take: make(chan struct{})}
 	for i := range 5 {
 		commit(t, h.Store, redoBatch(i))
 	}
@@ -109,7 +109,7 @@ func TestRedoAfterKill(t *testing.T) {
 	path := filepath.Join(torn, redoName)
 	content, err := os.ReadFile(path)
 	if err == nil {
-		content[redoHead+3] ^= 1
+		clear(content[redoHead+30 : redoHead+60])
 		err = os.WriteFile(path, content, 0o600)
 	}
 	if err != nil {
@@ -227,6 +227,13 @@ func TestRedoNotTaken(t *testing.T) {
 	if it, err := s.Entry(1, scattered(7)); err != nil || it == nil || s.LastCSN() != 107 {
 		t.Errorf("opened again: %v, %v, last CSN %d", it, err, s.LastCSN())
 	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantRedoMissed(t, "closed after that", copyFiles(t, h.dir))
+	if it, err := open(t, h.dir, Options{}).Entry(1, scattered(7)); err != nil || it == nil {
+		t.Errorf("closed and opened again: %v, %v", it, err)
+	}
 }
 
 // What is too large for the file, and all where it cannot be written, goes to badger at once.
@@ -270,20 +277,19 @@ func TestRedoCannotBeMade(t *testing.T) {
 	}
 }
 
-// R33: a file that cannot be read is no reason not to start: what may be lost of it is told, and dealt with as other losses are.
-func TestRedoUnreadable(t *testing.T) {
-	s := open(t, t.TempDir(), Options{})
-	commit(t, s, redoBatch(0))
-	given := s.LastCSN()
-	path := filepath.Join(s.dir, redoName)
-	if err := errors.Join(s.Close(), os.Remove(path), os.Symlink("/proc/self/mem", path)); err != nil { // reading it is an EIO
+// unreadableRedo has reading the file redo be an EIO.
+func unreadableRedo(t *testing.T, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, redoName)
+	if err := errors.Join(os.Remove(path), os.Symlink("/proc/self/mem", path)); err != nil {
 		t.Fatal(err)
 	}
-	s = open(t, s.dir, Options{})
-	if words := s.Mended(); len(words) == 0 || !strings.Contains(words[0], redoName+" cannot be read") || !claimOf(s, 1).Damaged || s.LastCSN() <= given {
-		t.Errorf("told %q, claim %+v, last CSN %d", words, claimOf(s, 1), s.LastCSN())
-	}
-	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+}
+
+// wantNewRedo tells that the file was put aside, and that commits go through a new one.
+func wantNewRedo(t *testing.T, s *Store) {
+	t.Helper()
+	if info, err := os.Lstat(filepath.Join(s.dir, redoName)); err != nil || !info.Mode().IsRegular() || info.Size() != redoSize {
 		t.Errorf("%v, %v", info, err)
 	}
 	if aside, err := filepath.Glob(filepath.Join(s.dir, "damaged-*", redoName)); err != nil || len(aside) != 1 {
@@ -295,6 +301,40 @@ func TestRedoUnreadable(t *testing.T) {
 	if s = reopen(t, s); followed != 1 || len(s.Mended()) > 0 {
 		t.Errorf("%d commits through the new file, told %q", followed, s.Mended())
 	}
+}
+
+// R33: a file that cannot be read is no reason not to start: what may be lost of it is told, and dealt with as other losses are.
+func TestRedoUnreadable(t *testing.T) {
+	h := openHeld(t)
+	acknowledge(t, h.Store, redoBatch(5))
+	<-h.due
+	dir := copyFiles(t, h.dir)
+	close(h.take)
+	unreadableRedo(t, dir)
+	s := open(t, dir, Options{})
+	if words := s.Mended(); !strings.Contains(strings.Join(words, "\n"), redoName+" cannot be read: the last changes that were acknowledged may be lost") || !claimOf(s, 1).Damaged || s.LastCSN() <= 105 {
+		t.Errorf("told %q, claim %+v, last CSN %d", words, claimOf(s, 1), s.LastCSN())
+	}
+	wantNewRedo(t, s)
+}
+
+// R33: nor is anything lost of one that cannot be read where the store was closed with all that was in it.
+func TestRedoUnreadableAfterClose(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	commit(t, s, redoBatch(0))
+	want := redoTold(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	unreadableRedo(t, s.dir)
+	s = open(t, s.dir, Options{})
+	if got := redoTold(t, s); got != want {
+		t.Errorf("it says\n%s\nwanted:\n%s", got, want)
+	}
+	if words := s.Mended(); len(words) != 1 || !strings.Contains(words[0], "nothing that was in it is lost") {
+		t.Errorf("told %q", words)
+	}
+	wantNewRedo(t, s)
 }
 
 // R33: a file whose commit is further than the next one says that the store was put back, or has lost
@@ -379,7 +419,8 @@ func redoFile(t testing.TB, ops []redoOp) []byte {
 
 var redoOps = []redoOp{{[]byte("a"), []byte("b")}, {[]byte("gone"), nil}, {[]byte("empty"), []byte{}}, {nil, []byte("c")}}
 
-// Whatever bit is turned, and wherever the file ends, it holds all of a commit or nothing, and none behind one that it does not hold.
+// R33: whatever bit is turned is put right. Of two in one frame, and wherever the file ends, it holds all of a commit or
+// nothing, and none behind one that it does not hold.
 func TestRedoDamage(t *testing.T) {
 	whole := redoFile(t, redoOps)
 	same := func(a, b redoOp) bool {
@@ -421,12 +462,20 @@ func TestRedoDamage(t *testing.T) {
 		for bit := range 8 {
 			turned := slices.Clone(whole)
 			turned[n] ^= 1 << bit
-			if got := read(turned); got != want {
+			if got := read(turned); got != 3 || !bytes.Equal(turned, whole) {
 				t.Errorf("bit %d of byte %d: %d commits", bit, n, got)
+			}
+			turned[n] ^= 1 << bit
+			if c := readRedo(turned); c.frames[frame].turned != int64(n) || c.frames[(frame+1)%3].turned >= 0 || c.beyond != 0 {
+				t.Errorf("bit %d of byte %d: found in %d", bit, n, c.frames[frame].turned)
+			}
+			turned[n] ^= 1<<bit | 1<<((bit+3)%8)
+			if got := read(turned); got != want {
+				t.Errorf("bit %d of byte %d, and another: %d commits", bit, n, got)
 			}
 			// Where it is not known what a frame says of itself, nobody sees that one goes on from it, but two.
 			if c := readRedo(turned); c.beyond != beyond && !(frame == 1 && head && c.beyond == 0) || c.instance != (dit.UUID{7}) {
-				t.Errorf("bit %d of byte %d: behind it there is %d of %v", bit, n, c.beyond, c.instance)
+				t.Errorf("bit %d of byte %d, and another: behind it there is %d of %v", bit, n, c.beyond, c.instance)
 			}
 		}
 	}
@@ -456,7 +505,7 @@ func TestRedoOlderRound(t *testing.T) {
 	if c := readRedo(content); len(c.frames) != 1 || c.beyond != 0 || c.last() != 500 {
 		t.Errorf("%d frames, beyond %d, the last %d", len(c.frames), c.beyond, c.last())
 	}
-	content[redoHead] ^= 1 // the last write is torn
+	clear(content[redoHead : redoHead+10]) // the last write is torn
 	if c := readRedo(content); len(c.frames) != 0 || c.last() != 104 {
 		t.Errorf("%d frames, the last %d", len(c.frames), c.last())
 	}
@@ -476,7 +525,7 @@ func FuzzRedo(f *testing.F) {
 	f.Add(whole[:len(whole)-1])
 	f.Add(make([]byte, 100))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if c := readRedo(content); len(c.frames) > 0 && !bytes.HasPrefix(content, []byte(redoMagic)) {
+		if c := readRedo(content); len(c.frames) > 0 && !bytes.HasPrefix(content, []byte(redoMagic)) { // which is right by then
 			t.Errorf("commit %d of what is no such file", c.last())
 		}
 	})

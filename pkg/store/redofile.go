@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 
@@ -34,7 +35,8 @@ const (
 	redoLargest = redoSize / 4
 	redoPage    = 4 << 10
 	redoMagic   = "SHREDO1\n"
-	redoHead    = len(redoMagic) + 4 + 4 + 16 + 8 // checksum and length of what follows; instance, commit
+	redoBody    = len(redoMagic) + 4 + 4 // behind the checksum and the length of what follows
+	redoHead    = redoBody + 16 + 8      // instance, commit
 )
 
 // change to the store's keys; a nil value removes the key.
@@ -42,6 +44,7 @@ type redoOp struct{ key, value []byte }
 
 // redo is the file. Its methods are called with writeMu held.
 type redo struct {
+	disk
 	f    *os.File // nil: it could not be had, commits go to badger at once
 	buf  []byte
 	end  int64  // where the next frame begins
@@ -57,24 +60,15 @@ func (r *redo) open(dir string) error {
 		return err
 	}
 	if err != nil || info.Size() != redoSize {
-		if err := writeWhole(path, make([]byte, redoSize)); err != nil {
+		if err := r.writeWhole(path, make([]byte, redoSize)); err != nil {
 			return err
 		}
-		if err := syncDir(dir); err != nil {
+		if err := r.syncDir(dir); err != nil {
 			return err
 		}
 	}
 	r.f, err = os.OpenFile(path, os.O_RDWR|unix.O_DSYNC, 0)
 	return err
-}
-
-func writeWhole(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func (r *redo) close() error {
@@ -102,28 +96,28 @@ func (r *redo) restart() { r.end, r.sum = 0, 0 }
 // write makes a commit durable, which there is to be room for.
 func (r *redo) write(instance dit.UUID, commit uint64, ops []redoOp) error {
 	b := append(r.buf[:0], redoMagic...)
-	b = append(b, make([]byte, 8)...)
+	b = append(b, make([]byte, redoBody-len(redoMagic))...)
 	b = append(b, instance[:]...)
 	b = binary.BigEndian.AppendUint64(b, commit)
 	b = appendOps(b, ops)
-	head, rest := b[len(redoMagic):], b[len(redoMagic)+8:]
-	sum := r.checksum(rest)
+	head, rest := b[len(redoMagic):], b[redoBody:]
+	sum := checksum(r.before(), rest)
 	binary.BigEndian.PutUint32(head, sum)
 	binary.BigEndian.PutUint32(head[4:], uint32(len(rest)))
 	r.buf = b
-	if _, err := r.f.WriteAt(b, r.end); err != nil {
+	if _, err := r.writeAt(r.f, b, r.end); err != nil {
 		return err
 	}
 	r.end, r.sum = r.end+sizeOfFrame(ops), sum
 	return nil
 }
 
-// checksum is that of the next frame; the first one's is of itself alone.
-func (r *redo) checksum(rest []byte) uint32 {
+// before is what the checksum of the next frame begins with; the first one's is of itself alone.
+func (r *redo) before() []byte {
 	if r.end == 0 {
-		return checksum(nil, rest)
+		return nil
 	}
-	return checksum(binary.BigEndian.AppendUint32(nil, r.sum), rest)
+	return binary.BigEndian.AppendUint32(nil, r.sum)
 }
 
 func appendOps(dst []byte, ops []redoOp) []byte {
@@ -163,6 +157,7 @@ func readOps(rest []byte) (ops []redoOp, ok bool) {
 type redoFrame struct {
 	commit uint64
 	ops    []redoOp
+	turned int64 // byte of the file with a bit that was wrong; -1: none
 }
 
 // redoRead is what the file holds: commits in order, and whose they are.
@@ -182,10 +177,26 @@ func (c *redoRead) last() uint64 {
 	return max(c.beyond, c.frames[len(c.frames)-1].commit)
 }
 
+// dropTorn leaves out a last frame that a bit was put right in and that is no commit all the same: of a large one that a kill tore
+// that is taken for a bit once in a few thousand times. What others follow is sealed by theirs.
+func (c *redoRead) dropTorn() {
+	n := len(c.frames) - 1
+	if n < 0 || c.beyond > 0 || c.frames[n].turned < 0 {
+		return
+	}
+	for _, op := range c.frames[n].ops {
+		if op.value != nil && !isSealed(op.key, op.value) {
+			c.frames = c.frames[:n]
+			return
+		}
+	}
+}
+
+// readRedo puts bits of content right that turned.
 func readRedo(content []byte) (c redoRead) {
 	var r redo
 	for r.end+int64(redoHead) <= int64(len(content)) {
-		of, frame, sum, ok := r.read(content[r.end:])
+		of, frame, sum, ok := r.readRight(content[r.end:])
 		if !ok || len(c.frames) > 0 && (of != c.instance || frame.commit != c.last()+1) {
 			break
 		}
@@ -209,7 +220,7 @@ func readRedo(content []byte) (c redoRead) {
 // one, none does.
 func (r *redo) behind(content []byte) (instance dit.UUID, commit uint64, ok bool) {
 	head := content[r.end+int64(len(redoMagic)):]
-	next := redo{sum: binary.BigEndian.Uint32(head), end: r.end + pages(int64(len(redoMagic)+8)+int64(binary.BigEndian.Uint32(head[4:])))}
+	next := redo{sum: binary.BigEndian.Uint32(head), end: r.end + pages(int64(redoBody)+int64(binary.BigEndian.Uint32(head[4:])))}
 	if next.end+int64(redoHead) > int64(len(content)) {
 		return instance, 0, false
 	}
@@ -222,19 +233,63 @@ func (r *redo) read(content []byte) (instance dit.UUID, frame redoFrame, sum uin
 	if !bytes.HasPrefix(content, []byte(redoMagic)) {
 		return instance, frame, 0, false
 	}
-	head, rest := content[len(redoMagic):], content[len(redoMagic)+8:]
-	n := binary.BigEndian.Uint32(head[4:])
-	if n < 24 || uint64(n) > uint64(len(rest)) {
+	want, rest := sealedRedo(content)
+	if rest == nil {
 		return instance, frame, 0, false
 	}
-	rest = rest[:n]
-	if sum = r.checksum(rest); sum != binary.BigEndian.Uint32(head) {
+	if sum = checksum(r.before(), rest); sum != want {
 		return instance, frame, 0, false
 	}
 	copy(instance[:], rest)
-	frame.commit = binary.BigEndian.Uint64(rest[16:])
+	frame.commit, frame.turned = binary.BigEndian.Uint64(rest[16:]), -1
 	frame.ops, ok = readOps(rest[24:])
 	return instance, frame, sum, ok
+}
+
+// sealedRedo gives a frame's checksum and what that is of; nil where its length makes no sense.
+func sealedRedo(content []byte) (sum uint32, rest []byte) {
+	head, rest := content[len(redoMagic):], content[redoBody:]
+	n := binary.BigEndian.Uint32(head[4:])
+	if int64(n) < int64(redoHead-redoBody) || uint64(n) > uint64(len(rest)) {
+		return 0, nil
+	}
+	return binary.BigEndian.Uint32(head), rest[:n:n]
+}
+
+// readRight reads the next frame, and puts a single bit right in it if that is what is wrong. What a torn write leaves is
+// taken for such a frame by chance alone: once in 2^32 for each bit of it.
+func (r *redo) readRight(content []byte) (instance dit.UUID, frame redoFrame, sum uint32, ok bool) {
+	if instance, frame, sum, ok = r.read(content); ok {
+		return instance, frame, sum, true
+	}
+	for bit := range r.suspects(content) {
+		turn(content, bit)
+		if instance, frame, sum, ok = r.read(content); ok {
+			frame.turned = r.end + int64(bit/8)
+			return instance, frame, sum, true
+		}
+		turn(content, bit)
+	}
+	return instance, frame, 0, false
+}
+
+// suspects are the bits of a frame that one may have turned of: each that is not under the checksum, or of it, and the one that
+// the checksum names.
+func (r *redo) suspects(content []byte) iter.Seq[int] {
+	return func(yield func(bit int) bool) {
+		if want, rest := sealedRedo(content); rest != nil {
+			before := r.before()
+			bit, ok := flipped(append(before, rest...), want)
+			if bit -= 8 * len(before); ok && bit >= 0 && !yield(8*redoBody+bit) {
+				return
+			}
+		}
+		for bit := range 8 * redoBody {
+			if !yield(bit) {
+				return
+			}
+		}
+	}
 }
 
 // redoLast has badger take the commits that were acknowledged and not taken.
@@ -250,17 +305,20 @@ func (s *Store) redoLast() error {
 		return s.redoGone(err)
 	}
 	c := readRedo(content)
+	c.dropTorn()
 	if c.last() == 0 {
 		return nil
 	}
 	m, err := s.readMeta()
-	if err != nil {
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound), errors.Is(err, ErrCorrupt):
 		// Whoever loads the meta record next says what is wrong with it. The second copy may bring this instance back
 		// as of an earlier commit, of which none of these is to be the next.
 		s.redo.last = c.last()
 		return nil
-	}
-	if c.instance != m.instance {
+	case err != nil:
+		return err
+	case c.instance != m.instance:
 		return nil
 	}
 	s.redo.last = c.last()
@@ -276,7 +334,9 @@ func (s *Store) redoLast() error {
 		if err := s.db.Update(func(txn *badger.Txn) error { return redoInto(txn, frame.ops) }); err != nil {
 			return fmt.Errorf("take commit %d from %s: %w", frame.commit, redoName, err)
 		}
-		taken++
+		if taken++; frame.turned >= 0 {
+			s.damaged("a bit had turned in "+redoName+", and is right again: have the disk and the memory checked", "file", redoName, "byte", frame.turned)
+		}
 	}
 	if taken > 0 {
 		s.log.Info("the last commits, which were cut off, were completed", "file", redoName, "commits", taken)
@@ -287,12 +347,19 @@ func (s *Store) redoLast() error {
 	return nil
 }
 
-// redoGone puts a file aside that cannot be read: nobody knows whether badger has what was in it.
+// redoGone puts a file aside that cannot be read. Nobody knows whether badger has what was in it, unless the store was closed with that.
 func (s *Store) redoGone(err error) error {
 	s.log.Error("store file cannot be read", "file", redoName, "error", err)
 	m := &mender{s: s, dir: s.dir}
-	if err := m.losing(redoName, "cannot be read: the last changes that were acknowledged may be lost"); err != nil {
-		return err
+	if s.redoHolds {
+		if err := m.losing(redoName, "cannot be read: the last changes that were acknowledged may be lost"); err != nil {
+			return err
+		}
+	} else {
+		const words = "cannot be read, and is made again: nothing that was in it is lost"
+		if err := m.aside(redoName, words); err != nil { // which a start does without
+			s.damaged(redoName+" "+words, "file", redoName, "not_kept", err)
+		}
 	}
-	return os.Remove(filepath.Join(s.dir, redoName))
+	return s.redo.remove(filepath.Join(s.dir, redoName))
 }

@@ -41,6 +41,7 @@ var secondEnd = []byte{}
 
 // second is the file as it is written. Its methods are called with writeMu held.
 type second struct {
+	disk
 	f     *os.File // nil: there is none
 	size  int64
 	fresh int64 // size when it was begun
@@ -122,7 +123,7 @@ func (c *claimState) sameGeneration(o *claimState) bool {
 
 func (f *second) append(ops []redoOp) error {
 	f.buf = appendFrame(f.buf[:0], ops)
-	n, err := f.f.WriteAt(f.buf, f.size)
+	n, err := f.writeAt(f.f, f.buf, f.size)
 	f.size += int64(n)
 	if cap(f.buf) > 4*secondFrame {
 		f.buf = nil
@@ -144,13 +145,13 @@ func (s *Store) withoutSecond(err error) {
 	if s.second.f != nil {
 		s.second.f.Close()
 	}
-	s.second = second{}
-	err = os.Remove(filepath.Join(s.dir, secondName))
+	s.second = second{disk: s.second.disk}
+	err = s.second.remove(filepath.Join(s.dir, secondName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	if err == nil { // or a power cut would bring it back
-		err = syncDir(s.dir)
+		err = s.second.syncDir(s.dir)
 	}
 	if err != nil {
 		s.log.Error("a second copy that is not up to date is still there: remove it", "file", secondName, "error", err)
@@ -284,7 +285,7 @@ func (f *second) open(dir string, size, fresh int64) (err error) {
 	if err != nil || info.Size() == size {
 		return err
 	}
-	return errors.Join(f.f.Truncate(size), f.f.Sync())
+	return errors.Join(f.truncate(f.f, size), f.sync(f.f))
 }
 
 // roomForSecond tells whether there is room for the file to be begun anew. The bytes count twice, as those of other writes do.
@@ -317,7 +318,7 @@ func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) (err error) {
 	path := filepath.Join(s.dir, secondName)
 	defer func() {
 		if err != nil {
-			os.Remove(path + ".new") //nolint:errcheck // it is written over
+			s.second.remove(path + ".new") //nolint:errcheck // it is written over
 		}
 	}()
 	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
@@ -328,8 +329,7 @@ func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) (err error) {
 	size := int64(0)
 	write := func(b []byte) error {
 		size += int64(len(b))
-		_, err := f.Write(b)
-		return err
+		return s.second.write(f, b)
 	}
 	if err := write([]byte(secondMagic)); err != nil {
 		return err
@@ -370,16 +370,16 @@ func (s *Store) beginSecond(v *view, tail func() ([]byte, error)) (err error) {
 			return err
 		}
 	}
-	if err := f.Sync(); err != nil {
+	if err := s.second.sync(f); err != nil {
 		return err
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := s.second.rename(path+".new", path); err != nil {
 		return err
 	}
 	if s.second.f != nil {
 		s.second.f.Close()
 	}
-	if err := errors.Join(syncDir(s.dir), s.second.open(s.dir, size, fresh)); err != nil {
+	if err := errors.Join(s.second.syncDir(s.dir), s.second.open(s.dir, size, fresh)); err != nil {
 		s.withoutSecond(err)
 	}
 	return nil

@@ -239,7 +239,7 @@ func (st *Stage) flush() {
 		st.slabs <- b.recycle()
 	}
 	if st.s.opts.written != nil {
-		landed(st.s.durable(txn))
+		go func() { landed(st.s.durable(txn)) }() // as badger does
 		return
 	}
 	txn.CommitWith(landed)

@@ -82,6 +82,8 @@ type Options struct {
 	// written is told of each transaction, before it is written and, unless that fails, afterwards; an
 	// error is taken for badger's. For tests; nil: badger has the word.
 	written func(done bool) error
+	// disk is the way to the files redo and records, and to what shaft.lock says. For tests.
+	disk disk
 	// behind is called before badger takes commits that are acknowledged. For tests.
 	behind func()
 	// memTable and valueFile are the sizes of a memtable and of a file of the value log; 0: memTableSize, valueLogFileSize.
@@ -161,8 +163,11 @@ type Store struct {
 	// conflicts here. It is taken before mu.
 	writeMu sync.Mutex
 	redo    redo
-	second  second
-	lead    *lead // nil: badger has all
+	// redoHolds: of the file redo it is not sure that badger has all that is acknowledged and in it; what shaft.lock says
+	// with the next say.
+	redoHolds bool
+	second    second
+	lead      *lead // nil: badger has all
 	// staging is held shared by each transaction of a stage until it is written. It is
 	// taken after writeMu.
 	staging sync.RWMutex
@@ -237,7 +242,7 @@ func (s *Store) LastCSN() dit.CSN {
 }
 
 // Close waits for readers, what is being written and the sweeper, and closes
-// the store. Unfinished stages are lost.
+// the store. Unfinished stages are lost. After an error the directory may be free only when the process ends.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -264,10 +269,7 @@ func (s *Store) Close() error {
 	s.view.txn.Discard()
 	var err error
 	if s.roomToClose() {
-		err = errors.Join(s.say(stateBetween), s.db.Close())
-		if err == nil {
-			err = s.say(stateClosed)
-		}
+		err = s.closeBadger()
 	} else { // all is in the logs, as after kill -9
 		s.log.Warn("store is left as it is: there is no room on the disk to close it", "dir", s.dir)
 	}
@@ -279,6 +281,20 @@ func (s *Store) Close() error {
 		return fmt.Errorf("close store %s: %w", s.dir, err)
 	}
 	return nil
+}
+
+// closeBadger closes badger. Where that cannot be said before, all is left in the logs, as after kill -9: badger removes them, and the
+// next start would miss them.
+func (s *Store) closeBadger() error {
+	if err := s.say(stateBetween); err != nil {
+		return err
+	}
+	if err := s.db.Close(); err != nil {
+		return err
+	}
+	// Badger may have refused what was pending, or a start has not come as far as to give it that.
+	s.redoHolds = s.redoHolds && (s.failure() != nil || s.redo.f == nil)
+	return s.say(stateClosed)
 }
 
 // writable tells why the store takes no writes, or nil.
