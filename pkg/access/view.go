@@ -1,6 +1,8 @@
 package access
 
 import (
+	"runtime"
+
 	"shaft/pkg/dit"
 )
 
@@ -85,6 +87,7 @@ func (v *View) Hides(run dit.Run, l Level) bool {
 			run = rest
 		}
 	}
+	touch(run)
 	suspect := v.suspect[l]
 	for at := 0; at+6 <= len(run); { // a run is well formed, and has lengths that are minimal
 		head, n := at+2, int(run[at+1])
@@ -104,6 +107,16 @@ func (v *View) Hides(run dit.Run, l Level) bool {
 		at = head + n
 	}
 	return false
+}
+
+// touch reads a byte of each cache line, which asks memory for all of them at once: the walk from length to length
+// waits for one after the other.
+func touch(run dit.Run) {
+	var all byte
+	for at := 0; at < len(run); at += 64 {
+		all |= run[at]
+	}
+	runtime.KeepAlive(all)
 }
 
 // mark is one bit of 64 for the first two letters of a name, in any case.

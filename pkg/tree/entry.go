@@ -108,14 +108,20 @@ func (e Entry) AppendComputed(dst dit.Run) dit.Run {
 // CSN alone, so that a follower can keep them: entryUUID (RFC 4530), entryCSN,
 // entryDN (RFC 5020), subschemaSubentry (RFC 4512 section 4.2); and, on the
 // base entry, contextCSN, which every change moves.
-func (e Entry) AppendKept(dst dit.Run) dit.Run {
+func (e Entry) AppendKept(dst dit.Run) dit.Run { return e.AppendDated(dst, nil) }
+
+// AppendDated is AppendKept with another entryCSN; nil: the entry's own.
+func (e Entry) AppendDated(dst dit.Run, csn []byte) dit.Run {
 	if e.id == 0 {
 		return dst
 	}
 	v, r := e.v, e.v.row(e.id)
 	var buf [64]byte
 	dst = dit.AppendAttrBytes(dst, descUUID, r.uuid.Append(buf[:0]))
-	dst = dit.AppendAttrBytes(dst, descCSN, r.csn.Append(buf[:0], v.opt.SID))
+	if csn == nil {
+		csn = r.csn.Append(buf[:0], v.opt.SID)
+	}
+	dst = dit.AppendAttrBytes(dst, descCSN, csn)
 	dst = dit.AppendAttrBytes(dst, descDN, e.DN())
 	if v.opt.Subschema != "" {
 		dst = dit.AppendAttrBytes(dst, descSubschema, append(buf[:0], v.opt.Subschema...))
