@@ -130,6 +130,13 @@ func decodeBind(body []byte) (b bindRequest, err error) {
 	return b, nil
 }
 
+// notGood is all that a bind says that fails, the one result without a text, as slapd has it: whether it is the DN or the
+// password stays open.
+var notGood = result{code: ldapserver.LDAPResultInvalidCredentials}
+
+// goingDown is told to who waits while the connection ends.
+var goingDown = result{code: ldapserver.LDAPResultUnavailable, text: "the connection is being closed"}
+
 // handleBind does a bind, from start to end, before the next message is read.
 // What is still running is abandoned (RFC 4511 section 4.2.1); whatever the
 // outcome, the identity of before is gone (RFC 4513 section 4).
@@ -166,13 +173,13 @@ func (c *conn) bind(body []byte) result {
 	case dns.Len() == 0 && len(b.password) == 0:
 		return result{}
 	case dns.Len() == 0:
-		return result{code: ldapserver.LDAPResultInvalidCredentials}
+		return notGood
 	case len(b.password) == 0:
 		return result{code: ldapserver.LDAPResultUnwillingToPerform, text: "a DN without a password is not authenticated"}
 	}
 	// What was answered before is not held back by the time that this takes.
 	if c.w.flush(true) != nil {
-		return result{code: ldapserver.LDAPResultUnavailable}
+		return goingDown
 	}
 	return c.bindSimple(string(dns.NormFrom(0)), b.password)
 }
@@ -189,7 +196,7 @@ func (c *conn) bindSimple(norm string, password []byte) result {
 		return result{code: ldapserver.LDAPResultBusy, text: "too many failed binds; try again later"}
 	}
 	if !c.await(wait) {
-		return result{code: ldapserver.LDAPResultUnavailable}
+		return goingDown
 	}
 	accounts := c.srv.accounts.Load()
 	if accounts.byDN[norm] == nil {
@@ -203,7 +210,7 @@ func (c *conn) bindSimple(norm string, password []byte) result {
 	}
 	if who == nil {
 		slow.failed(c.origin, norm, c.srv.opt.Now())
-		return result{code: ldapserver.LDAPResultInvalidCredentials}
+		return notGood
 	}
 	slow.passed(c.origin, norm)
 	c.who = who

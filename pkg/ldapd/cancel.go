@@ -24,9 +24,10 @@ func handleCancel(w ldapserver.ResponseWriter, m *ldapserver.Message) {
 	r.err = r.c.reply(r.req, result{code: code, text: cancelTexts[code]})
 }
 
-// cancelTexts say why an operation was not cancelled.
+// cancelTexts say why an operation was cancelled or not.
 var cancelTexts = map[int]string{
 	ldapserver.LDAPResultProtocolError: "a cancel names the message ID of one operation",
+	resultCanceled:                     "the operation was cancelled, as the client asked",
 	resultNoSuchOperation:              "no such operation is under way that can be cancelled",
 	resultTooLate:                      "the operation is at its end",
 }
@@ -83,9 +84,9 @@ func (c *conn) finishCancel(op *operation) {
 	if op.answered {
 		code = resultTooLate
 	} else {
-		out = appendReply(out, op.id, tagSearchDone, result{code: resultCanceled}, nil, nil)
+		out = appendReply(out, op.id, tagSearchDone, result{code: resultCanceled, text: cancelTexts[resultCanceled]}, nil, nil)
 	}
-	out = appendReply(out, by, tagExtendedRe, result{code: code}, nil, nil)
+	out = appendReply(out, by, tagExtendedRe, result{code: code, text: cancelTexts[code]}, nil, nil)
 	if c.w.send(out, false) == nil {
 		c.w.flush(false)
 	}

@@ -140,7 +140,7 @@ func referralFor(ver *tree.Version, g *guard, dn dit.DN, scope string) result {
 	if len(urls) == 0 {
 		return result{code: ldapserver.LDAPResultOther, matched: []byte(object.String()), text: "the referral object names no server"}
 	}
-	return result{code: ldapserver.LDAPResultReferral, matched: []byte(object.String()), referral: urls}
+	return result{code: ldapserver.LDAPResultReferral, matched: []byte(object.String()), referral: urls, text: "this name is that of another server, or below one"}
 }
 
 // references makes the URLs of a referral object, for what lies at rel below it.

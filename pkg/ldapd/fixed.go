@@ -48,13 +48,7 @@ func (c *conn) find(ver *tree.Version, text []byte, g *guard) (target, result) {
 		return target{fixed: c.dse(ver)}, result{}
 	}
 	norm := dn.NormFrom(0)
-	id, matched := ver.Find(string(norm))
-	if id != 0 && !g.knows(ver.Entry(id)) {
-		id, matched = 0, ver.Parent(id)
-	}
-	for id == 0 && matched != 0 && !g.knows(ver.Entry(matched)) {
-		matched = ver.Parent(matched)
-	}
+	id, matched := g.nearest(ver, string(norm))
 	switch {
 	case id != 0:
 		return target{id: id}, result{}
@@ -62,10 +56,30 @@ func (c *conn) find(ver *tree.Version, text []byte, g *guard) (target, result) {
 		return target{fixed: &c.srv.fixedFor(ver).subschema}, result{}
 	case underMonitor(string(norm)):
 		return target{monitor: string(norm)}, result{}
-	case matched != 0:
-		return target{}, result{code: ldapserver.LDAPResultNoSuchObject, matched: ver.Entry(matched).DN(), text: noEntry}
 	}
-	return target{}, result{code: ldapserver.LDAPResultNoSuchObject, text: noEntry}
+	return target{}, noSuchEntry(ver, matched)
+}
+
+// nearest gives the entry of a normal form, or the nearest entry above it, as far as the client
+// may know of them; 0 for none. The guard is at the version.
+func (g *guard) nearest(ver *tree.Version, norm string) (id, matched tree.ID) {
+	id, matched = ver.Find(norm)
+	if id != 0 && !g.knows(ver.Entry(id)) {
+		id, matched = 0, ver.Parent(id)
+	}
+	for id == 0 && matched != 0 && !g.knows(ver.Entry(matched)) {
+		matched = ver.Parent(matched)
+	}
+	return id, matched
+}
+
+// noSuchEntry is noSuchObject below an entry; 0: below none.
+func noSuchEntry(ver *tree.Version, matched tree.ID) result {
+	res := result{code: ldapserver.LDAPResultNoSuchObject, text: noEntry}
+	if matched != 0 {
+		res.matched = ver.Entry(matched).DN()
+	}
+	return res
 }
 
 func (s *Server) fixedFor(ver *tree.Version) *fixedEntries {

@@ -30,6 +30,10 @@ const (
 	paceFrom = 32
 	paceEach = 100 * time.Microsecond
 	paceMost = 200 * time.Millisecond
+	// stepTime is how long a client may take one difference; then its connection is closed, and it comes back with its
+	// cookie. One that takes a little now and then would else hold the version that it had for ever; the refresh that it comes
+	// back to holds a newer one. In this time 1 Mbit/s brings 75 MB.
+	stepTime = 10 * time.Minute
 	// keepIdle is the largest buffer that a follower keeps while it waits.
 	keepIdle = 2 << 10
 	// manySteps is more than what fits into buffers that grow once or twice.
@@ -65,6 +69,8 @@ type follower struct {
 	who       access.Who
 	policy    *policy
 	left      bool
+	told      uint32    // how many cookies with the CSN of seen it was given for other rules
+	date      dit.CSN   // of what is older, in the refresh; 0: none
 	advanced  time.Time // when the latest difference was taken up
 	// behind is since when, at the earliest, the client has not had all that there is, UnixNano; 0: it
 	// has. persists tells that its refresh is over. Anyone may read them.
@@ -177,6 +183,9 @@ func (f *follower) begin() (v *tree.Version, since dit.CSN, err error) {
 		v = f.c.srv.opt.Backend.Version()
 		f.rekey(v)
 		if since = f.c.srv.AccessSince(); since != settling {
+			if v.CSN() <= since && v.CSN() != f.c.srv.opt.Backend.Version().CSN() {
+				continue // it is from before the rules had their CSN
+			}
 			return v, since, nil
 		}
 		select {
@@ -200,6 +209,9 @@ func (f *follower) leave() {
 // is shutting down.
 var errStopped = errors.New("stopped")
 
+// errSlow ends a follower that takes longer than stepTime.
+var errSlow = errors.New("too slow")
+
 // persist sends what changes until the search is ended.
 func (f *follower) persist() {
 	told := time.Now()
@@ -207,8 +219,10 @@ func (f *follower) persist() {
 	for {
 		changed, rules := f.c.srv.opt.Backend.Changed(), f.c.srv.follows.otherRules()
 		v := f.c.srv.opt.Backend.Version() // before the rules: it is not told of under older ones
-		if err := f.obey(); err != nil {
+		if sent, err := f.obey(); err != nil {
 			return
+		} else if sent {
+			told, owed = time.Now(), false
 		}
 		if v.CSN() != f.seen.CSN() {
 			sent, err := f.advance(v)
@@ -294,13 +308,18 @@ func (f *follower) rest() {
 }
 
 // obey takes what is lost by other access rules from the client, and gives it
-// what it gains (R45).
-func (f *follower) obey() error {
+// what it gains (R45); sent tells whether there was any.
+func (f *follower) obey() (sent bool, err error) {
 	before := f.ct
 	if !f.rekey(f.seen) {
-		return nil
+		return false, nil
 	}
-	return f.send(changeover(before, f.ct, f.seen))
+	d := changeover(before, f.ct, f.seen, f.told)
+	if err := f.send(d); err != nil {
+		return false, err
+	}
+	f.told += uint32(len(d.steps))
+	return len(d.steps) > 0, nil
 }
 
 // rekey has the follower go by the rules that are in force; false when that changes nothing.
@@ -332,7 +351,7 @@ func (f *follower) advance(v *tree.Version) (sent bool, err error) {
 	if err := f.send(d); err != nil {
 		return false, err
 	}
-	f.seen = v
+	f.seen, f.told = v, 0
 	return len(d.steps) > 0, nil
 }
 
@@ -341,20 +360,30 @@ func (f *follower) send(d *diff) (err error) {
 	if len(d.ops) < len(d.steps) {
 		f.eye = f.ct.eye()
 	}
+	began := time.Now()
 	if len(d.steps) > manySteps {
 		f.out = handBurst.take(f.out)
 		f.c.w.burst()
 	}
+	cookies := d.cookies
+	if f.told != d.told {
+		cookies = d.cookiesAfter(f.told)
+	}
 	for i := range d.steps {
 		s := &d.steps[i]
 		if i < len(d.ops) {
-			err = f.entry(s.state, s.uuid, d.ops[i], f.cookieOf(d.cookies[i]))
+			err = f.entry(s.state, s.uuid, d.ops[i], f.cookieOf(cookies[i]))
 		} else {
-			f.en = f.eye.encode(f.en[:0], d.v, s)
-			err = f.entry(s.state, s.uuid, f.en, f.cookieOf(d.cookies[i]))
+			f.en = f.eye.encode(f.en[:0], d, i)
+			err = f.entry(s.state, s.uuid, f.en, f.cookieOf(cookies[i]))
 		}
 		if err != nil {
 			return err
+		}
+		if len(f.out) == 0 && time.Since(began) > f.c.srv.stepTime { // it may have waited for the client
+			f.c.log.Warn("a follower takes too long for what has changed; it is cut off, to go on from its cookie", "limit", f.c.srv.stepTime)
+			f.c.nc.Close()
+			return errSlow
 		}
 	}
 	if d.baseGone {

@@ -20,21 +20,20 @@ const logAtOnce = 4
 // it, what changed since its cookie (a delete phase), or what is behind the
 // log's begin, all that changed and the UUIDs of the rest (a present phase).
 // more tells that the persist stage follows; else the search is at its end. A cookie that is
-// not newer than since may be of other access rules.
+// not newer than since may be of other access rules: all is sent again then, and dated after it
+// (see settle), or slapd would not take what has not changed since.
 func (f *follower) refresh(v *tree.Version, since dit.CSN) (more bool, err error) {
 	at := readCookie(f.cookie, v.SID(), v.CSN())
-	redated := f.c.srv.opt.Redated
-	if since > 0 && at.csn <= since && at.csn >= redated && !at.initial && !at.unknown {
-		at.unknown, f.reload = true, true // what it may see has changed since; an older cookie gets all anyhow
+	ruled := at.csn <= since && at.csn >= f.c.srv.opt.Redated && !at.initial && !at.unknown // an older cookie gets all anyhow
+	if ruled {
+		f.date = min(since+1, v.CSN()) // never newer than a change that is yet to be told
 	}
 	f.rid = ridPart(at.rid)
 	f.seen = v
-	base, matched := v.Find(f.ct.base)
-	if base == 0 {
-		res := result{code: ldapserver.LDAPResultNoSuchObject}
-		if f.eye.g == nil {
-			res.matched = v.Entry(matched).DN()
-		}
+	f.eye.g.at(v)
+	base, matched := f.eye.g.nearest(v, f.ct.base)
+	if base == 0 { // it has gone, or was hidden, since the search was accepted
+		res := noSuchEntry(v, matched)
 		return false, f.finish(appendReply(nil, f.id, tagSearchDone, res, nil, nil))
 	}
 	deletes := false
@@ -43,6 +42,8 @@ func (f *follower) refresh(v *tree.Version, since dit.CSN) (more bool, err error
 		return false, f.refuse(syncrepl.ResultRefreshRequired, "the cookie is not one of this server")
 	case at.unknown || at.initial:
 		more, err = f.each(v, base, f.add)
+	case ruled:
+		more, err = f.present(v, base, at.csn)
 	case at.csn == v.CSN():
 		more, deletes = true, true
 	default:
@@ -82,7 +83,7 @@ func (f *follower) each(v *tree.Version, base tree.ID, fn func(tree.Entry) error
 		case f.op.cancelled.Load():
 			return false, errStopped
 		case f.overdue():
-			return false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, "")
+			return false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, timeOver)
 		}
 		if found {
 			if err := fn(cur.Entry()); err != nil {
@@ -98,14 +99,19 @@ var errFull = errors.New("size limit")
 // add sends an entry in the refresh.
 func (f *follower) add(e tree.Entry) error {
 	if f.sizeLimit > 0 && f.sent == f.sizeLimit {
-		return errors.Join(f.refuse(ldapserver.LDAPResultSizeLimitExceeded, ""), errFull)
+		return errors.Join(f.refuse(ldapserver.LDAPResultSizeLimitExceeded, moreThan(f.sizeLimit)), errFull)
 	}
 	f.sent++
-	f.en = f.eye.appendOp(f.en[:0], f.seen, e.ID())
+	var date []byte
+	if e.Row().CSN < f.date {
+		date = f.date.Append(nil, f.seen.SID())
+	}
+	f.en = f.eye.appendOp(f.en[:0], f.seen, e.ID(), date)
 	return f.entry(syncrepl.StateAdd, e.Row().UUID, f.en, nil)
 }
 
-// present sends every entry that has changed since a CSN, and names the others.
+// present sends every entry that has changed since a CSN, and names the others; where what
+// is sent is dated anew, it sends them all.
 // What changed may have moved to a name that was free by then, and that the
 // client still gives to an entry that is gone: slapd would refuse the rename
 // for ever. So what changed goes first and comes again. That is before
@@ -129,7 +135,7 @@ func (f *follower) present(v *tree.Version, base tree.ID, after dit.CSN) (more b
 		return false, gone.err
 	}
 	more, err = f.each(v, base, func(e tree.Entry) error {
-		if e.Row().CSN > after {
+		if e.Row().CSN > after || f.date > 0 {
 			return f.add(e)
 		}
 		same.add(e.Row().UUID)
@@ -182,7 +188,7 @@ func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (mor
 	if !ok {
 		return true, false, nil
 	}
-	steps, over := arrange(v, list)
+	steps, over := f.eye.arrange(v, base, list)
 	if over { // a client might take the children along with what is gone: all that stays is to be named
 		return true, false, nil
 	}
@@ -193,7 +199,7 @@ func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (mor
 			continue
 		}
 		if f.overdue() {
-			return false, false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, "")
+			return false, false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, timeOver)
 		}
 		gone.flush()
 		if err := errors.Join(gone.err, f.add(v.Entry(s.id))); err != nil {
@@ -208,19 +214,21 @@ func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (mor
 type logged struct {
 	was   bool     // it existed then
 	moved bool     // it came, went or moved since
+	again bool     // it changed more than once since
 	dn    string   // as it was called then; "" where it has not moved since
-	olds  []string // what it was called since, before it moved or went
+	olds  []string // what else it was called since, before it moved or went
 }
 
 func (l *logged) add(c *tree.Change, first bool) {
 	if first {
 		l.was = c.Kind != tree.Added
 	}
-	if l.was && l.dn == "" {
-		l.dn = c.OldDN
-	}
 	l.moved = l.moved || c.Kind != tree.Modified || c.OldDN != ""
-	if c.OldDN != "" {
+	switch {
+	case c.OldDN == "":
+	case l.was && l.dn == "":
+		l.dn = c.OldDN
+	default:
 		l.olds = append(l.olds, c.OldDN)
 	}
 }
@@ -229,7 +237,7 @@ func (l *logged) add(c *tree.Change, first bool) {
 var errUpTo = errors.New("up to the version")
 
 // readLog gives what changed between a cookie and a version, as far as it belongs
-// to the content. Whether an entry matched the filter then is not known: one
+// to the content. Whether an entry matched the filter at the cookie or since is not known: one
 // that does not now, and was in the scope, is taken to be gone.
 func (e *eye) readLog(v *tree.Version, base tree.ID, from startingPoint) (list []touched, ok bool, err error) {
 	lines := map[dit.UUID]*logged{}
@@ -243,6 +251,7 @@ func (e *eye) readLog(v *tree.Version, base tree.ID, from startingPoint) (list [
 			l.add(&c, true)
 			lines[c.Row.UUID] = l
 		} else {
+			l.again = true
 			l.add(&c, false)
 		}
 		return nil
@@ -260,9 +269,7 @@ func (e *eye) readLog(v *tree.Version, base tree.ID, from startingPoint) (list [
 			return nil, false, err
 		}
 		t.had = l.was && e.mayHold(t.norm)
-		if from.between {
-			t.had, t.unsure = t.had || l.moved, l.moved
-		} else if err := e.meanwhile(&t, v, l); err != nil {
+		if err := e.meanwhile(&t, v, l, now, from.between); err != nil {
 			return nil, false, err
 		}
 		if t.had || t.id != 0 {
@@ -272,9 +279,18 @@ func (e *eye) readLog(v *tree.Version, base tree.ID, from startingPoint) (list [
 	return list, true, nil
 }
 
-// meanwhile looks at the names that an entry had after the cookie and has no more. The follower may have it there, from a refresh
-// that was cut off, which shows in no cookie. So the end of one is told that came since, and one goes first and comes again whose name another has now.
-func (e *eye) meanwhile(t *touched, v *tree.Version, l *logged) error {
+// meanwhile looks at where an entry was after the cookie: at names that it has left, and at the one that it stands at, where it may have been
+// in the content for a while. The follower may have it there, from a refresh that was cut off, which shows in no cookie, or between two
+// states, as its cookie says. So the end of one is told that came since, and one goes first and comes again whose name another has now, or
+// that moved between.
+func (e *eye) meanwhile(t *touched, v *tree.Version, l *logged, now tree.ID, between bool) error {
+	may := l.again // what has been as it is since it came was never in the content
+	if t.id != 0 {
+		may = between && l.moved
+	}
+	if may && !t.had && now != 0 {
+		t.had = e.mayHold(v.Norm(now))
+	}
 	if t.id == 0 && t.had {
 		return nil
 	}
@@ -286,10 +302,11 @@ func (e *eye) meanwhile(t *touched, v *tree.Version, l *logged) error {
 		norm := dn.Norm()
 		if t.id == 0 {
 			t.norm, t.had = norm, t.had || e.mayHold(norm)
-		} else if at, _ := v.Find(norm); at != 0 && at != t.id && norm != t.norm {
+		} else if at, _ := v.Find(norm); at != 0 && at != t.id {
 			t.had, t.unsure = true, true
 		}
 	}
+	t.unsure = t.unsure || between && l.moved && t.had
 	return nil
 }
 

@@ -66,7 +66,7 @@ func (c *conn) forward(b binder, password []byte) result {
 		return result{code: ldapserver.LDAPResultUnavailable, text: "the server that this entry comes from cannot be asked; try again later"}
 	case !right:
 		c.srv.slow.failed(c.origin, norm, c.srv.opt.Now())
-		return result{code: ldapserver.LDAPResultInvalidCredentials}
+		return notGood
 	}
 	c.srv.slow.passed(c.origin, norm)
 	c.who = &identity{dn: b.dn.String(), norm: norm}

@@ -319,14 +319,11 @@ func (g *guard) shade(v view, e tree.Entry, oper bool) view {
 	if g == nil {
 		return v
 	}
-	seen := g.look(e)
-	if seen.Hides(v.user, g.level) {
-		g.user = seen.Append(g.user[:0], v.user, g.level)
-		v.user = g.user
-	}
+	v.user = g.shadeUser(e, v.user)
 	if !oper {
 		return v
 	}
+	seen := g.look(e)
 	uniform := g.uniform(e)
 	if uniform && !seen.Hides(v.oper, g.level) {
 		return v
@@ -340,6 +337,18 @@ func (g *guard) shade(v view, e tree.Entry, oper bool) view {
 	}
 	v.oper = g.oper
 	return v
+}
+
+// shadeUser is shade for user attributes alone.
+func (g *guard) shadeUser(e tree.Entry, user dit.Run) dit.Run {
+	if g == nil {
+		return user
+	}
+	if seen := g.look(e); seen.Hides(user, g.level) {
+		g.user = seen.Append(g.user[:0], user, g.level)
+		return g.user
+	}
+	return user
 }
 
 // judges tells whether the entries below base have to be looked at one by one:

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vjeantet/ldapserver"
+
 	"shaft/pkg/ber"
 	"shaft/pkg/dit"
 	"shaft/pkg/schema"
@@ -164,6 +166,11 @@ func serve(tb testing.TB, o Options) (*Server, string) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
+	eventually(tb, "it serves", func() bool { // else Close may come first
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.listeners[l]
+	})
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -231,7 +238,11 @@ func (c *client) read() (reply, error) {
 			return reply{}, err
 		}
 		if n > 0 && len(frame) == n {
-			return decodeReply(frame)
+			rep, err := decodeReply(frame)
+			if err == nil && rep.op != tagEntry && rep.op != tagReference && rep.op != tagIntermediate {
+				c.wantText(rep.code, rep.text)
+			}
+			return rep, err
 		}
 		want := 1
 		if n > 0 {
@@ -242,6 +253,19 @@ func (c *client) read() (reply, error) {
 			return reply{}, err
 		}
 		frame = append(frame, rest...)
+	}
+}
+
+// wantText wants whatever is no success to say what is wrong, in each test; but a bind
+// that fails does not tell why.
+func (c *client) wantText(code int, text string) {
+	c.Helper()
+	switch code {
+	case ldapserver.LDAPResultSuccess, ldapserver.LDAPResultCompareTrue, ldapserver.LDAPResultCompareFalse, ldapserver.LDAPResultInvalidCredentials:
+	default:
+		if text == "" {
+			c.Errorf("result %d without a text", code)
+		}
 	}
 }
 

@@ -115,7 +115,7 @@ func TestSearchAwaitsIndexWithinItsTime(t *testing.T) {
 	if got := c.until(1); len(got) != 2 || got[0].dn != "cn=7,cn=Debian,"+base {
 		t.Errorf("%+v", got)
 	}
-	waits.timeLimit = 1
+	_, addr = serve(t, Options{Backend: newBackend(loaded(t)), TimeLimit: time.Millisecond})
 	if got := dial(t, addr).search(1, waits); len(got) == 0 || got[len(got)-1].code != 3 {
 		t.Errorf("beyond its time: %+v", got)
 	}

@@ -183,6 +183,7 @@ type Server struct {
 	// sortTurns are those whose keys take much memory.
 	sortTurns chan struct{}
 	told      time.Duration // cookieEvery
+	stepTime  time.Duration // stepTime
 	indexWait time.Duration // indexWait
 	// indexLate is closed when searches wait for the index no longer.
 	indexLate func() <-chan struct{}
@@ -205,7 +206,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{opt: o, listeners: map[net.Listener]bool{}, conns: map[*conn]bool{},
 		origins: map[origin]int{}, slow: throttle{delay: o.BindDelay, tallies: map[tallyKey]*tally{}}, seed: maphash.MakeSeed(),
-		logTurns: make(chan struct{}, logAtOnce), sortTurns: make(chan struct{}, sortsAtOnce), told: cookieEvery, indexWait: indexWait}
+		logTurns: make(chan struct{}, logAtOnce), sortTurns: make(chan struct{}, sortsAtOnce), told: cookieEvery, stepTime: stepTime, indexWait: indexWait}
 	s.indexLate = sync.OnceValue(func() <-chan struct{} {
 		late := make(chan struct{})
 		time.AfterFunc(s.indexWait, func() { close(late) })

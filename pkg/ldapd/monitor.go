@@ -349,7 +349,7 @@ func (s *search) monitor(base string, scope tree.Scope, hidden bool) error {
 			continue
 		}
 		if s.limit > 0 && s.sent == s.limit {
-			s.finish(result{code: ldapserver.LDAPResultSizeLimitExceeded, text: fmt.Sprintf("there are more than %d entries", s.limit)}, nil)
+			s.finish(result{code: ldapserver.LDAPResultSizeLimitExceeded, text: moreThan(s.limit)}, nil)
 			return nil
 		}
 		s.add(e.view)

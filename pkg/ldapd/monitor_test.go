@@ -3,6 +3,7 @@ package ldapd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +70,36 @@ func TestR39Monitor(t *testing.T) {
 	if v := got[strings.ToLower(consumer)].attrs["olmSRProviderURIList"]; len(v) != 2 {
 		t.Errorf("servers %q", v)
 	}
+}
+
+// R39, R42: connections that wait for their clients are counted: to say something, the one that asks
+// among them, and to read.
+func TestR39MonitorWaiters(t *testing.T) {
+	_, open := serveUnix(t, Options{Backend: newBackend(listers(t, 20_000))})
+	looker, id := open(), int64(0)
+	waiters := func(what, read, write string) {
+		t.Helper()
+		var got [2]string
+		eventually(t, fmt.Sprintf("%s: %s to speak, %s to read", what, read, write), func() bool {
+			for i, dn := range []string{"cn=Read,cn=Waiters,cn=Monitor", "cn=Write,cn=Waiters,cn=Monitor"} {
+				id++
+				got[i] = strings.Join(looker.search(id, query{base: dn, attrs: []string{"monitorCounter"}})[0].attrs["monitorCounter"], " ")
+			}
+			return got == [2]string{read, write}
+		})
+	}
+	waiters("one", "1", "0")
+	idle := open()
+	waiters("an idle one beside it", "2", "0")
+	mute := open()
+	mute.write(msg(1, tagSearch, query{base: base, scope: tree.Sub}.body(t)))
+	waiters("one that does not read", "3", "1")
+	if got := mute.until(1); len(got) != 20_003 {
+		t.Errorf("%d messages", len(got))
+	}
+	waiters("it has read", "3", "0")
+	idle.nc.Close()
+	waiters("the idle one is gone", "2", "0")
 }
 
 // Scopes, filters, limits, compare and what is refused.

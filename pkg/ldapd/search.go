@@ -369,7 +369,7 @@ func (s *search) steps(n int) (done bool, err error) {
 				return false, err
 			}
 		case found && s.limit > 0 && s.sent >= s.limit:
-			s.finish(result{code: ldapserver.LDAPResultSizeLimitExceeded, text: fmt.Sprintf("there are more than %d entries", s.limit)}, nil)
+			s.finish(result{code: ldapserver.LDAPResultSizeLimitExceeded, text: moreThan(s.limit)}, nil)
 			return true, nil
 		case found && s.page > 0 && s.inPage == s.page:
 			s.pending = true
@@ -384,7 +384,7 @@ func (s *search) steps(n int) (done bool, err error) {
 			return true, nil
 		}
 		if !s.until.IsZero() && !s.c.srv.opt.Now().Before(s.until) {
-			s.finish(result{code: ldapserver.LDAPResultTimeLimitExceeded, text: "the time limit is over"}, nil)
+			s.finish(result{code: ldapserver.LDAPResultTimeLimitExceeded, text: timeOver}, nil)
 			return true, nil
 		}
 		found = false
@@ -425,6 +425,12 @@ func (s *search) push() error {
 	s.out = s.out[:0]
 	return err
 }
+
+// timeOver goes with timeLimitExceeded.
+const timeOver = "the time limit is over"
+
+// moreThan goes with sizeLimitExceeded.
+func moreThan(limit int) string { return fmt.Sprintf("there are more than %d entries", limit) }
 
 // finish adds the SearchResultDone; cookie is where a paged search goes on.
 func (s *search) finish(r result, cookie []byte) {

@@ -69,12 +69,12 @@ func (s *Standing) append(dst dit.Run) dit.Run {
 // until the next call. A name's content has another claim than the entry above
 // it, which spares most entries the look.
 func (c *conn) dressed(x *scratch, g *guard, ver *tree.Version, e tree.Entry, oper bool) view {
-	if g == nil && !oper { // as most searches are
-		return view{dn: e.DN(), user: e.User()}
+	if !oper { // as most searches are
+		return view{dn: e.DN(), user: g.shadeUser(e, e.User())}
 	}
-	v := g.show(x, e, oper)
+	v := g.show(x, e, true)
 	s := c.srv
-	if !oper || s.opt.Standing == nil || ver.Row(e.ID()).Claim == ver.Row(ver.Parent(e.ID())).Claim {
+	if s.opt.Standing == nil || ver.Row(e.ID()).Claim == ver.Row(ver.Parent(e.ID())).Claim {
 		return v
 	}
 	st, there := s.opt.Standing(ver.Norm(e.ID()))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vjeantet/ldapserver"
 
+	"shaft/pkg/access"
 	"shaft/pkg/ber"
 	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
@@ -393,6 +394,46 @@ func TestSyncBaseRemoved(t *testing.T) {
 	}
 	if c.whoami(3) != "" || w.s.Followers() != 0 {
 		t.Errorf("%d followers", w.s.Followers())
+	}
+}
+
+// R38, R46: where the base goes between the request and the refresh, the nearest entry above it
+// that the client may know of is named, as by any search.
+func TestSyncBaseGoneMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.edit(func(b *tree.Builder) {
+		w.put(b, 1, "cn=a", "open")
+		w.put(b, 2, "cn=b,cn=a", "open")
+		w.put(b, 3, "cn=s", "secret")
+		w.put(b, 4, "cn=c,cn=s", "open")
+	})
+	asked, onward := make(chan bool), make(chan bool)
+	s, addr := serve(t, Options{Backend: w.b, Advance: func() (dit.CSN, error) {
+		asked <- true
+		<-onward
+		return w.edit(func(b *tree.Builder) { b.SetCSN(w.next()) }).CSN(), nil
+	}})
+	done := make(chan error, 1)
+	go func() {
+		done <- s.SetAccess([]access.Rule{{Who: "anonymous", Filter: "(description=secret)", Allow: access.None}, {Who: "anonymous", Allow: access.Sync}})
+	}()
+	<-asked
+	clients := map[string]*client{"cn=a," + base: dial(t, addr), base: dial(t, addr)}
+	for matched, rdns := range map[string]string{"cn=a," + base: "cn=b,cn=a", base: "cn=c,cn=s"} {
+		q := everything(syncrepl.RefreshOnly, "")
+		q.base = rdns + "," + base
+		clients[matched].follow(1, q)
+	}
+	eventually(t, "both wait for the rules", func() bool { return s.Followers() == 2 })
+	w.edit(func(b *tree.Builder) { w.delete(b, 2, false); w.delete(b, 4, false) })
+	onward <- true
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for matched, c := range clients {
+		if r := c.next(); r.code != ldapserver.LDAPResultNoSuchObject || r.matched != matched || r.text != noEntry {
+			t.Errorf("below %s: %+v", matched, r)
+		}
 	}
 }
 

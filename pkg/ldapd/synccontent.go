@@ -53,6 +53,11 @@ type diff struct {
 	cookies  [][]byte // of each step, without the rid
 	ops      [][]byte // of the first steps, encoded
 	baseGone bool     // the base entry is not there any more
+	// told is how many cookies with the CSN of from were given before, and ruled that the
+	// difference is one of access rules: what is sent is dated by its cookie, since slapd
+	// keeps what it has of an entry whose entryCSN is no newer.
+	told  uint32
+	ruled bool
 }
 
 // contents are those that are being followed, by request.
@@ -195,7 +200,7 @@ func (e *eye) takes(v *tree.Version, at tree.Entry) bool {
 		return true
 	}
 	oper := m.NeedsOper() || m.NeedsComputed()
-	w := e.g.shade(e.x.keptView(at, oper), at, oper)
+	w := e.g.shade(e.x.keptView(at, oper, nil), at, oper)
 	return m.Match(textOf(w.dn), w.user, w.oper) == dit.True
 }
 
@@ -231,29 +236,34 @@ func (e *eye) search(v *tree.Version, base tree.ID) *tree.Cursor {
 	return v.Search(q)
 }
 
-// appendOp encodes an entry as its followers get it, without envelope and controls.
-func (e *eye) appendOp(dst []byte, v *tree.Version, id tree.ID) []byte {
+// appendOp encodes an entry as its followers get it, without envelope and controls, with an
+// entryCSN in place of its own; nil: that.
+func (e *eye) appendOp(dst []byte, v *tree.Version, id tree.ID, csn []byte) []byte {
 	at := v.Entry(id)
 	e.g.at(v)
 	oper := e.ct.sel.NeedsOper()
-	w := e.g.shade(e.x.keptView(at, oper), at, oper)
+	w := e.g.shade(e.x.keptView(at, oper, csn), at, oper)
 	return appendEntryOp(dst, w.dn, e.x.selected(w, e.ct.sel, e.ct.typesOnly))
 }
 
-// encode gives a step's operation: the entry, or the DN of what is gone.
-func (e *eye) encode(dst []byte, v *tree.Version, s *step) []byte {
-	if s.id == 0 {
+// encode gives the operation of a step: the entry, or the DN of what is gone.
+func (e *eye) encode(dst []byte, d *diff, i int) []byte {
+	s := &d.steps[i]
+	switch {
+	case s.id == 0:
 		return appendEntryOp(dst, []byte(s.dn), nil)
+	case d.ruled:
+		return e.appendOp(dst, d.v, s.id, d.cookies[i][len(cookieCSN):])
 	}
-	return e.appendOp(dst, v, s.id)
+	return e.appendOp(dst, d.v, s.id, nil)
 }
 
 // keptView gives an entry as a follower sees it: without those attributes that
-// change while the entry does not.
-func (x *scratch) keptView(e tree.Entry, oper bool) view {
+// change while the entry does not, and with an entryCSN in place of its own; nil: that.
+func (x *scratch) keptView(e tree.Entry, oper bool, csn []byte) view {
 	v := view{dn: e.DN(), user: e.User()}
 	if oper {
-		x.oper = e.AppendKept(append(dit.Run(x.oper[:0]), e.Oper()...))
+		x.oper = e.AppendDated(append(dit.Run(x.oper[:0]), e.Oper()...), csn)
 		v.oper = x.oper
 	}
 	return v
@@ -314,9 +324,9 @@ func (ct *content) make(d *diff, from *tree.Version) {
 }
 
 // changeover makes the difference between what two contents, alike but for the
-// access rules, hold in one version.
-func changeover(from, to *content, v *tree.Version) *diff {
-	d := &diff{from: v.CSN(), to: v.CSN(), v: v}
+// access rules, hold in one version, after so many cookies with its CSN.
+func changeover(from, to *content, v *tree.Version, told uint32) *diff {
+	d := &diff{from: v.CSN(), to: v.CSN(), v: v, told: told, ruled: true}
 	before, after := from.eye(), to.eye()
 	was, is := before.base(v), after.base(v)
 	d.baseGone = is == 0
@@ -332,12 +342,9 @@ func changeover(from, to *content, v *tree.Version) *diff {
 			continue
 		}
 		if t.had && t.id != 0 {
-			if a, b = before.appendOp(a[:0], v, t.id), after.appendOp(b[:0], v, t.id); bytes.Equal(a, b) {
+			if a, b = before.appendOp(a[:0], v, t.id, nil), after.appendOp(b[:0], v, t.id, nil); bytes.Equal(a, b) {
 				continue
 			}
-			// slapd keeps what it has of an entry whose entryCSN is no newer: a leaf
-			// goes and comes again. With entries below it cannot go.
-			t.unsure = v.Children(t.id) == 0
 		}
 		t.norm, t.dn = v.Norm(e.ID()), string(e.DN())
 		list = append(list, t)
@@ -351,15 +358,20 @@ func (d *diff) finish(list []touched, e *eye) {
 	if len(list) == 0 {
 		return
 	}
-	d.steps, _ = arrange(d.v, list)
-	d.cookies = dateSteps(d.steps, d.from, d.to, d.v.SID())
+	d.steps, _ = e.arrange(d.v, e.base(d.v), list)
+	d.cookies = d.cookiesAfter(d.told)
 	size := 0
 	for i := range d.steps {
 		if size >= shareBytes {
 			break
 		}
-		op := e.encode(nil, d.v, &d.steps[i])
+		op := e.encode(nil, d, i)
 		size += len(op)
 		d.ops = append(d.ops, op)
 	}
+}
+
+// cookiesAfter gives the cookies of the steps for who was given so many with the CSN of from before.
+func (d *diff) cookiesAfter(told uint32) [][]byte {
+	return dateSteps(d.steps, d.from, d.to, d.v.SID(), told)
 }

@@ -59,9 +59,12 @@ func ridPart(rid int) string { return fmt.Sprintf("rid=%03d", rid) }
 // maxCount is how far the count of a CSN goes, six hex digits.
 const maxCount = 1<<24 - 1
 
+// cookieCSN is what stands before the CSN in a cookie, after the rid.
+const cookieCSN = ",csn="
+
 // cookieAt gives the rest of a cookie.
 func cookieAt(csn dit.CSN, count uint32, sid int) []byte {
-	out := csn.Append([]byte(",csn="), sid)
+	out := csn.Append([]byte(cookieCSN), sid)
 	if count > 0 {
 		at := len(out) - len("000000#000#000000")
 		n := min(count, maxCount)
@@ -72,7 +75,8 @@ func cookieAt(csn dit.CSN, count uint32, sid int) []byte {
 
 // dateSteps gives each step the cookie that it may bear: the newest CSN up to
 // which everything has been sent by then, and the version's with the last one.
-func dateSteps(steps []step, from, to dit.CSN, sid int) [][]byte {
+// Of from, counts up to told were given before.
+func dateSteps(steps []step, from, to dit.CSN, sid int, told uint32) [][]byte {
 	// rest is the oldest change among the steps that are yet to come.
 	rest := make([]dit.CSN, len(steps)+1)
 	rest[len(steps)] = to + 1
@@ -80,7 +84,7 @@ func dateSteps(steps []step, from, to dit.CSN, sid int) [][]byte {
 		rest[i] = min(rest[i+1], max(steps[i].csn, from+1))
 	}
 	out := make([][]byte, len(steps))
-	at, count, sent := from, uint32(0), from
+	at, count, sent := from, told, from
 	for i := range steps {
 		sent = max(sent, steps[i].csn)
 		sound := rest[i+1] - 1

@@ -21,7 +21,7 @@ func TestDateSteps(t *testing.T) {
 			}
 		}
 		to := from + dit.CSN(2*len(steps)+r.IntN(3))
-		cookies, last := dateSteps(steps, from, to, 1), ""
+		cookies, last := dateSteps(steps, from, to, 1, 0), ""
 		for i, c := range cookies {
 			at := readCookie([]byte("rid=001"+string(c)), 1, to)
 			if at.unknown || at.initial || string(c) <= last {

@@ -2,6 +2,7 @@ package ldapd
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -40,6 +41,8 @@ type step struct {
 // moved goes first and comes again, as everything that moved has a new CSN.
 type arranger struct {
 	v      *tree.Version
+	eye    *eye
+	base   tree.ID
 	list   []touched
 	byUUID map[dit.UUID]*touched
 	left   map[string]*touched // what left its name, by the normal form of that
@@ -47,14 +50,14 @@ type arranger struct {
 	over   map[string]bool     // names where another entry comes over children that stay
 }
 
-// arrange orders what has changed up to v. over tells that an entry came over the
+// arrange orders what has changed up to v, of a content with its base there. over tells that an entry came over the
 // children of another one, which stay: they are not among the steps, and the
 // other's delete is the last.
-func arrange(v *tree.Version, list []touched) (steps []step, over bool) {
-	if len(list) == 1 && !list[0].unsure {
+func (e *eye) arrange(v *tree.Version, base tree.ID, list []touched) (steps []step, over bool) {
+	if len(list) == 1 && !list[0].unsure && (list[0].id == 0 || !list[0].had || v.Norm(list[0].id) == list[0].norm) {
 		return list[0].alone(), false
 	}
-	a := &arranger{v: v, list: list, byUUID: make(map[dit.UUID]*touched, len(list)),
+	a := &arranger{v: v, eye: e, base: base, list: list, byUUID: make(map[dit.UUID]*touched, len(list)),
 		left: map[string]*touched{}, over: map[string]bool{}}
 	for i := range list {
 		t := &list[i]
@@ -66,10 +69,14 @@ func arrange(v *tree.Version, list []touched) (steps []step, over bool) {
 	}
 	a.uproot = a.conflict()
 	for norm := range a.left {
-		if at, _ := v.Find(norm); at != 0 && a.keepsChildren(at) {
+		at, _ := v.Find(norm)
+		if at == 0 {
+			continue
+		}
+		// What stands there and is not in the content, as glue that no filter matches, comes over nothing.
+		if t := a.byUUID[v.Row(at).UUID]; t != nil && t.id != 0 && a.keepsChildren(at) {
 			a.over[norm] = true
-			t := a.byUUID[v.Row(at).UUID]
-			a.uproot = a.uproot || t != nil && t.moved()
+			a.uproot = a.uproot || t.moved()
 		}
 	}
 	return a.steps(), len(a.over) > 0
@@ -105,15 +112,25 @@ func (a *arranger) conflict() bool {
 		if t.had && !t.moved() {
 			continue
 		}
-		// What stood below the parent under this RDN has gone along with the parent.
-		rdn, _, _ := strings.Cut(t.now, ",")
-		if p := a.byUUID[a.v.Row(a.v.Parent(t.id)).UUID]; p != nil && p.moved() {
-			if w := a.left[rdn+","+p.norm]; w != nil && w != t && w.id != 0 {
-				return true
-			}
+		if w := a.taken(t); w != nil && w.id != 0 {
+			return true
 		}
 	}
 	return false
+}
+
+// taken gives what a client has at t's name after the renames above it, which take along what stood below: what left the name
+// that t's would have been before; nil for nothing.
+func (a *arranger) taken(t *touched) *touched {
+	for up := a.v.Parent(t.id); up != 0; up = a.v.Parent(up) {
+		if p := a.byUUID[a.v.Row(up).UUID]; p != nil && p.moved() {
+			if w := a.left[strings.TrimSuffix(t.now, p.now)+p.norm]; w != t {
+				return w
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 func (a *arranger) underGone(norm string) bool {
@@ -125,15 +142,18 @@ func (a *arranger) underGone(norm string) bool {
 	return false
 }
 
-// keepsChildren tells whether below at, which is new there, something has stayed.
+// keepsChildren tells whether below at, which is new there, something of the content has stayed.
 func (a *arranger) keepsChildren(at tree.ID) bool {
+	deep := a.eye.ct.scope == tree.Sub || a.eye.ct.scope == tree.Subordinate
 	for c := a.v.Search(tree.Query{Base: at, Scope: tree.One}); c.Next(); {
 		e := c.Entry()
 		t := a.byUUID[e.Row().UUID]
-		if t == nil || t.had && !t.moved() {
+		if t == nil && a.eye.holds(a.v, a.base, e.ID()) || t != nil && t.had && !t.moved() {
 			return true
 		}
-		if a.left[a.v.Norm(e.ID())] != nil && a.keepsChildren(e.ID()) {
+		// Below what was not in the content there may be what was.
+		left := a.left[a.v.Norm(e.ID())] != nil || deep && (t == nil || !t.had)
+		if left && a.keepsChildren(e.ID()) {
 			return true
 		}
 	}
@@ -142,6 +162,7 @@ func (a *arranger) keepsChildren(at tree.ID) bool {
 
 // steps lists what goes, what comes and changes, and last what others came over.
 func (a *arranger) steps() []step {
+	turns := a.turns()
 	var gone, come, replaced []*touched
 	for i := range a.list {
 		t := &a.list[i]
@@ -160,13 +181,7 @@ func (a *arranger) steps() []step {
 	slices.SortStableFunc(gone, deepest)
 	slices.SortStableFunc(replaced, deepest)
 	slices.SortStableFunc(come, func(x, y *touched) int {
-		if ox, oy := a.over[x.now], a.over[y.now]; ox != oy {
-			if ox {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(depth(x.now), depth(y.now)), cmp.Compare(x.csn, y.csn))
+		return cmp.Or(cmp.Compare(turns[x], turns[y]), cmp.Compare(depth(x.now), depth(y.now)), cmp.Compare(x.csn, y.csn))
 	})
 	out := make([]step, 0, len(gone)+len(come)+len(replaced))
 	for _, t := range gone {
@@ -183,6 +198,26 @@ func (a *arranger) steps() []step {
 		out = append(out, step{state: syncrepl.StateDelete, uuid: t.uuid, dn: t.dn})
 	}
 	return out
+}
+
+// turns says in which turn those come that come over others' children, all of them before the rest, which have none: what is to come over
+// another's children itself is gone only when one has come over its own. Of those that exchange their names one goes first, from above its children.
+func (a *arranger) turns() map[*touched]int {
+	turns := map[*touched]int{}
+	for _, norm := range slices.Sorted(maps.Keys(a.over)) {
+		at, _ := a.v.Find(norm)
+		t := a.byUUID[a.v.Row(at).UUID]
+		turns[t] = -1
+		for w := a.left[t.now]; w != nil && w.id != 0 && a.over[w.now]; w = a.left[w.now] {
+			if w == t {
+				delete(a.over, norm)
+				turns[t] = 0
+				break
+			}
+			turns[t]--
+		}
+	}
+	return turns
 }
 
 // depth of a normal form; only its order counts.

@@ -27,7 +27,7 @@ func (w *world) slapdFollower(t *testing.T, lines ...string) *ldaptest.Slapd {
 }
 
 // eventually waits for a condition.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -119,7 +119,7 @@ func (w *world) follows(t *testing.T, s *ldaptest.Slapd) {
 func TestSlapdMirrorsRandomHistories(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 13))
+			r, kills := rand.New(rand.NewPCG(seed, 13)), rand.New(rand.NewPCG(seed, 14))
 			c := &chaos{newWorld(t), r}
 			change := func() {
 				c.edit(func(b *tree.Builder) {
@@ -134,8 +134,19 @@ func TestSlapdMirrorsRandomHistories(t *testing.T) {
 				c.follows(t, s)
 				switch r.IntN(6) {
 				case 0:
-					s.Stop()
-					for range r.IntN(5) {
+					n, told := r.IntN(5), kills.IntN(4)
+					if told = min(told, n); seed%2 == 1 {
+						told = 0
+					}
+					for range told {
+						change()
+					}
+					if told > 0 { // amid what it is being told
+						s.Kill()
+					} else {
+						s.Stop()
+					}
+					for range n - told {
 						change()
 					}
 					if r.IntN(2) == 0 {

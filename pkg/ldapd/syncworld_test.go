@@ -138,7 +138,10 @@ func (c *client) message() (m syncrepl.Message, err error) {
 		}
 		at += k
 	}
-	return m, syncrepl.Decode(frame, &m)
+	if err = syncrepl.Decode(frame, &m); err == nil && m.Kind == syncrepl.KindDone {
+		c.wantText(m.Code, m.Diagnostic)
+	}
+	return m, err
 }
 
 func (c *client) mustMessage() syncrepl.Message {
@@ -334,7 +337,7 @@ func (m *mirror) want(v *tree.Version) error {
 	var x scratch
 	for c := v.Search(q); c.Next(); {
 		e := c.Entry()
-		text := string(x.selected(x.keptView(e, true), sel, false))
+		text := string(x.selected(x.keptView(e, true, nil), sel, false))
 		if e.ID() == v.Root() { // contextCSN is sent as of when the entry changed
 			text, _, _ = strings.Cut(text, "contextCSN")
 		}
