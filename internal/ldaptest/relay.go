@@ -16,20 +16,22 @@ import (
 // FaultKind is what a Relay does to a message.
 type FaultKind int
 
-// The kinds of fault. All but Refuse happen to one message of a sync search.
+// The kinds of fault. All but Refuse happen to one message.
 const (
 	// CloseBefore ends the connection in good order, RST as a crash does, before the message.
 	CloseBefore FaultKind = iota
 	RST
 	// CloseWithin ends the connection when half of the message is out.
 	CloseWithin
+	// CloseAfter ends the connection when the message is out.
+	CloseAfter
 	// Stall passes nothing on any more, StallWithin after half of the message; the
 	// connection stays open.
 	Stall
 	StallWithin
 	// Delay passes the message, and all behind it, on after Relay.Pause.
 	Delay
-	// Swap passes the search's next message on first; where there is none, the message waits
+	// Swap passes the next message of the same search, or direction, on first; where there is none, the message waits
 	// until the fault is taken back.
 	Swap
 	// Twice passes the message on two times.
@@ -38,7 +40,7 @@ const (
 	Refuse
 )
 
-var faultNames = [...]string{"close before", "RST", "close within", "stall", "stall within", "delay", "swap", "twice", "refuse"}
+var faultNames = [...]string{"close before", "RST", "close within", "close after", "stall", "stall within", "delay", "swap", "twice", "refuse"}
 
 func (k FaultKind) String() string { return faultNames[k] }
 
@@ -48,12 +50,29 @@ func (k FaultKind) Ends() bool { return k <= StallWithin || k == Refuse }
 // Fault is what goes wrong between a server and those who follow it.
 type Fault struct {
 	Kind FaultKind
-	// At is the message that it happens to: of each sync search, counted from 0, those that
-	// passed before Set not among them.
+	// Of says which messages are counted.
+	Of Part
+	// At is the message that it happens to, of each search or connection, counted from 0; those
+	// that passed before Set are not among them.
 	At int
-	// Then has each search be cut before its next message, once the fault has happened.
+	// Then has each search, or connection, be cut before its next message, once the fault has happened.
 	Then bool
 }
+
+// Part is what a Fault is about.
+type Part int
+
+// Searches are the answers to each sync search of more than its base; Replies is all that the
+// server says on a connection, and Requests what the client does.
+const (
+	Searches Part = iota
+	Replies
+	Requests
+)
+
+var partNames = [...]string{"searches", "replies", "requests"}
+
+func (p Part) String() string { return partNames[p] }
 
 // maxRelayed bounds the messages that a Relay reads: what Shaft takes, and more.
 const maxRelayed = 128 << 20
@@ -62,8 +81,8 @@ const maxRelayed = 128 << 20
 const relayPause = 30 * time.Millisecond
 
 // Relay passes LDAP without TLS on between clients and a server, message by message, and does
-// to the answers to sync searches what the Fault says. Searches of scope base, as a check
-// makes, are passed on as they are.
+// to one of each sync search, or of each connection, what the Fault says. Where it is about searches,
+// those of scope base, as a check makes, are passed on as they are.
 type Relay struct {
 	to       string
 	listener net.Listener
@@ -74,6 +93,7 @@ type Relay struct {
 	epoch int           // of the fault
 	moved chan struct{} // closed when the fault is another
 	fired int
+	heard int // replies since the fault was set
 	conns map[*relayed]bool
 	ended bool
 }
@@ -117,7 +137,7 @@ func (r *Relay) Close() {
 func (r *Relay) Set(f *Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.fault, r.fired = f, 0
+	r.fault, r.fired, r.heard = f, 0, 0
 	r.epoch++
 	close(r.moved)
 	r.moved = make(chan struct{})
@@ -128,7 +148,15 @@ func (r *Relay) Set(f *Fault) {
 	}
 }
 
-// Fired is how often the fault has happened since it was set.
+// Heard is how many messages the server has said since the fault was set.
+func (r *Relay) Heard() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.heard
+}
+
+// Fired is how often the fault has happened since it was set; a message of a connection that waits to be
+// swapped counts at once.
 func (r *Relay) Fired() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,9 +172,10 @@ type relayed struct {
 
 	mu       sync.Mutex
 	searches map[int64]*passed // sync searches by message ID
+	parts    [Requests + 1]passed
 }
 
-// passed counts the messages of a search since a fault was set.
+// passed counts the messages of a search, or of a direction, since a fault was set.
 type passed struct{ epoch, n int }
 
 func (c *relayed) close() {
@@ -170,9 +199,9 @@ func (r *Relay) carry(near net.Conn) {
 	}
 	r.wg.Go(func() {
 		defer c.close()
-		c.requests()
+		c.flow(c.near, c.far, Requests)
 	})
-	c.replies()
+	c.flow(c.far, c.near, Replies)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, c)
@@ -188,31 +217,12 @@ func (r *Relay) admit(c *relayed) bool {
 	return true
 }
 
-// requests passes on what the client says, and notes its sync searches.
-func (c *relayed) requests() {
-	in := bufio.NewReaderSize(c.near, 16<<10)
-	for {
-		frame, err := readFrame(in)
-		if err != nil {
-			return
-		}
-		if id, ok := syncSearch(frame); ok {
-			c.mu.Lock()
-			c.searches[id] = &passed{}
-			c.mu.Unlock()
-		}
-		if _, err := c.far.Write(frame); err != nil {
-			return
-		}
-	}
-}
-
-// replies passes on what the server says, until it ends or a fault ends it.
-func (c *relayed) replies() {
+// flow passes on what one side says, until it ends or a fault ends it.
+func (c *relayed) flow(from, to net.Conn, part Part) {
 	frames := make(chan []byte)
 	c.relay.wg.Go(func() {
 		defer close(frames)
-		in := bufio.NewReaderSize(c.far, 16<<10)
+		in := bufio.NewReaderSize(from, 16<<10)
 		for {
 			frame, err := readFrame(in)
 			if err != nil {
@@ -225,12 +235,12 @@ func (c *relayed) replies() {
 			}
 		}
 	})
-	var held []byte // waits for the next message of its search, or for another fault
+	var held []byte // waits for the next message of its search or direction, or for another fault
 	var moved <-chan struct{}
 	for {
 		select {
 		case <-moved:
-			if !c.write(held) {
+			if !write(to, held) {
 				return
 			}
 			held, moved = nil, nil
@@ -238,9 +248,9 @@ func (c *relayed) replies() {
 			if !ok {
 				return
 			}
-			fault, search, change := c.next(frame)
-			if held != nil && search {
-				if !c.write(frame, held) {
+			fault, counts, change := c.next(frame, part)
+			if held != nil && counts {
+				if !write(to, frame, held) {
 					return
 				}
 				c.swapped(moved)
@@ -251,25 +261,44 @@ func (c *relayed) replies() {
 				held, moved = frame, change
 				continue
 			}
-			if !c.pass(frame, fault, change) {
+			if !c.pass(to, frame, fault, change) {
 				return
 			}
 		}
 	}
 }
 
-// next says what is to happen to a message, whether it is one of a sync search, and what tells
-// of another fault.
-func (c *relayed) next(frame []byte) (f *Fault, search bool, moved <-chan struct{}) {
+// next notes a message: it says what is to happen to it, whether it is one of those that the fault
+// counts, and what tells of another fault.
+func (c *relayed) next(frame []byte, part Part) (f *Fault, counts bool, moved <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p := c.searches[messageID(frame)]
-	if p == nil {
-		return nil, false, nil
+	if part == Requests {
+		if id, ok := syncSearch(frame); ok {
+			c.searches[id] = &passed{}
+		}
 	}
 	r := c.relay
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if part == Replies {
+		r.heard++
+	}
+	var p *passed
+	switch searches := r.fault == nil || r.fault.Of == Searches; {
+	case searches && part == Replies:
+		p = c.searches[messageID(frame)]
+	case !searches && r.fault.Of == part:
+		p = &c.parts[part]
+	}
+	if p == nil {
+		return nil, false, nil
+	}
+	return r.meet(p), true, r.moved
+}
+
+// meet counts a message, and gives what is to happen to it. It wants the lock.
+func (r *Relay) meet(p *passed) *Fault {
 	if p.epoch != r.epoch {
 		*p = passed{epoch: r.epoch}
 	}
@@ -277,31 +306,32 @@ func (c *relayed) next(frame []byte) (f *Fault, search bool, moved <-chan struct
 	p.n++
 	switch {
 	case r.fault == nil:
-		return nil, true, r.moved
+		return nil
 	case r.fault.Then && r.fired > 0:
-		return &Fault{Kind: CloseBefore}, true, r.moved
+		return &Fault{Kind: CloseBefore}
 	case r.fault.At != at:
-		return nil, true, r.moved
+		return nil
 	}
-	if r.fault.Kind != Swap { // that is done once there is a message behind
+	if r.fault.Kind != Swap || r.fault.Of != Searches { // else it is done once there is a message behind
 		r.fired++
 	}
-	return r.fault, true, r.moved
+	return r.fault
 }
 
-// swapped counts a swap, unless the fault is another meanwhile.
+// swapped counts a swap, unless the fault is another meanwhile, or it has been counted.
 func (c *relayed) swapped(epoch <-chan struct{}) {
-	c.relay.mu.Lock()
-	defer c.relay.mu.Unlock()
-	if c.relay.moved == epoch {
-		c.relay.fired++
+	r := c.relay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.moved == epoch && r.fault.Of == Searches {
+		r.fired++
 	}
 }
 
 // pass does what the fault says; whether the connection goes on.
-func (c *relayed) pass(frame []byte, f *Fault, moved <-chan struct{}) bool {
+func (c *relayed) pass(to net.Conn, frame []byte, f *Fault, moved <-chan struct{}) bool {
 	if f == nil {
-		return c.write(frame)
+		return write(to, frame)
 	}
 	half := frame[:len(frame)/2]
 	switch f.Kind {
@@ -311,10 +341,13 @@ func (c *relayed) pass(frame []byte, f *Fault, moved <-chan struct{}) bool {
 		c.near.(*net.TCPConn).SetLinger(0)
 		return false
 	case CloseWithin:
-		c.write(half)
+		write(to, half)
+		return false
+	case CloseAfter:
+		write(to, frame)
 		return false
 	case Stall, StallWithin:
-		if f.Kind == StallWithin && !c.write(half) {
+		if f.Kind == StallWithin && !write(to, half) {
 			return false
 		}
 		select {
@@ -325,7 +358,7 @@ func (c *relayed) pass(frame []byte, f *Fault, moved <-chan struct{}) bool {
 		if f.Kind == StallWithin {
 			frame = frame[len(half):]
 		}
-		return c.write(frame)
+		return write(to, frame)
 	case Delay:
 		select {
 		case <-time.After(relayPause):
@@ -333,14 +366,14 @@ func (c *relayed) pass(frame []byte, f *Fault, moved <-chan struct{}) bool {
 			return false
 		}
 	case Twice:
-		return c.write(frame, frame)
+		return write(to, frame, frame)
 	}
-	return c.write(frame)
+	return write(to, frame)
 }
 
-func (c *relayed) write(frames ...[]byte) bool {
+func write(to net.Conn, frames ...[]byte) bool {
 	for _, f := range frames {
-		if _, err := c.near.Write(f); err != nil {
+		if _, err := to.Write(f); err != nil {
 			return false
 		}
 	}

@@ -100,6 +100,7 @@ func TestRelay(t *testing.T) {
 		{&Fault{Kind: CloseBefore}, "", true, 1},
 		{&Fault{Kind: CloseBefore, At: 9}, "0123", false, 0},
 		{&Fault{Kind: CloseWithin, At: 3}, "012", true, 1},
+		{&Fault{Kind: CloseAfter, At: 1}, "01", true, 1},
 		{&Fault{Kind: Stall, At: 1}, "0", false, 1},
 		{&Fault{Kind: StallWithin, At: 1}, "0", false, 1},
 		{&Fault{Kind: Delay, At: 1}, "0123", false, 1},
@@ -107,6 +108,15 @@ func TestRelay(t *testing.T) {
 		{&Fault{Kind: Swap, At: 3}, "012", false, 0},
 		{&Fault{Kind: Twice, At: 1}, "01123", false, 1},
 		{&Fault{Kind: Refuse}, "", true, 0},
+		{&Fault{Kind: CloseWithin, Of: Replies, At: 3}, "012", true, 1},
+		{&Fault{Kind: Swap, Of: Replies, At: 1}, "0213", false, 1},
+		{&Fault{Kind: Swap, Of: Replies, At: 3}, "012", false, 1},
+		{&Fault{Kind: CloseBefore, Of: Requests}, "", true, 1},
+		{&Fault{Kind: CloseWithin, Of: Requests}, "", true, 1},
+		{&Fault{Kind: CloseBefore, Of: Requests, At: 1}, "0123", false, 0},
+		{&Fault{Kind: StallWithin, Of: Requests}, "", false, 1},
+		{&Fault{Kind: Delay, Of: Requests}, "0123", false, 1},
+		{&Fault{Kind: Swap, Of: Requests}, "", false, 1},
 	} {
 		r.Set(c.fault)
 		most := len(c.want)
@@ -136,6 +146,37 @@ func TestRelayResets(t *testing.T) {
 	r.Set(&Fault{Kind: RST, At: 2})
 	if got, _, err := heard(t, r, 2, 4); !strings.HasPrefix("01", got) || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("heard %q, %v", got, err)
+	}
+}
+
+// R35: faults of a connection happen to what is no sync search too, in both directions; replies are counted
+// from the moment when the fault was set.
+func TestRelayOfConnections(t *testing.T) {
+	r := startRelayed(t)
+	for _, c := range []struct {
+		fault *Fault
+		want  string
+	}{
+		{&Fault{Kind: CloseBefore, Of: Replies, At: 2}, "01"},
+		{&Fault{Kind: CloseBefore, Of: Requests}, ""},
+	} {
+		r.Set(c.fault)
+		got, _, err := heard(t, r, 0, 4)
+		if got != c.want || err == nil || errors.Is(err, os.ErrDeadlineExceeded) || r.Fired() != 1 {
+			t.Errorf("%+v: heard %q, %v, fired %d", c.fault, got, err, r.Fired())
+		}
+	}
+	r.Set(&Fault{Kind: Stall, Of: Requests})
+	_, conn, _ := heard(t, r, 0, 0)
+	if more, err := conn.listen(1, nothingWithin); more != "" || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("heard %q, %v", more, err)
+	}
+	if n := r.Heard(); n != 0 {
+		t.Errorf("%d replies before the request is passed on", n)
+	}
+	r.Set(nil)
+	if rest, err := conn.listen(4, patience); rest != "0123" || err != nil || r.Heard() != 4 {
+		t.Errorf("heard %q, %v, %d replies", rest, err, r.Heard())
 	}
 }
 

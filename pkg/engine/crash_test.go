@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"strings"
@@ -47,9 +45,7 @@ func (c *copies) take() {
 	dir := filepath.Join(c.root, fmt.Sprint(len(c.dirs)))
 	allTaken(c.w.e)
 	if err := copySparse(c.w.dir, dir); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) { // what is swept meanwhile
-			c.w.t.Error(err)
-		}
+		c.w.t.Error(err)
 		return
 	}
 	c.dirs = append(c.dirs, dir)

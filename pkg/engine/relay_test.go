@@ -14,9 +14,9 @@ import (
 	"shaft/internal/ldaptest"
 )
 
-// everyMessage has TestEveryMessage stall at every message, and take real slapds too;
-// "make test-long" does.
-var everyMessage = flag.Bool("every", false, "stalls at every message, and faults at those of slapds")
+// everyMessage has TestEveryMessage stall at every message, TestEveryPDU take every one and not some that are
+// drawn, and both take real slapds too; "make test-long" does.
+var everyMessage = flag.Bool("every", false, "faults at every message, of slapds too")
 
 // someStalls is at which messages it stalls without that: each stall takes a few times the patience.
 const someStalls = 6
@@ -67,6 +67,8 @@ type relayed struct {
 	s     server
 	relay *ldaptest.Relay
 	pen   pen
+	base  string // what is followed
+	well  string // the state of a source that is
 	round int
 	// how often the fault happened in a later refresh, and in the persist stage
 	refreshes, persists int
@@ -98,7 +100,7 @@ func followRelayed(t *testing.T, s server, p pen) *relayed {
 	relay, err := ldaptest.StartRelay(strings.TrimPrefix(s.URL(), "ldap://"))
 	must(t, err)
 	t.Cleanup(relay.Close)
-	return &relayed{world: w, s: s, relay: relay, pen: p}
+	return &relayed{world: w, s: s, relay: relay, pen: p, base: suffix, well: "live"}
 }
 
 // changes are those of the next round, of every kind, one message each while they are
@@ -138,9 +140,9 @@ func (r *relayed) changes() []func() error {
 func (r *relayed) mended(what string) {
 	r.t.Helper()
 	r.relay.Set(nil)
-	must(r.t, r.pen.describe(suffix, what))
-	r.awaitEqual(r.s, suffix, name)
-	r.awaitLive(name)
+	must(r.t, r.pen.describe(r.base, what))
+	r.awaitEqual(r.s, r.base, name)
+	await(r.t, what+": it is followed again", func() bool { return r.name(name).Head.State == r.well })
 	r.check()
 	if r.t.Failed() {
 		r.t.Fatal(what)

@@ -209,8 +209,9 @@ func (x *whole) copying(root string, every int, fn func()) (dirs []string) {
 	take := func() {
 		allTaken(x.e)
 		dir, before := filepath.Join(root, fmt.Sprint(len(dirs))), filesIn(x.t, x.dir)
-		if copySparse(x.dir, dir) != nil {
-			return // something is swept meanwhile
+		if err := copySparse(x.dir, dir); err != nil {
+			x.t.Error(err)
+			return
 		}
 		if dirs = append(dirs, dir); !slices.Equal(before, filesIn(x.t, x.dir)) { // so that it is of no one moment
 			dirs = dirs[:len(dirs)-1]
