@@ -6,25 +6,11 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
-
-func TestParsePauses(t *testing.T) {
-	for trace, want := range map[string]float64{
-		"": 0,
-		"gc 1 @0.1s 0%: 0.018+1.2+0.003 ms clock, 0.03+0.5/1.1/0+0.007 ms cpu, 4->4->0 MB, 4 MB goal, 0 MB stacks, 0 MB globals, 2 P\n": 0.018,
-		"gc 2 @0.1s 0%: 0.018+99+0.5 ms clock, 0.03 ms cpu\ntime=1 level=INFO msg=serving\ngc 3 @9s 0%: 0.2+1+0.1 ms clock, x\n":        0.5,
-		"gc was here\ngc 3 @9s 0%: 7 ms clock\n": 0,
-	} {
-		if got, err := parsePauses(trace); err != nil || got != want {
-			t.Errorf("%q: %v, %v, want %v", trace, got, err, want)
-		}
-	}
-	if _, err := parsePauses("gc 1 @0.1s 0%: a+b+c ms clock, 0 ms cpu\n"); err == nil {
-		t.Error("times that are no numbers are taken")
-	}
-}
 
 // What is measured of a small server on both sides is drawn, and an estimate behind it.
 func TestGrow(t *testing.T) {
@@ -64,6 +50,24 @@ func TestGrow(t *testing.T) {
 	}
 	if other := (&result{row: "refresh"}).growth(5); other != nil {
 		t.Errorf("of another row %v is drawn", other)
+	}
+}
+
+// What the kernel is to forget is all there afterwards; what is not there cannot be forgotten.
+func TestForgetFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sub", "file")
+	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, bytes.Repeat([]byte("page"), 4096), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := forgetFiles(dir); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, bytes.Repeat([]byte("page"), 4096)) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if err := forgetFiles(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a directory that is not there: %v", err)
 	}
 }
 

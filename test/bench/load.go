@@ -18,9 +18,10 @@ type load struct {
 	connections [][]query // the requests of each; they are sent again and again
 	depth       int       // at most as many as a connection has requests
 	entries     int64     // that each request returns, on either side
+	warmUp      time.Duration
 }
 
-// warmUp comes before the window in which a load is measured.
+// warmUp comes before the window in which a load is measured, unless that is shorter.
 const warmUp = 500 * time.Millisecond
 
 // readBuffer takes thousands of replies with one read.
@@ -41,7 +42,7 @@ func sum(all []counters) (c counted) {
 	return c
 }
 
-// run sends the load to address for the warm-up, then calls window, and stops
+// run sends the load to address for its warm-up, then calls window, and stops
 // when that returns. window is given the function that tells the counters.
 func (l load) run(ctx context.Context, address string, window func(now func() counted) error) error {
 	return l.drive(ctx, func(ctx context.Context, i int, n *counters) error {
@@ -64,7 +65,7 @@ func (l load) drive(ctx context.Context, fn func(ctx context.Context, i int, n *
 			}
 		})
 	}
-	err := sleep(ctx, warmUp)
+	err := sleep(ctx, l.warmUp)
 	if err == nil {
 		err = window(func() counted { return sum(all) })
 	}

@@ -145,7 +145,7 @@ func stub(t *testing.T, entries int, deepest *int) (address string) {
 func TestLoad(t *testing.T) {
 	deepest := 0
 	address := stub(t, 2, &deepest)
-	l := load{depth: 3, entries: 2, connections: [][]query{{everything("o=1", scopeBase), everything("o=2", scopeBase),
+	l := load{warmUp: warmUp, depth: 3, entries: 2, connections: [][]query{{everything("o=1", scopeBase), everything("o=2", scopeBase),
 		everything("o=3", scopeBase), everything("o=4", scopeBase)}}}
 	var got counted
 	err := l.run(t.Context(), address, func(now func() counted) error { got = now(); return nil })
@@ -163,7 +163,7 @@ func TestLoad(t *testing.T) {
 // A server that returns something else than the load expects is found out.
 func TestLoadChecksEntries(t *testing.T) {
 	deepest := 0
-	l := load{depth: 1, entries: 1, connections: [][]query{{everything("o=1", scopeBase)}}}
+	l := load{warmUp: warmUp, depth: 1, entries: 1, connections: [][]query{{everything("o=1", scopeBase)}}}
 	err := l.run(t.Context(), stub(t, 2, &deepest), func(func() counted) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "1 for each request") {
 		t.Errorf("error %v", err)
@@ -176,7 +176,7 @@ func TestLoadWithoutServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := load{depth: 1, connections: [][]query{{everything("o=1", scopeBase)}}}
+	l := load{warmUp: warmUp, depth: 1, connections: [][]query{{everything("o=1", scopeBase)}}}
 	begin := time.Now()
 	err = l.run(context.Background(), address, func(func() counted) error { return nil })
 	if err == nil || time.Since(begin) > patience/2 {

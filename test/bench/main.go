@@ -66,6 +66,9 @@ func main() {
 	if address := os.Getenv(acceptLoop); address != "" {
 		exit(acceptTLS(ctx, address, os.Getenv(acceptDir)))
 	}
+	if what := os.Getenv(holdEnv); what != "" {
+		exit(hold(what))
+	}
 	if os.Getenv(sourceDir) != "" {
 		exit(runSource(ctx))
 	}
@@ -102,7 +105,7 @@ func parseOptions(args []string) (options, error) {
 	fs.StringVar(&o.profiles, "cpuprofile", "", "`directory` for CPU and allocation profiles of Shaft, which cost it some speed")
 	fs.BoolVar(&o.ldif, "ldif", false, "print the provider's content and measure nothing")
 	only := fs.String("only", "", "measure the rows that match this `regexp`: "+rowNames())
-	fs.BoolVar(&o.check, "check", false, fmt.Sprintf("the rows that take little time, %d rounds of -quick; fail when a ratio is under its floor", checkRounds))
+	fs.BoolVar(&o.check, "check", false, fmt.Sprintf("the rows that take little time, %d rounds of -quick; fail when a ratio is under its floor or a size above its ceiling", checkRounds))
 	quick := fs.Bool("quick", false, fmt.Sprintf("one round, %d entries, windows of %v", quickEntries, quickWindow))
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -164,7 +167,8 @@ func run(ctx context.Context, o options) error {
 		}
 	}
 	if o.check && len(low) > 0 {
-		return fmt.Errorf("under their floors:\n  %s", strings.Join(low, "\n  "))
+		now, err := thisMachine()
+		return errors.Join(fmt.Errorf("under their floors or above their ceilings, at a load of %s in the end:\n  %s", now.load, strings.Join(low, "\n  ")), err)
 	}
 	if o.plot == "" {
 		return nil

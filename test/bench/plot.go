@@ -17,7 +17,7 @@ type grown struct {
 
 // panel is one drawing of several.
 type panel struct {
-	figure, title string
+	figure, title string  // the title is short: three stand beside each other
 	scale         float64 // from the figure, an entry's times their number, to what is drawn
 	each          bool    // the figure is an entry's
 }
@@ -29,6 +29,9 @@ var panels = []panel{
 	{growAnonymous, "RSS without files, MiB", 1.0 / (1 << 20), true},
 	{growDisk, "disk, MiB", 1.0 / (1 << 20), true},
 	{growPeak, "peak RSS in the first refresh, MiB", 1.0 / (1 << 20), true},
+	{growBeyond, "beside the entries, MiB", 1.0 / (1 << 20), true},
+	{growLongest, "longest stop of a collection, ms", 1, false},
+	{growDump, "everything in one search, s", 1, false},
 }
 
 // growth gives the drawn figures of a growRow; none of another.
@@ -90,7 +93,7 @@ func drawGrowth(all []grown) []byte {
 	for s, name := range growRow.names() {
 		fmt.Fprintf(&b, `<text x="%d" y="%d" fill="%s">%s</text>`+"\n", plotLeft+s*60, rows*panelHeight+14, sideColors[s], name)
 	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d" fill="#666">by the number of entries; dashed: estimated</text>`+"\n</svg>\n", plotLeft+120, rows*panelHeight+14)
+	fmt.Fprintf(&b, `<text x="%d" y="%d" fill="#666">by the number of entries; dashed: estimated; stops: beside a program that only holds as much</text>`+"\n</svg>\n", plotLeft+120, rows*panelHeight+14)
 	return b.Bytes()
 }
 

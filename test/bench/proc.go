@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -20,8 +22,6 @@ const (
 	// pollEvery is how often a condition is looked at: it is the error of a
 	// measured time, and both sides have it.
 	pollEvery = 10 * time.Millisecond
-	// ticks a second in /proc/PID/stat: USER_HZ, the same on every Linux that Go runs on.
-	userHZ = 100
 )
 
 // process is one server.
@@ -106,28 +106,16 @@ func (p *process) tail() string {
 	return string(b[max(0, len(b)-length):])
 }
 
-// cpu is the CPU time that the process has used so far, in seconds.
+// cpu is the CPU time that the process has used so far, user and system, in seconds: by its
+// CPU clock (clock_getcpuclockid(3)), which counts in ns, where /proc/PID/stat counts in hundredths.
 func (p *process) cpu() (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	const scheduled = 2 // CPUCLOCK_SCHED, of all threads
+	var t unix.Timespec
+	err := unix.ClockGettime(int32(^p.cmd.Process.Pid<<3|scheduled), &t)
 	if err != nil {
-		return 0, err
+		err = fmt.Errorf("CPU clock of %s: %w", p.name, err)
 	}
-	return parseStat(string(b))
-}
-
-// parseStat reads user and system time of a /proc/PID/stat line (proc(5)).
-func parseStat(line string) (float64, error) {
-	_, rest, ok := strings.Cut(line[max(0, strings.LastIndexByte(line, ')')):], ") ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 13 {
-		return 0, fmt.Errorf("stat line %q is too short", line)
-	}
-	user, err := strconv.ParseUint(fields[11], 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseUint(fields[12], 10, 64)
-	return float64(user+system) / userHZ, err
+	return time.Duration(t.Nano()).Seconds(), err
 }
 
 // memory is what /proc/PID/status says, in MiB: the peak of the resident set, and

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,16 +11,25 @@ import (
 	"time"
 )
 
-func TestParseStat(t *testing.T) {
-	line := "4242 (a) b (c) S 1 4242 4242 0 -1 4194560 100 0 0 0 250 150 7 8 20 0 3 0 100 1000 10 18446744073709551615\n"
-	got, err := parseStat(line)
-	if err != nil || got != 4 {
-		t.Errorf("%v, %v; want 4 s", got, err)
+// What a process computes is counted, in parts of a hundredth of a second; that of one that has ended cannot be told.
+func TestCPU(t *testing.T) {
+	p, err := startProcess(t.TempDir(), nil, "/bin/sh", "-c", "while :; do :; done")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, bad := range []string{"", "4242", "4242 (a) S 1 2", strings.Replace(line, "250", "x", 1), strings.Replace(line, "150", "x", 1)} {
-		if _, err := parseStat(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
+	defer p.stop()
+	fine := false
+	err = p.await("it computes", patience, func() (bool, error) {
+		cpu, err := p.cpu()
+		fine = fine || cpu*100 != math.Trunc(cpu*100)
+		return cpu > 0.05, err
+	})
+	if err != nil || !fine {
+		t.Errorf("%v, finer than a hundredth: %v", err, fine)
+	}
+	p.stop()
+	if cpu, err := p.cpu(); err == nil {
+		t.Errorf("a process that is over has used %v", cpu)
 	}
 }
 

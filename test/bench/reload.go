@@ -23,7 +23,7 @@ var reloadRow = row{
 		{"entries/s", rate}, {"wall s", cost}, {"CPU s", cost}, {"CPU s of the provider", neutral},
 		{"entries/s to a client that only counts", neutral}, {"CPU s of the provider for it", neutral}, {"% of that", neutral},
 	},
-	floors: map[string]float64{"entries/s": 1.2, "CPU s": 2},
+	floors: map[string]float64{"entries/s": 2.6, "CPU s": 4},
 	sample: sampleReload,
 }
 

@@ -21,6 +21,7 @@ type result struct {
 	// ceilings are of our side's medians.
 	ceilings map[string]float64
 	samples  [2][][]float64 // by side, round, figure
+	paired   bool           // the ratio is the median of the rounds', not that of the medians
 }
 
 // cells gives the table, its head first.
@@ -38,7 +39,7 @@ func (r *result) cells() [][4]string {
 }
 
 // compare gives both sides of figure i, and how many times better ours is by the
-// medians; 0 where that cannot be said.
+// medians, or in the median round; 0 where that cannot be said.
 func (r *result) compare(i int) (sides [2]spread, times float64) {
 	for s, rounds := range r.samples {
 		values := make([]float64, len(rounds))
@@ -47,7 +48,14 @@ func (r *result) compare(i int) (sides [2]spread, times float64) {
 		}
 		sides[s] = spreadOf(values)
 	}
-	return sides, better(r.figures[i].kind, sides[ours].median, sides[theirs].median)
+	if !r.paired {
+		return sides, better(r.figures[i].kind, sides[ours].median, sides[theirs].median)
+	}
+	var ratios []float64
+	for j, round := range r.samples[ours] {
+		ratios = append(ratios, better(r.figures[i].kind, round[i], r.samples[theirs][j][i]))
+	}
+	return sides, spreadOf(ratios).median
 }
 
 // tooLow names the figures whose ratio is under its floor, and those of ours that are above their ceiling.

@@ -12,14 +12,12 @@ import (
 
 // scanRow measures a few searches that take long, one after the other on one
 // connection; each returns so many entries.
-func scanRow(name, title string, searches int, floor float64, entries func(c content) int, ask func(c content, dn string, person int) query) row {
+func scanRow(name, title string, searches int, floor least, entries func(c content) int, ask func(c content, dn string, person int) query) row {
 	return row{
-		name: name,
-		title: func(o options) string {
-			return fmt.Sprintf("%s %s entries, one connection", title, number(float64(content{people: o.entries}.total())))
-		},
+		name:    name,
+		title:   func(o options) string { return title + " " + entriesOf(o.content()) },
 		figures: []figure{{"ms a search", cost}, {"CPU ms a search", cost}, {"entries found", neutral}},
-		floors:  map[string]float64{"ms a search": wallShare * floor, "CPU ms a search": floor},
+		floors:  map[string]float64{"ms a search": floor.wall, "CPU ms a search": floor.cpu},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			t, err := beside.get(ctx, b, s)
 			if err != nil {

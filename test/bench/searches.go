@@ -27,6 +27,7 @@ type target struct {
 // pair gives the two that a row compares.
 type pair struct {
 	names [2]string
+	turns int      // see row
 	more  string   // for the row's title
 	extra []figure // after those that all search rows have
 	get   func(ctx context.Context, b *bench, s side) (target, error)
@@ -58,7 +59,7 @@ var (
 		extra: []figure{{"changes/s", neutral}, {withoutChanges, cost},
 			{"CPU µs a change without searches", neutral}, {"CPU cores used by the source", neutral}},
 		get: copiedOfSource, changes: pacing}
-	ruled = pair{names: [2]string{"Shaft with rules", "without"}, more: ", with ten access rules", get: func(ctx context.Context, b *bench, s side) (target, error) {
+	ruled = pair{names: [2]string{"Shaft with rules", "without"}, turns: ruledTurns, more: ", with ten access rules", get: func(ctx context.Context, b *bench, s side) (target, error) {
 		if s == ours {
 			return b.copiedUnderRules(ctx)
 		}
@@ -68,7 +69,7 @@ var (
 
 // searchRow measures a load that build gives for a server whose copy of the
 // content is at dn. Each request is one entry's.
-func searchRow(name, title string, on pair, floor float64, build func(c content, dn string) load) row {
+func searchRow(name, title string, on pair, floor least, build func(c content, dn string) load) row {
 	return row{
 		name:  name,
 		title: func(options) string { return title + on.more },
@@ -77,7 +78,8 @@ func searchRow(name, title string, on pair, floor float64, build func(c content,
 			{"searches/s", rate}, {"CPU µs a search", cost}, {"CPU cores used", neutral},
 			{"CPU cores used by the generator", neutral}, {"bytes a search", neutral},
 		}, on.extra...),
-		floors: map[string]float64{"searches/s": wallShare * floor, on.judged("CPU µs a search"): floor},
+		turns:  on.turns,
+		floors: map[string]float64{"searches/s": floor.wall, on.judged("CPU µs a search"): floor.cpu},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
 			m, err := b.measureLoad(ctx, s, on, build)
 			if err != nil {
@@ -107,47 +109,56 @@ func (m measured) extra(on pair, n float64) []float64 {
 	return []float64{m.changes / m.wall, (m.cpu - m.changes*m.alone) / n * 1e6, m.alone * 1e6, m.source / m.wall}[:len(on.extra)]
 }
 
-// listRow measures searches that return inUnit entries and their ou. It counts
+// listRow measures searches that return many entries. It counts
 // entries, since a window holds few whole searches.
-func listRow(name string, on pair, floor float64) row {
+func listRow(name string, title func(c content) string, on pair, floor least, build func(c content, dn string) load) row {
 	return row{
-		name: name,
-		title: func(o options) string {
-			return fmt.Sprintf("search that returns an ou with its %s people, one connection%s", number(float64(content{people: o.entries}.inUnit())), on.more)
-		},
+		name:  name,
+		title: func(o options) string { return title(o.content()) + on.more },
 		sides: on.names,
 		figures: append([]figure{
 			{"searches/s", rate}, {"entries/s", rate}, {"CPU ms a search", cost}, {"CPU µs an entry", cost},
 			{"CPU cores used", neutral}, {"CPU cores used by the generator", neutral}, {"bytes an entry", neutral},
 		}, on.extra...),
-		floors: map[string]float64{"entries/s": wallShare * floor, on.judged("CPU µs an entry"): floor},
+		turns:  on.turns,
+		floors: map[string]float64{"entries/s": floor.wall, on.judged("CPU µs an entry"): floor.cpu},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) {
-			m, err := b.measureLoad(ctx, s, on, listLoad)
+			m, err := b.measureLoad(ctx, s, on, build)
 			if err != nil {
 				return nil, err
 			}
 			n := float64(m.counted.entries)
-			each := float64(b.content.inUnit() + 1)
-			return append([]float64{n / each / m.wall, n / m.wall, m.cpu / n * each * 1e3, m.cpu / n * 1e6,
-				m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n}, m.extra(on, n/each)...), nil
+			return append([]float64{n / m.each / m.wall, n / m.wall, m.cpu / n * m.each * 1e3, m.cpu / n * 1e6,
+				m.cpu / m.wall, m.generator / m.wall, float64(m.counted.bytes) / n}, m.extra(on, n/m.each)...), nil
 		},
 	}
 }
 
 func baseLoad(depth int) func(c content, dn string) load {
 	return func(c content, dn string) load {
-		return searchLoad(c, depth, func(i int) query { return everything(c.rdns(i)+","+dn, scopeBase) })
+		return searchLoad(c, searchers, depth, func(i int) query { return everything(c.rdns(i)+","+dn, scopeBase) })
 	}
 }
 
 func equalityLoad(c content, dn string) load {
-	return searchLoad(c, 1, func(i int) query { return query{base: dn, scope: scopeSub, attr: "uid", value: c.uid(i)} })
+	return searchLoad(c, searchers, 1, func(i int) query { return query{base: dn, scope: scopeSub, attr: "uid", value: c.uid(i)} })
+}
+
+// scanLoad is a search for one entry at a time, on one connection.
+func scanLoad(ask func(c content, dn string, person int) query) func(c content, dn string) load {
+	return func(c content, dn string) load {
+		return searchLoad(c, 1, 1, func(i int) query { return ask(c, dn, i) })
+	}
+}
+
+func dumpLoad(c content, dn string) load {
+	return load{connections: [][]query{{dumpQuery(c, dn, 0)}}, depth: 1, entries: int64(c.total())}
 }
 
 // searchLoad picks people by seed, each for one request.
-func searchLoad(c content, depth int, ask func(person int) query) load {
+func searchLoad(c content, connections, depth int, ask func(person int) query) load {
 	l := load{depth: depth, entries: 1}
-	for i := range searchers {
+	for i := range connections {
 		r := rand.New(rand.NewPCG(c.seed, uint64(i)))
 		queries := make([]query, ring)
 		for j := range queries {
@@ -174,6 +185,7 @@ type measured struct {
 	changes              float64 // that came
 	source               float64 // CPU time of who made them
 	alone                float64 // see changing
+	each                 float64 // entries that a search returns
 }
 
 // measureLoad sends the load to one of a pair.
@@ -189,11 +201,13 @@ func (b *bench) measureLoad(ctx context.Context, s side, on pair, build func(c c
 		}
 		defer func() { err = errors.Join(err, c.stop()) }()
 	}
-	err = build(b.content, t.dn).run(ctx, t.address, func(now func() counted) error {
+	l := build(b.content, t.dn)
+	l.warmUp = min(warmUp, b.window)
+	err = l.run(ctx, t.address, func(now func() counted) error {
 		if err := t.profiles.mark(t.p, "warm-up"); err != nil {
 			return err
 		}
-		if m, err = c.measure(ctx, t.p, b.o.window, now); err != nil {
+		if m, err = c.measure(ctx, t.p, b.window, now); err != nil {
 			return err
 		}
 		if err := m.answered(); err != nil {
@@ -201,6 +215,7 @@ func (b *bench) measureLoad(ctx context.Context, s side, on pair, build func(c c
 		}
 		return t.profiles.mark(t.p, b.profileName()+on.suffix(s))
 	})
+	m.each = float64(l.entries)
 	return m, err
 }
 
@@ -315,13 +330,13 @@ func (m *measured) answered() error {
 	return nil
 }
 
-// idle waits until the process has used no CPU time for some looks.
+// idle waits until the process has used next to no CPU time for some looks.
 func (p *process) idle() error {
-	const looks = 50 // half a second
+	const looks, nothing = 50, 0.01 // half a second, and a fiftieth of that: timers and what watches them
 	quiet, last := 0, -1.0
 	return p.await("it is idle", idleLimit, func() (bool, error) {
 		cpu, err := p.cpu()
-		if cpu == last {
+		if cpu-last < nothing && last >= 0 {
 			quiet++
 		} else {
 			quiet, last = 0, cpu

@@ -73,7 +73,7 @@ func (b *bench) startShaft(more string, listeners ...string) (*shaft, error) {
 // start runs the daemon on the data that is there; what it collects of garbage stands in
 // its log.
 func (s *shaft) start(b *bench) (err error) {
-	env := []string{"GODEBUG=gctrace=1"}
+	env := []string{traceStops}
 	if b.o.profiles == "" {
 		s.process, err = startProcess(s.dir, env, b.shaft, "serve", "--config", s.config)
 		return err

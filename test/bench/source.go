@@ -269,12 +269,12 @@ func pacing(ctx context.Context, b *bench, s side) (c changing, err error) {
 	if err := t.profiles.mark(t.process, "before changes"); err != nil {
 		return c, err
 	}
-	m, err := c.measure(ctx, t.process, b.o.window, func() counted { return counted{} })
+	m, err := c.measure(ctx, t.process, b.window, func() counted { return counted{} })
 	if err != nil {
 		return c, err
 	}
 	if m.changes == 0 {
-		return c, fmt.Errorf("no change came within %v", b.o.window)
+		return c, fmt.Errorf("no change came within %v", b.window)
 	}
 	c.alone = m.cpu / m.changes
 	return c, t.profiles.mark(t.process, b.profileName()+"-alone")

@@ -41,7 +41,7 @@ func tlsRow(name, title string, resume bool) row {
 		sides: [2]string{"Shaft", "crypto/tls"},
 		figures: []figure{{"connections/s", rate}, {"CPU µs a connection", cost}, {"CPU cores used", neutral},
 			{"CPU cores used by the generator", neutral}},
-		floors: map[string]float64{"connections/s": wallShare, "CPU µs a connection": 0.8},
+		floors: map[string]float64{"connections/s": 0.65, "CPU µs a connection": 0.75},
 		sample: func(ctx context.Context, b *bench, s side) ([]float64, error) { return b.sampleTLS(ctx, s, resume) },
 	}
 }
@@ -71,7 +71,7 @@ func (b *bench) sampleTLS(ctx context.Context, s side, resume bool) ([]float64, 
 		if err := profiles.mark(p, "warm-up"); err != nil {
 			return m, err
 		}
-		if m, err = measureWindow(ctx, p, b.o.window, now); err != nil {
+		if m, err = measureWindow(ctx, p, b.window, now); err != nil {
 			return m, err
 		}
 		if err := m.answered(); err != nil {
@@ -106,7 +106,7 @@ func (b *bench) tlsServer(s side, dir string) (p *process, address string, _ *pr
 
 // tlsLoad makes connections as long as window runs.
 func tlsLoad(ctx context.Context, address string, pool *x509.CertPool, resume bool, window func(now func() counted) (measured, error)) (m measured, err error) {
-	l := load{connections: make([][]query, tlsClients)}
+	l := load{connections: make([][]query, tlsClients), warmUp: warmUp}
 	err = l.drive(ctx, func(ctx context.Context, i int, n *counters) error {
 		c := &tls.Config{RootCAs: pool}
 		if resume {
