@@ -57,17 +57,26 @@ func TestListenersOfTheBinary(t *testing.T) {
 	}
 }
 
+// withURI gives an attribute to an entry with others below it.
+func withURI(up *ldaptest.Slapd) {
+	up.Apply("dn: distro=openSUSE," + ldaptest.SuSeSuffix + "\nchangetype: modify\nadd: labeledURI\nlabeledURI: http://opensuse.example\n")
+}
+
 // R45, R46: rules decide over searches and followers, a real slapd among them, and
 // `access explain` says how; SIGHUP changes them, and followers are told.
 func TestAccessRules(t *testing.T) {
 	up := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: ldaptest.SuSeSuffix, LDIF: suse(20)})
 	const open = "access: [ { who: anonymous, allow: sync } ]"
-	const closed = `access: [ { who: anonymous, filter: "(pkgName=p01*)", allow: none }, { who: anonymous, attributes: [ pkgVersion ], allow: read }, { who: anonymous, allow: sync } ]`
+	const closed = `access: [ { who: anonymous, filter: "(pkgName=p01*)", allow: none }, { who: anonymous, attributes: [ pkgVersion, labeledURI ], allow: read }, { who: anonymous, allow: sync } ]`
+	withURI(up)
 	s := newShaft(t, "base_dn: "+base+"\n"+open)
 	s.run("subscription", "add", "suse", "--url", up.URL()+"/"+ldaptest.SuSeSuffix, "--name", "cn=SuSe")
 	s.live("cn=SuSe")
 	m := mirror(t, "ldap://"+s.address, base, "type=refreshAndPersist")
 	s.mirrors(t, m, base)
+	if have := m.Dump(); !strings.Contains(have, "labeledURI") || !strings.Contains(have, "pkgVersion: 1\n") {
+		t.Fatalf("what is to be hidden is not there:\n%s", have)
+	}
 	text, err := os.ReadFile(s.path("shaft.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +97,7 @@ func TestAccessRules(t *testing.T) {
 	}
 	eventually(t, 30*time.Second, "the mirror loses what is hidden", func() bool {
 		have := m.Dump()
-		return !strings.Contains(have, hidden) && strings.Contains(have, shown) && !strings.Contains(have, "pkgVersion: 1\n")
+		return !strings.Contains(have, hidden) && strings.Contains(have, shown) && !strings.Contains(have, "pkgVersion: 1\n") && !strings.Contains(have, "labeledURI")
 	})
 	up.Apply("dn: pkgName=p012,distro=openSUSE," + ldaptest.SuSeSuffix + "\nchangetype: modify\nreplace: pkgVersion\npkgVersion: 99\n\n" +
 		"dn: pkgName=p002,distro=openSUSE," + ldaptest.SuSeSuffix + "\nchangetype: modify\nreplace: description\ndescription: fresh\n")
@@ -111,13 +120,16 @@ func TestAccessRules(t *testing.T) {
 }
 
 // R45: a slapd that was away while the rules changed, by SIGHUP or while Shaft was stopped, and comes
-// back with the newest cookie, loses what is hidden from it, though nothing else has changed.
+// back with the newest cookie, loses what is hidden from it, entries and attributes of those that stay,
+// and gets what it gains, though nothing else has changed.
 func TestRulesWhileMirrorIsAway(t *testing.T) {
 	up := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: ldaptest.SuSeSuffix, LDIF: suse(20)})
-	hide := func(prefix string) string {
-		return fmt.Sprintf(`access: [ { who: anonymous, filter: "(pkgName=%s*)", allow: none }, { who: anonymous, allow: sync } ]`, prefix)
+	hide := func(prefix, attributes string) string {
+		return fmt.Sprintf(`access: [ { who: anonymous, filter: "(pkgName=%s*)", allow: none }, { who: anonymous, attributes: [ %s ], allow: none }, { who: anonymous, allow: sync } ]`, prefix, attributes)
 	}
-	rules := hide("none")
+	const few, many = "carLicense", "pkgVersion, labeledURI"
+	withURI(up)
+	rules := hide("none", few)
 	s := newShaft(t, "base_dn: "+base+"\n"+rules)
 	s.run("subscription", "add", "suse", "--url", up.URL()+"/"+ldaptest.SuSeSuffix, "--name", "cn=SuSe")
 	s.live("cn=SuSe")
@@ -136,16 +148,22 @@ func TestRulesWhileMirrorIsAway(t *testing.T) {
 	s.mirrors(t, m, base)
 	csn := func() string { return line(m.Search("-b", base, "-s", "base", "contextCSN"), "contextCSN") }
 	for _, c := range []struct {
-		name, prefix string
-		restart      bool
-	}{{"SIGHUP", "p01", false}, {"a restart", "p0", true}} {
+		name, prefix, attributes string
+		restart                  bool
+		entries, values          int // that are left of the packages, and of the attributes
+	}{
+		{"entries hidden, SIGHUP", "p01", few, false, 10, 11}, {"more hidden, a restart", "p0", few, true, 0, 1},
+		{"entries shown, SIGHUP", "none", few, false, 20, 21}, {"attributes hidden, SIGHUP", "none", many, false, 20, 0},
+		{"attributes shown, a restart", "none", few, true, 20, 21}, {"attributes hidden, a restart", "p01", many, true, 10, 0},
+		{"everything shown, SIGHUP", "none", few, false, 20, 21},
+	} {
 		eventually(t, 30*time.Second, "the mirror has the newest cookie", func() bool { return csn() == s.contextCSN() })
 		before := s.contextCSN()
 		m.Stop()
 		if c.restart {
 			s.stop()
 		}
-		replace(hide(c.prefix))
+		replace(hide(c.prefix, c.attributes))
 		if c.restart {
 			s.start()
 		} else if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
@@ -153,8 +171,19 @@ func TestRulesWhileMirrorIsAway(t *testing.T) {
 		}
 		eventually(t, 30*time.Second, "other rules have a CSN", func() bool { return s.contextCSN() > before })
 		m.Start()
-		hidden := "dn: pkgName=" + c.prefix
-		eventually(t, 30*time.Second, c.name+": the mirror loses what is hidden", func() bool { return !strings.Contains(m.Dump(), hidden) })
-		s.mirrors(t, m, base)
+		var entries, values int
+		eventually(t, 30*time.Second, c.name+": the mirror has what it may", func() bool {
+			have := m.Dump()
+			entries = strings.Count(have, "dn: pkgName=p0")
+			values = strings.Count(have, "labeledURI: http:")
+			for n := range 20 {
+				values += strings.Count(have, fmt.Sprintf("\npkgVersion: %d\n", n))
+			}
+			return entries == c.entries && values == c.values
+		})
+		s.mirrorsLater(t, m, base)
 	}
+	up.Apply("dn: distro=openSUSE," + ldaptest.SuSeSuffix + "\nchangetype: modify\nreplace: labeledURI\nlabeledURI: http://suse.example\n")
+	eventually(t, 30*time.Second, "a change that comes later arrives", func() bool { return strings.Contains(m.Dump(), "labeledURI: http://suse.example") })
+	s.mirrorsLater(t, m, base)
 }

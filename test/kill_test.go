@@ -74,6 +74,7 @@ func TestR12KillRounds(t *testing.T) {
 	}
 	csn, added := s.contextCSN(), ""
 	for round := range *killRounds {
+		had := versions(s.search("-b", dn, "pkgName", "pkgVersion", "entryUUID"))
 		moment := time.Duration(round*7919%40) * time.Millisecond
 		switch round % 5 {
 		case 0:
@@ -98,7 +99,16 @@ func TestR12KillRounds(t *testing.T) {
 			change(round, packages)
 			s.startAndKill(moment + 100*time.Millisecond)
 		}
-		s.start()
+		if round%5 == 1 || round%5 == 2 { // nothing has changed there: what is served is what is stored
+			up.Stop()
+			s.start()
+			if now := versions(s.search("-b", dn, "pkgName", "pkgVersion", "entryUUID")); now != had {
+				t.Errorf("round %d: without its source it serves\n%s\nwant\n%s", round, now, had)
+			}
+			up.Start()
+		} else {
+			s.start()
+		}
 		if now := s.contextCSN(); now < csn {
 			t.Errorf("round %d: contextCSN %s after %s", round, now, csn)
 		}

@@ -32,6 +32,13 @@ const (
 	// troublePatience bounds how long all takes to come back: a source that was away often
 	// is tried once a minute.
 	troublePatience = 5 * time.Minute
+	// troubleGrowth is how much the mean RSS of the last fifth may be above that of the first one, in MiB.
+	troubleGrowth = 16
+	// guardedSource is the one of which not more than a tenth may go at once; guardedMinimum is how many may.
+	guardedSource  = 3
+	guardedMinimum = 3
+	// heldLong is how long the operator looks at what is held until it is approved.
+	heldLong = time.Second
 )
 
 // troubles is a Shaft that follows four slapds through relays, and is followed by two.
@@ -43,9 +50,11 @@ type troubles struct {
 	relays  []*ldaptest.Relay
 	mirrors []*ldaptest.Slapd
 
-	ends  map[string]ending // what is the matter now
-	count map[string]int    // what happened how often
-	life  atomic.Int64      // of the Shaft: odd while it is, or is being, stopped
+	ends  map[string]ending    // what is the matter now
+	count map[string]int       // what happened how often
+	seen  map[string]time.Time // since when a set that is held, by its revision
+	last  time.Time            // when the operator looked
+	life  atomic.Int64         // of the Shaft: odd while it is, or is being, stopped
 }
 
 // ending is how a trouble ends, and when.
@@ -57,7 +66,7 @@ type ending struct {
 func newTroubles(t *testing.T) *troubles {
 	t.Helper()
 	at := freePort(t)
-	tr := &troubles{t: t, r: rand.New(rand.NewPCG(7, 7)), ends: map[string]ending{}, count: map[string]int{}}
+	tr := &troubles{t: t, r: rand.New(rand.NewPCG(7, 7)), ends: map[string]ending{}, count: map[string]int{}, seen: map[string]time.Time{}}
 	tr.soaked = &soaked{metrics: "http://" + at + "/metrics", shaft: newShaft(t, fmt.Sprintf("base_dn: %s\nguard: off\nmetrics: { listen: %q }", base, at))}
 	for i := range 4 {
 		suffix := fmt.Sprintf("o=s%d", i)
@@ -71,7 +80,11 @@ func newTroubles(t *testing.T) *troubles {
 		t.Cleanup(relay.Close)
 		tr.sources = append(tr.sources, &traffic{r: tr.r, slapd: up, suffix: suffix, at: map[string]bool{}})
 		tr.relays = append(tr.relays, relay)
-		tr.run("subscription", "add", fmt.Sprint("s", i), "--url", relay.URL()+"/"+suffix, "--name", suffix, "--wait")
+		add := []string{"subscription", "add", fmt.Sprint("s", i), "--url", relay.URL() + "/" + suffix, "--name", suffix, "--wait"}
+		if i == guardedSource {
+			add = append(add, "--guard-percent", "10", "--guard-minimum", fmt.Sprint(guardedMinimum))
+		}
+		tr.run(add...)
 	}
 	url := "ldap://" + tr.address
 	tr.mirrors = []*ldaptest.Slapd{mirror(t, url, base, "type=refreshAndPersist", "schemachecking=off"),
@@ -147,6 +160,57 @@ func (tr *troubles) inspect() {
 	}
 }
 
+// operate has the operator look at what is held, now and then, and approve what has been for a while.
+func (tr *troubles) operate() {
+	tr.t.Helper()
+	if _, away := tr.ends["shaft"]; away || time.Since(tr.last) < heldLong/4 {
+		return
+	}
+	tr.last = time.Now()
+	for _, h := range tr.held() {
+		revision := h.Revision.String()
+		since, is := tr.seen[revision]
+		if !is {
+			tr.seen[revision] = tr.last
+			tr.count["held"]++
+		}
+		if !is || tr.last.Sub(since) < heldLong {
+			continue
+		}
+		_, errs, code := tr.try("guard", "approve", h.Of, "--revision", revision)
+		switch {
+		case code == 0:
+			delete(tr.seen, revision)
+			tr.count["approved"]++
+		case strings.Contains(errs, "held of") || strings.Contains(errs, "is held: it was taken"):
+			tr.count["another by the time of the approval"]++
+		default:
+			tr.t.Errorf("guard approve: exit %d, %s", code, errs)
+		}
+	}
+}
+
+// shrink waits until all have the same, has the guarded source lose all that it has but its suffix, and waits until that was held, and approved.
+func (tr *troubles) shrink() {
+	tr.t.Helper()
+	src := tr.sources[guardedSource]
+	for len(src.at) <= guardedMinimum {
+		src.change()
+	}
+	tr.settle("half of it")
+	before := tr.count["approved"]
+	names := slices.Collect(maps.Keys(src.at))
+	slices.SortFunc(names, func(a, b string) int { return strings.Count(b, ",") - strings.Count(a, ",") })
+	for _, name := range names {
+		src.slapd.Apply(fmt.Sprintf("dn: %s,%s\nchangetype: delete\n", name, src.suffix))
+	}
+	clear(src.at)
+	eventually(tr.t, troublePatience, "that too much would go is held and approved", func() bool {
+		tr.operate()
+		return tr.count["approved"] > before
+	})
+}
+
 // work makes changes and troubles until an end.
 func (tr *troubles) work(until time.Time, calm bool, each func()) {
 	next := time.Now()
@@ -160,6 +224,7 @@ func (tr *troubles) work(until time.Time, calm bool, each func()) {
 		if _, away := tr.ends[src.slapd.URL()]; !away {
 			src.change()
 		}
+		tr.operate()
 		each()
 	}
 	tr.end(true)
@@ -225,9 +290,9 @@ func (tr *troubles) look() (csn string, err error) {
 	return top.Entries[0].GetAttributeValue("contextCSN"), nil
 }
 
-// R12, R33, R35, R40, R56: four slapds that change at random, stand still, are stopped and killed, behind
+// R12, R33, R35, R36, R40, R56: four slapds that change at random, stand still, are stopped and killed, behind
 // connections on which everything happens, and a Shaft that is stopped and killed, for as long as -trouble says:
-// whoever searches sees whole trees, and in the end Shaft has what its sources have, and its
+// whoever searches sees whole trees, what the guard holds of one is approved after a while, and in the end Shaft has what its sources have, and its
 // mirrors have what it has, entry by entry. Nothing is left behind.
 func TestSoakSources(t *testing.T) {
 	tr := newTroubles(t)
@@ -240,7 +305,7 @@ func TestSoakSources(t *testing.T) {
 	}
 	half := *troubleTime / 2
 	tr.work(time.Now().Add(half), false, func() {})
-	tr.settle("half of it")
+	tr.shrink()
 	before := tr.sample(t)
 	var samples []footprint
 	tr.work(time.Now().Add(half), true, func() { samples = append(samples, tr.sample(t)) })
@@ -281,12 +346,12 @@ func (tr *troubles) growth(before footprint, samples []footprint) {
 	early, late := mean(samples[:fifth]), mean(samples[len(samples)-fifth:])
 	tr.t.Logf("%d samples of its last life: RSS %.0f MiB in the first fifth, %.0f in the last, %.0f at most; %d descriptors before, %d at most; %d goroutines before, %d at most",
 		len(samples), early, late, most.rss, before.files, most.files, before.goroutines, most.goroutines)
-	if most.rss > soakRSS || *troubleTime >= soakLong && late > early+soakGrowth {
+	if most.rss > soakRSS || *troubleTime >= soakLong && late > early+troubleGrowth {
 		tr.t.Errorf("RSS grew from %.0f MiB to %.0f, %.0f at most", early, late, most.rss)
 	}
 }
 
-// settle waits until all have the same: a last change of each source, then everything.
+// settle waits until all have the same, while the operator looks on: a last change of each source, then everything.
 func (tr *troubles) settle(when string) {
 	tr.t.Helper()
 	if tr.t.Failed() {
@@ -331,6 +396,7 @@ func (tr *troubles) eventuallySame(when, what string, look func() (want, got map
 		}
 	}()
 	eventually(tr.t, troublePatience, "after "+when+" it has what "+what, func() bool {
+		tr.operate()
 		want, got = look()
 		return len(want) > 0 && maps.Equal(want, got)
 	})

@@ -108,7 +108,8 @@ func (f *feed) upTo(cookie string) (said []string) {
 }
 
 // R28, R30, R40, R41: a follower that is there, and one that comes back, are told of a switch, a
-// promotion and a rename by exactly the difference; none is ended, and no name goes.
+// promotion and a rename by exactly the difference; none is ended, and no name goes. So it is for
+// two real slapds, of which one is away each time.
 func TestSwitchFollowed(t *testing.T) {
 	const one, two = "o=One", "o=Two"
 	a := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: one, LDIF: releases(one, "1", "both", "changed", "first")})
@@ -123,6 +124,9 @@ func TestSwitchFollowed(t *testing.T) {
 	part.refresh()
 	mine := mirror(t, "ldap://"+s.address, base, "type=refreshAndPersist", "schemachecking=on")
 	s.mirrors(t, mine, base)
+	returns := mirror(t, "ldap://"+s.address, base, "type=refreshAndPersist", "schemachecking=off")
+	s.mirrors(t, returns, base)
+	returns.Stop() // it comes back for each
 	context := func() string { return ",csn=" + line(s.search("-b", base, "-s", "base", "contextCSN"), "contextCSN") }
 	back := persist.cookie
 	check := func(what string, withPart bool, want, wantBack []string) {
@@ -142,6 +146,9 @@ func TestSwitchFollowed(t *testing.T) {
 		}
 		back = poll.cookie
 		s.mirrors(t, mine, base)
+		returns.Start()
+		s.mirrors(t, returns, base)
+		returns.Stop()
 	}
 	s.run("queue", "switch", "cn=Both", "b")
 	check("a switch", true, []string{"delete pkgName=first", "modify cn=Both", "modify pkgName=changed", "add pkgName=second"},

@@ -37,6 +37,7 @@ func slapdLike(t *testing.T) (*server, chan asked) {
 	s := &server{
 		unbound: make(chan struct{}, 10), abandoned: make(chan int64, 10),
 		sync: func(s *session, r request) {
+			searches <- asked{s, r.id} // before the follower is live
 			if bytes.Contains(r.frame, []byte("ou=u7,")) {
 				large := entry(2)
 				large.Attrs = dit.AppendAttr(large.Attrs, "description", strings.Repeat("x", maxShared/2))
@@ -45,7 +46,6 @@ func slapdLike(t *testing.T) (*server, chan asked) {
 				}
 			}
 			s.refresh(1, "c")
-			searches <- asked{s, r.id}
 		},
 	}
 	s.plain = func(one *session, r request) {
