@@ -109,9 +109,14 @@ func TestFetchOnTerminal(t *testing.T) {
 func TestFetchInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := story()
-	f.fetch = cancel
+	left := make(chan struct{})
+	f.fetch = func() {
+		cancel()
+		<-left // an answer might be quicker than the signal
+	}
 	var out, errs bytes.Buffer
 	code := Main(ctx, []string{"queue", "switch", "cn=SuSe,ou=Package Listers", "redhat", "--socket", served(t, f)}, Streams{Out: &out, Err: &errs, Terminal: true})
+	close(left)
 	if code != ExitRefused || !strings.Contains(errs.String(), "interrupted before the daemon answered; `shaft task list` says what became of it") {
 		t.Errorf("exit %d %q %q", code, &out, &errs)
 	}
