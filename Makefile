@@ -26,12 +26,14 @@ test: setup ## all tests, the race detector on where there are goroutines
 	go test -race -timeout $(TIMEOUT) $(RACE)
 	go test -timeout $(TIMEOUT) -run '^TestMirrors$$' ./test -mirrored 100000
 
-test-long: ## long random histories under the race detector, 500 rounds of kill -9, faults at every message of real slapds (minutes)
+test-long: ## long random histories under the race detector, 500 rounds of kill -9, faults at every message of sources and their connections (minutes)
 	go test -race -timeout 60m -run '^TestRandomHistories$$' ./pkg/queue -steps 1000000
 	go test -race -timeout 60m -run '^TestWholeHistories$$' ./pkg/engine -steps 2000
 	go test -timeout 60m -run '^TestR12KillRounds$$' ./test -rounds 500
+	go test -timeout 60m -run '^TestR12KilledAtAnyMoment$$' ./pkg/store -rounds 500
 	go test -count 1 -timeout 10m -run '^TestFleet$$' ./test -fleet 1000
 	go test -race -timeout 30m -run '^TestEveryMessage$$' ./pkg/engine -every
+	go test -race -timeout 30m -parallel 8 -run '^TestEveryPDU$$' ./pkg/engine -every
 
 soak: setup ## ten minutes of hostile clients of all kinds, and ten of four slapds that are cut, stopped and killed
 	go test -count 1 -timeout 30m -run '^TestSoak$$' -v ./test -soak 10m
