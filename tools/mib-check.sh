@@ -10,7 +10,10 @@ if [ -n "$found" ]; then # it exits with 0 whatever it finds
 	echo "$found"
 	exit 1
 fi
-translate() { MIBS= snmptranslate -M "$mibs:mibs" -m SHAFT-MIB "$@" 2>&1; }
+state=$(mktemp -d)
+trap 'rm -rf "$state"' EXIT
+mkdir "$state/cert_indexes" # net-snmp makes it where it is not there, and says so
+translate() { SNMP_PERSISTENT_DIR=$state MIBS= snmptranslate -M "$mibs:mibs" -m SHAFT-MIB "$@" 2>&1; }
 first=$(translate -On SHAFT-MIB::shaftAlarmText.7.5)
 if [ "$first" != .1.3.6.1.4.1.8072.9999.9999.389.1.8.1.8.7.5 ]; then
 	echo "net-snmp reads it otherwise: $first"
