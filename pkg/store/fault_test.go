@@ -146,7 +146,9 @@ func failing(t *testing.T, n int, after bool, model []string) bool {
 	if done < len(deeds) && !errors.Is(s.Commit(&Batch{CSN: 99_000}), ErrFailed) {
 		t.Errorf("write %d failed, and another is taken", n)
 	}
-	if err := s.Close(); err != nil {
+	if unread {
+		closeUntaken(t, s)
+	} else if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, s.dir, Options{})

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +35,14 @@ func reopen(tb testing.TB, s *Store) *Store {
 		tb.Fatal(err)
 	}
 	return open(tb, s.dir, s.opts)
+}
+
+// closeUntaken closes a store whose badger lacks what the file redo has, which that tells.
+func closeUntaken(tb testing.TB, s *Store) {
+	tb.Helper()
+	if err := s.Close(); !errors.Is(err, ErrFailed) || !strings.Contains(err.Error(), "in the file redo alone") {
+		tb.Fatalf("closed with %v", err)
+	}
 }
 
 func commit(tb testing.TB, s *Store, b *Batch) {

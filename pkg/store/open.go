@@ -86,7 +86,7 @@ func (s *Store) open() (err error) {
 		}
 		s.redo.close()
 		s.second.close()
-		s.lock.Close()
+		s.unlock()
 	}()
 	if err := s.finishRestore(); err != nil {
 		return err

@@ -120,6 +120,15 @@ func TestPendingWithoutTheFile(t *testing.T) {
 		if words := s.Mended(); len(words) == 0 || !strings.Contains(words[0], "redo is missing, or cut off") || !claimOf(s, 1).Damaged || s.LastCSN() <= 107 {
 			t.Errorf("%d bytes of it: told %q, claim %+v, last CSN %d", rest, words, claimOf(s, 1), s.LastCSN())
 		}
+		if kept, _ := filepath.Glob(filepath.Join(dir, "damaged-*", redoName)); rest >= 0 {
+			if len(kept) != 1 {
+				t.Fatalf("%d bytes of it: kept %q", rest, kept)
+			}
+			was, _ := os.ReadFile(filepath.Join(h.dir, redoName))
+			if got, err := os.ReadFile(kept[0]); err != nil || !bytes.Equal(got, was[:rest]) {
+				t.Errorf("%d bytes of it: %d other ones are kept, %v", rest, len(got), err)
+			}
+		}
 		if s = reopen(t, s); len(s.Mended()) > 0 {
 			t.Errorf("told again: %q", s.Mended())
 		}

@@ -11,7 +11,7 @@ import (
 // takeAfter is how long a commit that is durable in the file redo waits for others before badger takes
 // them together, if nobody wants to read what it says: its two waits for the disk are not to come between
 // commits that follow each other.
-const takeAfter = 400 * time.Millisecond
+const takeAfter = time.Second
 
 // lead is what commits that are acknowledged have made of the store, as far as they changed it: of all since badger
 // had everything, or the file was full. The next commit builds on it. Guarded by writeMu.

@@ -227,9 +227,7 @@ func TestRedoNotTaken(t *testing.T) {
 	if it, err := s.Entry(1, scattered(7)); err != nil || it == nil || s.LastCSN() != 107 {
 		t.Errorf("opened again: %v, %v, last CSN %d", it, err, s.LastCSN())
 	}
-	if err := h.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeUntaken(t, h.Store)
 	wantRedoMissed(t, "closed after that", copyFiles(t, h.dir))
 	if it, err := open(t, h.dir, Options{}).Entry(1, scattered(7)); err != nil || it == nil {
 		t.Errorf("closed and opened again: %v, %v", it, err)

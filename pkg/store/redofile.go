@@ -59,7 +59,13 @@ func (r *redo) open(dir string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err != nil || info.Size() != redoSize {
+	if err == nil && info.Size() != redoSize { // what it was may have been kept, under another name
+		if err = r.remove(path); err != nil {
+			return err
+		}
+		err = fs.ErrNotExist
+	}
+	if err != nil {
 		if err := r.writeWhole(path, make([]byte, redoSize)); err != nil {
 			return err
 		}

@@ -182,9 +182,7 @@ func TestRedoMarkWhereBothFail(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(h.dir, lockName)); err != nil || string(text) != "open, redo\n" {
 		t.Errorf("%s says %q, %v", lockName, text, err)
 	}
-	if err := h.Close(); err != nil {
-		t.Fatal(err)
-	}
+	closeUntaken(t, h.Store)
 	wantRedoMissed(t, "closed after that", copyFiles(t, h.dir))
 	if s := open(t, h.dir, Options{}); s.LastCSN() != 107 || len(s.Mended()) > 0 {
 		t.Errorf("opened again: last CSN %d, told %q", s.LastCSN(), s.Mended())

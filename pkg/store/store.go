@@ -242,7 +242,8 @@ func (s *Store) LastCSN() dit.CSN {
 }
 
 // Close waits for readers, what is being written and the sweeper, and closes
-// the store. Unfinished stages are lost. After an error the directory may be free only when the process ends.
+// the store. Unfinished stages are lost. After an error, or where the disk has no room to close it, the directory may be free only when the
+// process ends.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -273,14 +274,24 @@ func (s *Store) Close() error {
 	} else { // all is in the logs, as after kill -9
 		s.log.Warn("store is left as it is: there is no room on the disk to close it", "dir", s.dir)
 	}
-	err = errors.Join(err, s.redo.close(), s.second.close())
-	if lockErr := s.lock.Close(); err == nil {
-		err = lockErr
+	s.mu.Lock()
+	untaken := s.untaken
+	s.mu.Unlock()
+	if untaken != nil {
+		untaken = fmt.Errorf("changes that were acknowledged are in the file %s alone until this version opens the store again: %w", redoName, untaken)
 	}
-	if err != nil {
+	if err = errors.Join(err, untaken, s.redo.close(), s.second.close(), s.unlock()); err != nil {
 		return fmt.Errorf("close store %s: %w", s.dir, err)
 	}
 	return nil
+}
+
+// unlock gives the directory back, unless badger goes on with its files: then it is free when the process ends.
+func (s *Store) unlock() error {
+	if s.db != nil && !s.db.IsClosed() {
+		return nil
+	}
+	return s.lock.Close()
 }
 
 // closeBadger closes badger. Where that cannot be said before, all is left in the logs, as after kill -9: badger removes them, and the
