@@ -147,7 +147,7 @@ func restore(args []string) error {
 	return daemon.Restore(cfg, given[0], *force, os.Stdin, os.Stdout, daemon.NewLogger(os.Stderr, cfg))
 }
 
-func serve(ctx context.Context, args []string) error {
+func serve(ctx context.Context, args []string) (err error) {
 	hangup := make(chan os.Signal, 1) // from the first moment: it would end the program
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -164,7 +164,7 @@ func serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer func() { err = errors.Join(err, d.Close()) }()
 	for {
 		select {
 		case <-ctx.Done():

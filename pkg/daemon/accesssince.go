@@ -15,14 +15,15 @@ import (
 	"shaft/pkg/dit"
 )
 
-// accessFile is in the data directory: which access rules hold, and since when,
-// so that a follower's cookie from before is known for one after a restart too.
+// accessFile is in the data directory: which access rules hold, by which schema, and since when,
+// so that a follower's cookie from before is known for one after a restart too. A schema has its say in what rules and filters mean.
 const accessFile = "access.json"
 
 // heldRules is what the file says.
 type heldRules struct {
-	Rules string  `json:"rules"` // their digest; "" for none
-	Since dit.CSN `json:"since"` // the newest change when they came to hold
+	Rules  string  `json:"rules"`  // their digest; "" for none
+	Schema string  `json:"schema"` // that of the configured files; "" for none
+	Since  dit.CSN `json:"since"`  // the newest change when they came to hold
 }
 
 // accessSince tells since when these rules hold: what now gives where they are others than
@@ -36,14 +37,14 @@ func (d *Daemon) accessSince(dir string, rules []access.Rule, newest dit.CSN, no
 		err = json.Unmarshal(text, &was)
 	}
 	switch {
-	case err == nil && was.Rules == digest(rules) && was.Since <= newest:
+	case err == nil && was.Rules == digest(rules) && was.Schema == d.cfg.schemaSum && was.Since <= newest:
 		return was.Since
-	case errors.Is(err, fs.ErrNotExist) && len(rules) == 0:
+	case errors.Is(err, fs.ErrNotExist) && len(rules) == 0 && d.cfg.schemaSum == "":
 		return 0
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		d.log.Warn("it is not known since when the access rules hold; followers get everything anew", "error", err)
 	}
-	is := heldRules{Rules: digest(rules), Since: now()}
+	is := heldRules{Rules: digest(rules), Schema: d.cfg.schemaSum, Since: now()}
 	if text, err = json.Marshal(is); err == nil {
 		err = replaceFile(path, append(text, '\n'))
 	}
@@ -78,7 +79,11 @@ func digest(rules []access.Rule) string {
 	if len(rules) == 0 {
 		return ""
 	}
-	text, _ := json.Marshal(rules) // strings and numbers
+	return sumOf(rules)
+}
+
+func sumOf(what any) string {
+	text, _ := json.Marshal(what) // strings and numbers
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }

@@ -89,7 +89,7 @@ func TestClockStepsBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(d.Close)
+		t.Cleanup(func() { d.Close() })
 		return d
 	}
 	d := begin()

@@ -39,6 +39,7 @@ type Config struct {
 	WriteReferral bool     // writes are referred to the entry's source, not refused (R43)
 	Index         []string // nil: engine.DefaultIndex
 	Schema        *schema.Schema
+	schemaSum     string        // of the files that extend it; "": none do
 	Memory        int64         // bytes of values that are kept in it; see tree.Memory
 	ChangeLog     int           // changes kept; 0: the store's default
 	Promotion     time.Duration // see engine.Options.PromotionLimit
@@ -310,7 +311,9 @@ func (r *reader) schema(cfg *Config, n *yaml.Node) {
 		r.fail(n, "%v", err)
 		return
 	}
-	cfg.Schema = extended
+	if cfg.Schema = extended; len(files) > 0 {
+		cfg.schemaSum = sumOf(files)
+	}
 }
 
 func (r *reader) accounts(cfg *Config, n *yaml.Node) {

@@ -104,7 +104,7 @@ func TestReloadOfAccess(t *testing.T) {
 func TestAccessSince(t *testing.T) {
 	dir := t.TempDir()
 	log := new(lockedBuffer)
-	d := &Daemon{log: slog.New(slog.NewTextHandler(log, nil))}
+	d := &Daemon{log: slog.New(slog.NewTextHandler(log, nil)), cfg: new(Config)}
 	one := []access.Rule{{Who: "users", Allow: access.Read}}
 	other := []access.Rule{{Who: "users", Allow: access.Sync}}
 	at := func(n uint64) func() dit.CSN { return func() dit.CSN { return dit.CSN(n) } }
@@ -130,6 +130,16 @@ func TestAccessSince(t *testing.T) {
 		}
 		if got := d.accessSince(dir, step.rules, dit.CSN(step.now), at(step.now)); got != dit.CSN(step.want) {
 			t.Errorf("step %d: since %d, not %d", i, got, step.want)
+		}
+	}
+	// What the rules and followers' filters mean may be otherwise by another schema.
+	for i, step := range []struct {
+		schema    string
+		now, want dit.CSN
+	}{{"a", 12, 12}, {"a", 13, 12}, {"b", 14, 14}, {"", 15, 15}, {"", 16, 15}} {
+		d.cfg.schemaSum = step.schema
+		if got := d.accessSince(dir, nil, step.now, at(uint64(step.now))); got != step.want {
+			t.Errorf("schema %d: since %d, not %d", i, got, step.want)
 		}
 	}
 	if n := strings.Count(log.String(), "level="); n != 1 {

@@ -104,7 +104,7 @@ func TestReloadOfCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.Close)
+	t.Cleanup(func() { d.Close() })
 	served := func() string {
 		t.Helper()
 		c, err := tls.Dial("tcp", strings.TrimPrefix(d.Addresses()[0], "ldaps://"), &tls.Config{InsecureSkipVerify: true})

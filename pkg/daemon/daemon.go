@@ -53,6 +53,7 @@ type Daemon struct {
 	closers   []func()                     // last in, first out
 	addresses []string
 	failed    chan error
+	unclean   error // of closing the store
 	wg        sync.WaitGroup
 }
 
@@ -80,8 +81,8 @@ func Start(cfg *Config, o Options) (d *Daemon, err error) {
 		return d, whatToDo(err, cfg.DataDir)
 	}
 	d.onClose(func() {
-		if err := st.Close(); err != nil {
-			d.log.Error("store not closed cleanly", "error", err)
+		if d.unclean = st.Close(); d.unclean != nil {
+			d.log.Error("store not closed cleanly", "error", d.unclean)
 		}
 	})
 	if err := d.bound(cfg, st); err != nil {
@@ -172,13 +173,14 @@ func (d *Daemon) serving() string {
 
 func (d *Daemon) onClose(fn func()) { d.closers = append(d.closers, fn) }
 
-// Close stops the doors, the upstream links and the writer, and closes the store.
-func (d *Daemon) Close() {
+// Close stops the doors, the upstream links and the writer, and closes the store; its error is the store's.
+func (d *Daemon) Close() error {
 	for i := len(d.closers) - 1; i >= 0; i-- {
 		d.closers[i]()
 	}
 	d.closers = nil
 	d.wg.Wait()
+	return d.unclean
 }
 
 // Addresses are the LDAP listeners' URLs, with the ports that were given for port 0.
@@ -201,7 +203,7 @@ func (d *Daemon) ldap(cfg *Config, o Options) error {
 		Backend: d.engine, Redated: d.engine.Redated(), Accounts: cfg.identities(), Log: o.Log, VendorVersion: o.Version,
 		Access: cfg.Access, AccessSince: d.accessSince(cfg.DataDir, cfg.Access, d.engine.Version().CSN(), d.heldSince), Advance: d.advance,
 		Instance: d.engine.Instance, Upstreams: d.engine.Upstreams, Standing: d.standing, Schema: d.engine.Schema, Followed: d.followed, TLS: cfg.TLS,
-		MaxConns: cfg.Limits.Connections, MaxPerAddress: cfg.Limits.PerAddress,
+		MaxConns: connections(cfg.Limits.Connections, o.Log), MaxPerAddress: cfg.Limits.PerAddress,
 		IdleTimeout: cfg.Limits.Idle, RequestTimeout: cfg.Limits.Request,
 	})
 	if err != nil {

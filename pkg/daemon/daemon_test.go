@@ -41,7 +41,7 @@ func start(t *testing.T, cfg *Config) *Daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.Close)
+	t.Cleanup(func() { d.Close() })
 	return d
 }
 

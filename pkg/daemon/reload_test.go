@@ -27,7 +27,7 @@ func reloadable(t *testing.T, text string) (d *Daemon, path string, log *lockedB
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.Close)
+	t.Cleanup(func() { d.Close() })
 	m.next()
 	m.next()
 	return d, path, log, m
