@@ -108,6 +108,28 @@ type Policy struct {
 	rules []*rule
 }
 
+// fleeting are the attributes that change while their entry does not, of those that entries have when they are read.
+var fleeting = []string{"hasSubordinates", "numSubordinates", "contextCSN"}
+
+// Fleeting finds an attribute in a filter that changes while its entry does not, so that followers would not be told of what it
+// decides; "" for none.
+func Fleeting(s *schema.Schema, f dit.Filter) string {
+	if f.Attr != "" {
+		key := s.Attribute(f.Attr).Key()
+		for _, name := range fleeting {
+			if key == s.Attribute(name).Key() {
+				return f.Attr
+			}
+		}
+	}
+	for _, sub := range f.Subs {
+		if name := Fleeting(s, sub); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
 // Compile reads rules. All mistakes are reported, joined, each a *RuleError.
 func Compile(s *schema.Schema, rules []Rule) (*Policy, error) {
 	p := &Policy{}
@@ -136,6 +158,8 @@ func Compile(s *schema.Schema, rules []Rule) (*Policy, error) {
 			f, err := dit.ParseFilter(r.Filter)
 			if err != nil {
 				fail("filter", err)
+			} else if name := Fleeting(s, f); name != "" {
+				fail("filter", fmt.Errorf("%s changes while its entry does not, and followers would not be told", name))
 			} else if m := dit.Compile(s, f); !m.Always() {
 				out.filter = m
 				filters++

@@ -90,6 +90,7 @@ func TestMistakes(t *testing.T) {
 		{Rule{Who: "users", Attributes: []string{"@nothing"}}, "attributes", "no object class"},
 		{Rule{Who: "users", Attributes: []string{"*", "cn"}}, "attributes", "nothing stands beside it"},
 		{Rule{Who: "users", Filter: "(cn=x"}, "filter", "column"},
+		{Rule{Who: "users", Filter: "(&(cn=x)(!(OID.2.5.18.9=TRUE)))"}, "filter", "changes while its entry does not"},
 	} {
 		_, err := Compile(bundled, []Rule{good, tt.rule})
 		var bad *RuleError

@@ -3,7 +3,6 @@ package ldapd
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"shaft/pkg/access"
 	"shaft/pkg/dit"
+	"shaft/pkg/schema"
 	"shaft/pkg/syncrepl"
 	"shaft/pkg/tree"
 )
@@ -59,8 +59,9 @@ type follower struct {
 	id        int32
 	ct        *content
 	mode      syncrepl.Mode
-	cookie    []byte // as it was sent
-	reload    bool   // its reloadHint
+	cookie    []byte  // as it was sent
+	led       dit.CSN // the newest change of an alias that led to the base; 0: none did
+	reload    bool    // its reloadHint
 	rid       string
 	sizeLimit int       // entries of the refresh; 0: none
 	sent      int       // in it
@@ -71,6 +72,7 @@ type follower struct {
 	left      bool
 	told      uint32    // how many cookies with the CSN of seen it was given for other rules
 	date      dit.CSN   // of what is older, in the refresh; 0: none
+	moved     bool      // the base is an entry that stood elsewhere
 	advanced  time.Time // when the latest difference was taken up
 	// behind is since when, at the earliest, the client has not had all that there is, UnixNano; 0: it
 	// has. persists tells that its refresh is over. Anyone may read them.
@@ -84,7 +86,7 @@ type follower struct {
 }
 
 // handleSync begins to follow what a search asks for.
-func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, ver *tree.Version, base tree.ID, sel *dit.Selection, m *dit.Matcher, g *guard) error {
+func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, ver *tree.Version, at target, sel *dit.Selection, m *dit.Matcher, g *guard) error {
 	if g != nil && g.grants.Best() < access.Sync {
 		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights, text: "nothing here may be followed"})
 	}
@@ -94,20 +96,20 @@ func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, 
 	if m != nil && m.Always() {
 		m = nil
 	}
-	f := &follower{c: c, id: req.id, mode: ctl.sync.Mode, cookie: append([]byte(nil), ctl.sync.Cookie...), reload: ctl.sync.ReloadHint,
+	f := &follower{c: c, id: req.id, mode: ctl.sync.Mode, cookie: append([]byte(nil), ctl.sync.Cookie...), reload: ctl.sync.ReloadHint, led: at.led,
 		sizeLimit: lower(s.sizeLimit, c.srv.opt.SizeLimit)}
 	if t := c.srv.timeFor(s); t > 0 {
 		f.until = c.srv.opt.Now().Add(t)
 	}
 	key := contentKey{request: string(req.body)}
 	if s.deref != 0 { // an alias may lead elsewhere at another time
-		key.request += ver.Norm(base)
+		key.request += ver.Norm(at.id)
 	}
-	f.who, f.policy = c.whoNow(ver.Schema()), c.srv.rules(ver.Schema())
-	if g != nil {
+	f.who = c.whoNow(ver.Schema())
+	if g != nil { // else begin looks whether there are rules by then
 		key.grants, f.policy = g.grants, g.grants.of
 	}
-	f.ct = &content{srv: c.srv, key: key, base: ver.Norm(base), scope: s.scope, matcher: m, sel: sel, typesOnly: s.typesOnly}
+	f.ct = &content{srv: c.srv, key: key, base: ver.Norm(at.id), scope: s.scope, matcher: m, sel: sel, typesOnly: s.typesOnly}
 	if !c.start(req.id, f.run, f.mode == syncrepl.RefreshAndPersist) {
 		return c.reply(req, result{code: ldapserver.LDAPResultBusy, text: "too many searches at once on this connection"})
 	}
@@ -128,7 +130,7 @@ func syncable(ver *tree.Version, s *searchRequest, ctl *requestControls) *result
 	if err != nil {
 		return &result{code: ldapserver.LDAPResultProtocolError, text: err.Error()}
 	}
-	if name := fleeting(f); name != "" {
+	if name := fleeting(ver.Schema(), f); name != "" {
 		return &result{code: ldapserver.LDAPResultUnwillingToPerform,
 			text: fmt.Sprintf("the filter of a sync search cannot look at %s, which changes while its entry does not", name)}
 	}
@@ -136,21 +138,16 @@ func syncable(ver *tree.Version, s *searchRequest, ctl *requestControls) *result
 }
 
 // fleeting finds an attribute in a filter that changes without a change of its entry.
-func fleeting(f dit.Filter) string {
-	name, _, _ := strings.Cut(strings.ToLower(f.Attr), ";")
-	switch name {
-	case "hassubordinates", "2.5.18.9", "numsubordinates", "contextcsn", "1.3.6.1.4.1.4203.666.1.25":
-		return f.Attr
-	}
+func fleeting(s *schema.Schema, f dit.Filter) string {
 	if isStanding(f.Attr) {
 		return f.Attr
 	}
 	for _, sub := range f.Subs {
-		if name := fleeting(sub); name != "" {
+		if name := fleeting(s, sub); name != "" {
 			return name
 		}
 	}
-	return ""
+	return access.Fleeting(s, f)
 }
 
 // run is the follower's goroutine.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/vjeantet/ldapserver"
 
@@ -36,6 +37,11 @@ func (f *follower) refresh(v *tree.Version, since dit.CSN) (more bool, err error
 		res := noSuchEntry(v, matched)
 		return false, f.finish(appendReply(nil, f.id, tagSearchDone, res, nil, nil))
 	}
+	if changed := v.Row(base).CSN; changed > at.csn && f.eye.g != nil && f.eye.g.grants.At(f.ct.base).Fixed() == nil {
+		// A filter may have hidden the base meanwhile: then all below was told to be gone.
+		ruled, f.date = !at.initial && !at.unknown, max(f.date, changed)
+	}
+	at.unknown = at.unknown || !at.initial && f.led > at.csn // an alias may have led elsewhere then
 	deletes := false
 	switch {
 	case at.unknown && !f.reload:
@@ -47,9 +53,7 @@ func (f *follower) refresh(v *tree.Version, since dit.CSN) (more bool, err error
 	case at.csn == v.CSN():
 		more, deletes = true, true
 	default:
-		if more, deletes, err = f.fromLog(v, base, at); err == nil && more && !deletes {
-			more, err = f.present(v, base, at.csn)
-		}
+		more, deletes, err = f.sinceCookie(v, base, at)
 	}
 	if err != nil || !more {
 		return false, err
@@ -114,12 +118,12 @@ func (f *follower) add(e tree.Entry) error {
 // is sent is dated anew, it sends them all.
 // What changed may have moved to a name that was free by then, and that the
 // client still gives to an entry that is gone: slapd would refuse the rename
-// for ever. So what changed goes first and comes again. That is before
-// anything is named: slapd forgets what was named when something goes.
+// for ever. So what changed goes first and comes again, the base only where it is known to have moved: who follows a
+// list takes its end for that of the whole. That is before anything is named: slapd forgets what was named when something goes.
 func (f *follower) present(v *tree.Version, base tree.ID, after dit.CSN) (more bool, err error) {
 	var changed []tree.ID
 	more, err = f.each(v, base, func(e tree.Entry) error {
-		if e.Row().CSN > after && e.ID() != base {
+		if e.Row().CSN > after && (e.ID() != base || f.moved) {
 			changed = append(changed, e.ID())
 		}
 		return nil
@@ -170,28 +174,58 @@ func (f *follower) overdue() bool {
 	return !f.until.IsZero() && !f.c.srv.opt.Now().Before(f.until)
 }
 
-// fromLog sends what changed since a cookie, as the change log has it. done is
-// false, and nothing was sent, where the log does not reach back that far, or
-// does not say enough.
-func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (more, done bool, err error) {
+// sinceCookie sends what changed since a cookie, as the change log has it, by a delete phase; where the log does not reach back that far,
+// or does not say enough, by a present phase.
+func (f *follower) sinceCookie(v *tree.Version, base tree.ID, at startingPoint) (more, deletes bool, err error) {
+	list, ok, err := f.readLog(v, base, at)
+	if err != nil {
+		return false, false, err
+	}
+	if ok {
+		// Where an entry goes, and what is below stays, a client might take that along: all that stays is to be named.
+		steps, over := f.eye.arrange(v, base, list)
+		if !over && len(f.eye.stays(v, list)) == 0 {
+			more, err = f.delta(v, steps)
+			return more, true, err
+		}
+		for _, t := range list {
+			if t.id == base && t.moved() {
+				f.moved = true
+			}
+		}
+	}
+	more, err = f.present(v, base, at.csn)
+	return more, false, err
+}
+
+// readLog is eye.readLog in turns; not ok too where the log cannot be read.
+func (f *follower) readLog(v *tree.Version, base tree.ID, at startingPoint) (list []touched, ok bool, err error) {
+	var late <-chan time.Time
+	if !f.until.IsZero() {
+		timer := time.NewTimer(f.until.Sub(f.c.srv.opt.Now()))
+		defer timer.Stop()
+		late = timer.C
+	}
 	select {
 	case f.c.srv.logTurns <- struct{}{}:
 		defer func() { <-f.c.srv.logTurns }()
+	case <-late:
+		return nil, false, errors.Join(f.refuse(ldapserver.LDAPResultTimeLimitExceeded, timeOver), errLate)
 	case <-f.op.stop:
-		return false, false, errStopped
+		return nil, false, errStopped
 	}
-	list, ok, err := f.eye.readLog(v, base, at)
+	list, ok, err = f.eye.readLog(v, base, at)
 	if err != nil {
 		f.c.log.Error("the change log cannot be read; a follower is told what is present instead", "error", err)
-		return true, false, nil
 	}
-	if !ok {
-		return true, false, nil
-	}
-	steps, over := f.eye.arrange(v, base, list)
-	if over { // a client might take the children along with what is gone: all that stays is to be named
-		return true, false, nil
-	}
+	return list, ok && err == nil, nil
+}
+
+// errLate ends a refresh that is at its time limit; the search has been answered.
+var errLate = errors.New("time limit")
+
+// delta sends steps in a refresh; more is false where the search came to its end meanwhile.
+func (f *follower) delta(v *tree.Version, steps []step) (more bool, err error) {
 	gone := idSet{f: f, deleted: true}
 	for _, s := range steps {
 		if s.state == syncrepl.StateDelete {
@@ -199,15 +233,15 @@ func (f *follower) fromLog(v *tree.Version, base tree.ID, at startingPoint) (mor
 			continue
 		}
 		if f.overdue() {
-			return false, false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, timeOver)
+			return false, f.refuse(ldapserver.LDAPResultTimeLimitExceeded, timeOver)
 		}
 		gone.flush()
 		if err := errors.Join(gone.err, f.add(v.Entry(s.id))); err != nil {
-			return false, false, err
+			return false, err
 		}
 	}
 	gone.flush()
-	return true, true, gone.err
+	return true, gone.err
 }
 
 // logged is what the change log says of an entry since a cookie.
@@ -281,8 +315,8 @@ func (e *eye) readLog(v *tree.Version, base tree.ID, from startingPoint) (list [
 
 // meanwhile looks at where an entry was after the cookie: at names that it has left, and at the one that it stands at, where it may have been
 // in the content for a while. The follower may have it there, from a refresh that was cut off, which shows in no cookie, or between two
-// states, as its cookie says. So the end of one is told that came since, and one goes first and comes again whose name another has now, or
-// that moved between.
+// states, as its cookie says. So the end of one is told that came since, and one goes first and comes again that moved on from such a name,
+// or moved between.
 func (e *eye) meanwhile(t *touched, v *tree.Version, l *logged, now tree.ID, between bool) error {
 	may := l.again // what has been as it is since it came was never in the content
 	if t.id != 0 {
@@ -302,7 +336,7 @@ func (e *eye) meanwhile(t *touched, v *tree.Version, l *logged, now tree.ID, bet
 		norm := dn.Norm()
 		if t.id == 0 {
 			t.norm, t.had = norm, t.had || e.mayHold(norm)
-		} else if at, _ := v.Find(norm); at != 0 && at != t.id {
+		} else if e.mayHold(norm) { // and with a rename above it may go on to another name by itself
 			t.had, t.unsure = true, true
 		}
 	}

@@ -450,6 +450,7 @@ type query struct {
 	sizeLimit int64
 	timeLimit int64
 	typesOnly bool
+	deref     int64
 }
 
 func (q query) body(tb testing.TB) []byte {
@@ -467,7 +468,7 @@ func (q query) body(tb testing.TB) []byte {
 func (q query) bodyWith(filter []byte) []byte {
 	b := ber.AppendString(nil, ber.OctetString, q.base)
 	b = ber.AppendInt(b, ber.Enumerated, int64(q.scope))
-	b = ber.AppendInt(b, ber.Enumerated, 0)
+	b = ber.AppendInt(b, ber.Enumerated, q.deref)
 	b = ber.AppendInt(b, ber.Integer, q.sizeLimit)
 	b = ber.AppendInt(b, ber.Integer, q.timeLimit)
 	b = ber.AppendBool(b, ber.Boolean, q.typesOnly)

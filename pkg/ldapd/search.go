@@ -140,7 +140,7 @@ func (c *conn) search(req *request, ctl *requestControls, waited time.Duration) 
 	case t.monitor != "":
 		return c.searchMonitor(req, &s, ver, t.monitor, c.watching(g), sel, matcher, ctl)
 	case ctl.sync != nil:
-		return c.handleSync(req, &s, ctl, ver, t.id, sel, matcher, g)
+		return c.handleSync(req, &s, ctl, ver, t, sel, matcher, g)
 	case !g.sees(ver.Entry(t.id)): // it may know of it, and no more
 		return c.reply(req, result{code: ldapserver.LDAPResultInsufficientAccessRights, text: "the entry may not be read"})
 	case s.scope == tree.Base && matcher == nil && ctl.plain():

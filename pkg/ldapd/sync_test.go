@@ -130,6 +130,7 @@ func TestSyncRefusals(t *testing.T) {
 		{"derefAlways", deref(3), mode(1), 2},
 		{"a filter on what changes by itself", query{base: base, scope: tree.Sub, filter: "(&(cn=a)(!(hasSubordinates=TRUE)))"}.body(t), mode(1), 53},
 		{"the same by OID", query{base: base, scope: tree.Sub, filter: "(2.5.18.9;x=TRUE)"}.body(t), mode(1), 53},
+		{"the same by OID, spelled otherwise", query{base: base, scope: tree.Sub, filter: "(OID.2.5.18.9=TRUE)"}.body(t), mode(1), 53},
 		{"the root DSE", query{base: "", scope: tree.Base}.body(t), mode(1), 53},
 		{"the schema", query{base: subschemaDN, scope: tree.Base}.body(t), mode(3), 53},
 		{"a base that is not there", query{base: "cn=x," + base, scope: tree.Sub}.body(t), mode(3), 32},

@@ -339,4 +339,76 @@ func TestBaseHidesItself(t *testing.T) {
 	if len(h.entries) != 0 {
 		t.Errorf("left: %q", h.all())
 	}
+	// When it shows itself again, all below comes again, which has not changed meanwhile.
+	w.edit(func(b *tree.Builder) { w.put(b, 1, "cn=top", "x") })
+	h.ended = false
+	c.follow(2, syncSearch{query: query{base: "cn=top," + base, scope: tree.Sub}, mode: syncrepl.RefreshAndPersist, cookie: h.cookie})
+	for !h.ended {
+		m := c.mustMessage()
+		h.take(t, &m)
+	}
+	if len(h.entries) != 2 {
+		t.Errorf("it has %q", h.all())
+	}
+}
+
+// R45: what a hidden entry has below it, and is not hidden, stays with a client that takes away what is below the one that it is told to
+// remove, as a Shaft does: it is sent again, or named.
+func TestParentHidesItself(t *testing.T) {
+	rules := []access.Rule{{Who: "anonymous", Filter: "(description=hidden)", Allow: access.None}, {Who: "anonymous", Allow: access.Sync}}
+	all := syncSearch{query: query{base: base, scope: tree.Sub}}
+	for name, hide := range map[string]func(w *world){
+		"by its own change": func(w *world) { w.edit(func(b *tree.Builder) { w.put(b, 2, "cn=a,cn=top", "hidden") }) },
+		"by other rules": func(w *world) {
+			rule := access.Rule{Who: "anonymous", Filter: "(description=y)", Allow: access.None}
+			if err := w.s.SetAccess(append([]access.Rule{rule}, rules...)); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.s.opt.Advance = func() (dit.CSN, error) {
+				v := w.edit(func(b *tree.Builder) { w.put(b, 9, "cn=other", fmt.Sprint(w.csn)) })
+				return v.CSN(), nil
+			}
+			if err := w.s.SetAccess(rules); err != nil {
+				t.Fatal(err)
+			}
+			w.edit(func(b *tree.Builder) {
+				w.put(b, 1, "cn=top", "x")
+				w.put(b, 2, "cn=a,cn=top", "y")
+				w.put(b, 3, "cn=b,cn=a,cn=top", "hidden")
+				w.put(b, 4, "cn=c,cn=b,cn=a,cn=top", "x")
+				w.put(b, 5, "cn=d,cn=a,cn=top", "x")
+			})
+			var followers []*randomFollower
+			for _, mode := range []syncrepl.Mode{syncrepl.RefreshOnly, syncrepl.RefreshAndPersist} {
+				m := newMirror(all)
+				m.holes, m.whole = true, true
+				copyOf(t, w, m, forAll)
+				f := &randomFollower{c: &chaos{world: w}, m: m}
+				if mode == syncrepl.RefreshAndPersist {
+					f.connect(mode)
+					if _, err := f.take(forAll, func(bool) bool { return m.persist }); err != nil {
+						t.Fatal(err)
+					}
+				}
+				followers = append(followers, f)
+			}
+			hide(w)
+			v := w.b.Version()
+			copyOf(t, w, followers[0].m, forAll)
+			if _, err := followers[1].take(forAll, func(bool) bool { return followers[1].m.upTo(v) }); err != nil {
+				t.Fatal(err)
+			}
+			for i, f := range followers {
+				for n, want := range map[int]bool{1: true, 2: false, 3: false, 4: true, 5: true} {
+					if f.m.entries[number(n)] != nil != want {
+						t.Errorf("follower %d: entry %d is there: %v", i, n, !want)
+					}
+				}
+			}
+		})
+	}
 }

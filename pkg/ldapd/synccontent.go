@@ -230,7 +230,7 @@ func (e *eye) base(v *tree.Version) tree.ID {
 // search goes through the content.
 func (e *eye) search(v *tree.Version, base tree.ID) *tree.Cursor {
 	q := tree.Query{Base: base, Scope: e.ct.scope, Matcher: e.ct.matcher}
-	if e.g != nil {
+	if e.g != nil || e.ct.matcher != nil && e.ct.matcher.NeedsComputed() { // what is made when read is looked at as in keptView
 		q.Accept = func(at tree.Entry) bool { return e.takes(v, at) }
 	}
 	return v.Search(q)
@@ -357,6 +357,9 @@ func changeover(from, to *content, v *tree.Version, told uint32) *diff {
 func (d *diff) finish(list []touched, e *eye) {
 	if len(list) == 0 {
 		return
+	}
+	if !d.baseGone {
+		list = append(list, e.stays(d.v, list)...)
 	}
 	d.steps, _ = e.arrange(d.v, e.base(d.v), list)
 	d.cookies = d.cookiesAfter(d.told)

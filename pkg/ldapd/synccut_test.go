@@ -1,10 +1,13 @@
 package ldapd
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vjeantet/ldapserver"
 
 	"shaft/pkg/access"
 	"shaft/pkg/dit"
@@ -85,6 +88,35 @@ func TestCutRefresh(t *testing.T) {
 	}
 }
 
+// R41: so it is where a parent is renamed meanwhile and again, and takes along what came below it, to a name that another has by then.
+func TestCutRefreshUnderRenames(t *testing.T) {
+	w := newWorld(t)
+	w.edit(func(b *tree.Builder) {
+		w.put(b, 1, "cn=top", "x")
+		w.put(b, 2, "cn=p0,cn=top", "x")
+		w.put(b, 3, "cn=w0,cn=top", "x")
+		w.put(b, 4, "cn=t0,cn=top", "x")
+		w.put(b, 5, "cn=a,cn=top", "x")
+		w.put(b, 6, "cn=b,cn=a,cn=top", "x")
+	})
+	m := newMirror(syncSearch{query: query{base: base, scope: tree.Sub}})
+	copyOf(t, w, m, forAll)
+	w.edit(func(b *tree.Builder) {
+		w.put(b, 2, "cn=p1,cn=top", "x")
+		w.put(b, 3, "cn=c,cn=p1,cn=top", "x")
+	})
+	copyOf(t, w, m, 2)
+	v := w.edit(func(b *tree.Builder) {
+		w.put(b, 3, "cn=w,cn=b,cn=a,cn=top", "x")
+		w.put(b, 2, "cn=p2,cn=top", "x")
+		w.put(b, 4, "cn=c,cn=p2,cn=top", "x")
+	})
+	copyOf(t, w, m, forAll)
+	if err := m.want(v); err != nil {
+		t.Error(err)
+	}
+}
+
 // gone lists the UUIDs that a follower with a cookie is told the end of, by one refreshOnly search.
 func gone(t *testing.T, w *world, q query, cookie string) (list []dit.UUID) {
 	t.Helper()
@@ -135,6 +167,42 @@ func TestGoneOnlyWhatMayBeThere(t *testing.T) {
 		if got := gone(t, w, below, cookie); !slices.Equal(got, []dit.UUID{number(5)}) {
 			t.Errorf("with %s: %v are told to be gone, %v went", cookie, got, number(5))
 		}
+	}
+}
+
+// R42: those who come back with a cookie and do not read what changed meanwhile hold up nobody else who does, and whoever waits for the
+// log waits no longer than it wants to.
+func TestLogTurns(t *testing.T) {
+	w := newWorld(t)
+	w.edit(func(b *tree.Builder) { w.put(b, 1, "cn=top", "x") })
+	cookie := []byte(w.cookieNow(7))
+	v := w.edit(func(b *tree.Builder) {
+		for i := range 100 {
+			w.put(b, 2+i, fmt.Sprintf("cn=n%d,cn=top", i), strings.Repeat("x", sendAt))
+		}
+	})
+	for range logAtOnce - 1 {
+		w.s.logTurns <- struct{}{}
+	}
+	request := syncSearch{query: query{base: base, scope: tree.Sub}, mode: syncrepl.RefreshOnly, cookie: cookie}
+	lazy := dial(t, w.addr)
+	lazy.follow(1, request)
+	lazy.nc.SetReadDeadline(time.Now().Add(patience))
+	if _, err := lazy.r.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	m := newMirror(request)
+	m.cookie, m.holes = cookie, true
+	copyOf(t, w, m, forAll)
+	if !m.upTo(v) || len(m.entries) != 100 {
+		t.Errorf("%d entries, cookie %s", len(m.entries), m.cookie)
+	}
+	w.s.logTurns <- struct{}{}
+	late := dial(t, w.addr)
+	request.timeLimit = 1
+	late.follow(1, request)
+	if m := late.mustMessage(); m.Kind != syncrepl.KindDone || m.Code != ldapserver.LDAPResultTimeLimitExceeded {
+		t.Errorf("one that waited longer than it wanted to is told %+v", m)
 	}
 }
 

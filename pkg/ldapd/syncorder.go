@@ -64,7 +64,9 @@ func (e *eye) arrange(v *tree.Version, base tree.ID, list []touched) (steps []st
 		t.now = v.Norm(t.id)
 		a.byUUID[t.uuid] = t
 		if t.had && t.now != t.norm {
-			a.left[t.norm] = t
+			if w := a.left[t.norm]; w == nil || w.id == 0 { // what came there meanwhile and went again has no say
+				a.left[t.norm] = t
+			}
 		}
 	}
 	a.uproot = a.conflict()
@@ -148,7 +150,7 @@ func (a *arranger) keepsChildren(at tree.ID) bool {
 	for c := a.v.Search(tree.Query{Base: at, Scope: tree.One}); c.Next(); {
 		e := c.Entry()
 		t := a.byUUID[e.Row().UUID]
-		if t == nil && a.eye.holds(a.v, a.base, e.ID()) || t != nil && t.had && !t.moved() {
+		if t == nil && a.eye.holds(a.v, a.base, e.ID()) || t != nil && t.id != 0 && t.had && !t.moved() {
 			return true
 		}
 		// Below what was not in the content there may be what was.
@@ -158,6 +160,36 @@ func (a *arranger) keepsChildren(at tree.ID) bool {
 		}
 	}
 	return false
+}
+
+// stays lists what of a content of whole subtrees is as it was, below entries that rules hide by now: a client that mirrors whole
+// subtrees takes it along with them.
+func (e *eye) stays(v *tree.Version, list []touched) (stay []touched) {
+	if e.g == nil || e.ct.matcher != nil || e.ct.scope != tree.Sub {
+		return nil
+	}
+	var listed map[dit.UUID]bool
+	for _, t := range list {
+		at, _ := v.Find(t.norm)
+		if !t.had || t.id != 0 || at == 0 || e.takes(v, v.Entry(at)) {
+			continue
+		}
+		if listed == nil {
+			listed = make(map[dit.UUID]bool, len(list))
+			for _, t := range list {
+				listed[t.uuid] = true
+			}
+		}
+		for cur := e.search(v, at); cur.Next(); {
+			below := cur.Entry()
+			if u := below.Row().UUID; !listed[u] {
+				listed[u] = true
+				stay = append(stay, touched{uuid: u, id: below.ID(), csn: below.Row().CSN, had: true,
+					norm: v.Norm(below.ID()), dn: string(below.DN())})
+			}
+		}
+	}
+	return stay
 }
 
 // steps lists what goes, what comes and changes, and last what others came over.

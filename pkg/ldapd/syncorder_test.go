@@ -3,8 +3,10 @@ package ldapd
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
+	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
 	"shaft/pkg/tree"
 )
@@ -59,5 +61,44 @@ func TestComesOverWhatStays(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// R40: what came to a name after the cookie and went again does not hide who stood there: the order is the same, however the log is read.
+func TestCameAndWentHasNoSay(t *testing.T) {
+	w := newWorld(t)
+	at := func(name string) string { return name + "," + "cn=top," + base }
+	v := w.edit(func(b *tree.Builder) {
+		w.put(b, 1, "cn=top", "x")
+		w.put(b, 2, "cn=p1,cn=top", "x")
+		w.put(b, 3, "cn=deep,cn=p1,cn=top", "x")
+		w.put(b, 4, "cn=w,cn=deep,cn=p1,cn=top", "x")
+		w.put(b, 5, "cn=c,cn=p1,cn=top", "x")
+	})
+	norm := func(rdns string) string {
+		dn, err := dit.ParseDN(bundled(), at(rdns))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dn.Norm()
+	}
+	moved := func(n int, from string) touched {
+		id := v.ByUUID(number(n))
+		return touched{uuid: number(n), id: id, csn: v.Row(id).CSN, had: true, norm: norm(from)}
+	}
+	list := []touched{moved(2, "cn=p0"), moved(4, "cn=c,cn=p0"), {uuid: number(9), had: true, norm: norm("cn=c,cn=p0")}, moved(5, "cn=t0")}
+	top, _ := v.Find(strings.ToLower(base))
+	e := (&content{srv: w.s, base: strings.ToLower(base), scope: tree.Sub}).eye()
+	for range 2 {
+		steps, over := e.arrange(v, top, list)
+		var order []string
+		for _, s := range steps {
+			order = append(order, fmt.Sprintf("%d %s", s.state, s.uuid))
+		}
+		// The name is taken by what would come along with its parent: so all that moved goes first.
+		if over || len(steps) != 7 || steps[3].state != syncrepl.StateDelete {
+			t.Errorf("over %v: %q", over, order)
+		}
+		slices.Reverse(list)
 	}
 }

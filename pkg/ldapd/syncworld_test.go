@@ -159,6 +159,7 @@ func (c *client) mustMessage() syncrepl.Message {
 type mirror struct {
 	search  syncSearch
 	holes   bool // parents may be missing
+	whole   bool // it takes away what is below what goes
 	entries map[dit.UUID]*copied
 	names   map[string]dit.UUID
 	cookie  []byte
@@ -237,6 +238,12 @@ func (m *mirror) remove(u dit.UUID) error {
 	}
 	delete(m.entries, u)
 	delete(m.names, e.norm)
+	if m.whole {
+		for _, n := range m.below(e.norm) {
+			delete(m.entries, m.names[n])
+			delete(m.names, n)
+		}
+	}
 	return nil
 }
 
@@ -249,7 +256,7 @@ func (m *mirror) take(msg *syncrepl.Message) (done bool, err error) {
 		if msg.State == syncrepl.StateDelete {
 			err = m.remove(msg.UUID)
 		} else {
-			if known := m.entries[msg.UUID] != nil; m.persist && known != (msg.State == syncrepl.StateModify) {
+			if known := m.entries[msg.UUID] != nil; m.persist && !m.whole && known != (msg.State == syncrepl.StateModify) {
 				return false, fmt.Errorf("%s comes as state %d, known: %v", msg.DN, msg.State, known)
 			}
 			err = m.put(msg.UUID, string(msg.DN), msg.Attrs)

@@ -121,7 +121,7 @@ func (w *walk) kind(v vertex, class string, kind tree.Kind) *tree.Cursor {
 // follow adds what an alias names to the search; one that leads nowhere adds nothing.
 func (w *walk) follow(alias tree.ID) {
 	ver := w.run.ver
-	dn, refusal := dereference(ver, w.run.guard, nameOf(ver, alias))
+	dn, _, refusal := dereference(ver, w.run.guard, nameOf(ver, alias))
 	if refusal.code != 0 {
 		return
 	}
