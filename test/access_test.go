@@ -2,7 +2,6 @@ package test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,22 +12,11 @@ import (
 	"shaft/internal/ldaptest"
 )
 
-// freePort gives an address of loopback that nobody listens on.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // R10, R38: the real binary over ldaps, StartTLS, a PROXY header and a unix
 // socket, as OpenLDAP's tools come.
 func TestListenersOfTheBinary(t *testing.T) {
 	ca, cert, key := authority(t)
-	secure := freePort(t)
+	secure := ldaptest.FreeAddress(t)
 	s := newShaft(t, fmt.Sprintf("base_dn: %s\ntls: { certificate: %s, key: %s, client_ca: %s }\n", base, cert, key, ca))
 	config, err := os.ReadFile(s.path("shaft.yaml"))
 	if err != nil {

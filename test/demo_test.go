@@ -129,7 +129,7 @@ func readUntil(t *testing.T, r io.Reader, words string) string {
 			t.Fatalf("it ended without a line with %q", words)
 		}
 		return said
-	case <-time.After(30 * time.Second):
+	case <-time.After(limit):
 		t.Fatalf("no line with %q", words)
 	}
 	return ""

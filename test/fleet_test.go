@@ -76,7 +76,7 @@ func startFleet(t *testing.T, subscriptions int) *fleet {
 		t.Cleanup(up.Close)
 		f.servers = append(f.servers, up)
 	}
-	at := freePort(t)
+	at := ldaptest.FreeAddress(t)
 	f.shaft = newShaft(t, fmt.Sprintf("base_dn: %s\nmetrics: { listen: %q }", base, at))
 	f.metrics, f.client = "http://"+at+"/metrics", operator.NewClient(f.path("data/control.sock"))
 	return f

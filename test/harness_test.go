@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"shaft/internal/ldaptest"
 )
 
 // binary is the shaft that TestMain built.
@@ -123,12 +125,7 @@ func newShaft(t *testing.T, extra string) *shaft {
 // newShaftIn is newShaft with all that is the daemon's in dir.
 func newShaftIn(t *testing.T, dir, extra string) *shaft {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &shaft{t: t, dir: dir, address: l.Addr().String()}
-	l.Close()
+	s := &shaft{t: t, dir: dir, address: ldaptest.FreeAddress(t)}
 	config := fmt.Sprintf("data_dir: data\nlisten: [ %q, %q ]\n%s\n", "ldap://"+s.address, s.ldapi(), extra)
 	if err := os.WriteFile(s.path("shaft.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)

@@ -81,7 +81,7 @@ func inTrouble(t *testing.T, before func(metrics string)) *trouble {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.Close)
-	at := freePort(t)
+	at := ldaptest.FreeAddress(t)
 	s := &trouble{newShaft(t, fmt.Sprintf("base_dn: %s\nmetrics: { listen: %q }", base, at)), "http://" + at + "/metrics"}
 	before(at)
 	s.run("subscription", "add", "one", "--url", a.URL()+"/"+one, "--name", "cn=One", "--wait")

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"shaft/internal/ldaptest"
 )
 
 // prometheus is a real one that scrapes a Shaft each second.
@@ -24,7 +26,7 @@ type prometheus struct {
 // startPrometheus starts one with the deployed rules, and has the test stop it.
 func startPrometheus(t *testing.T, target string) *prometheus {
 	t.Helper()
-	dir, at := t.TempDir(), freePort(t)
+	dir, at := t.TempDir(), ldaptest.FreeAddress(t)
 	rules, err := filepath.Abs("../deploy/prometheus/shaft.rules.yml")
 	if err != nil {
 		t.Fatal(err)

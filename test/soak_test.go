@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"shaft/internal/ldaptest"
 )
 
 // soakTime is how long TestSoak goes on: make soak takes ten minutes.
@@ -165,7 +167,7 @@ func newSoaked(t *testing.T) *soaked {
 	if code != 0 {
 		t.Fatalf("passwd: exit %d, %s", code, hash)
 	}
-	at := freePort(t)
+	at := ldaptest.FreeAddress(t)
 	s := &soaked{metrics: "http://" + at + "/metrics", corpus: corpus(t), flood: floodOf(0), deluge: floodOf(2), pool: x509.NewCertPool(), bouts: make([]atomic.Int64, len(hostiles))}
 	s.pool.AddCert(ours.cert)
 	s.shown = [3]*tls.Certificate{ours.pair(t, "good", time.Now().Add(24*time.Hour)), ours.pair(t, "good", time.Now().Add(-time.Minute)),

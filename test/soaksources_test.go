@@ -65,7 +65,7 @@ type ending struct {
 
 func newTroubles(t *testing.T) *troubles {
 	t.Helper()
-	at := freePort(t)
+	at := ldaptest.FreeAddress(t)
 	tr := &troubles{t: t, r: rand.New(rand.NewPCG(7, 7)), ends: map[string]ending{}, count: map[string]int{}, seen: map[string]time.Time{}}
 	tr.soaked = &soaked{metrics: "http://" + at + "/metrics", shaft: newShaft(t, fmt.Sprintf("base_dn: %s\nguard: off\nmetrics: { listen: %q }", base, at))}
 	for i := range 4 {

@@ -8,7 +8,8 @@ version=3.29.2
 dir=${XDG_CACHE_HOME:-$HOME/.cache}/shaft/mibs-$version
 
 if [ ! -d "$dir" ]; then
-	work=$(mktemp -d)
+	mkdir -p "$(dirname "$dir")"
+	work=$(mktemp -d "$(dirname "$dir")/fetch.XXXXXX") # on the same file system, so that the move is whole or not at all
 	trap 'rm -rf "$work"' EXIT
 	for try in 1 2 3; do
 		(cd "$work" && npm pack --silent "net-snmp@$version" >pack.log 2>&1) && break
@@ -17,6 +18,7 @@ if [ ! -d "$dir" ]; then
 			echo "mibs: the npm package net-snmp $version cannot be fetched" >&2
 			exit 1
 		fi
+		sleep $((try * 5))
 	done
 	tar -xzf "$work/net-snmp-$version.tgz" -C "$work"
 	mkdir "$work/mibs"
@@ -24,7 +26,6 @@ if [ ! -d "$dir" ]; then
 		cp "$work/package/lib/mibs/$module.mib" "$work/mibs/$module"
 	done
 	cp /usr/share/snmp/mibs/NET-SNMP-MIB.txt "$work/mibs/NET-SNMP-MIB"
-	mkdir -p "$(dirname "$dir")"
 	# Whoever comes second keeps what the first one fetched.
 	mv -T "$work/mibs" "$dir" 2>/dev/null || [ -d "$dir" ]
 fi

@@ -85,9 +85,15 @@ if [ ! -e $policy ]; then
 	chmod 755 $policy
 fi
 echo "setup: installing $packages"
-apt-get update -q
+# A machine that has just begun may be busy with its own packages, and a mirror may fail once.
+patient="-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3"
+# shellcheck disable=SC2086 # one word for each
+for pause in 5 20 60; do
+	apt-get $patient update -q && break
+	sleep $pause
+done
 # shellcheck disable=SC2086 # one word for each package
-apt-get install -q -y --no-install-recommends $packages
+apt-get $patient install -q -y --no-install-recommends $packages
 for service in nslcd snmpd snmptrapd prometheus postgresql zabbix-server; do
 	case " $packages " in
 	*" $service "* | *" $service-pgsql "*) # nor at the next boot

@@ -19,6 +19,8 @@ import (
 
 	"shaft/pkg/ldapd"
 	"shaft/pkg/operator"
+
+	"shaft/internal/ldaptest"
 )
 
 // asMain has the test binary be the program.
@@ -147,12 +149,7 @@ func TestPasswdPipe(t *testing.T) {
 // served starts the daemon and waits until it answers over LDAP.
 func served(t *testing.T, more string) (cmd *exec.Cmd, address, dir string, log *bytes.Buffer) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
+	address = ldaptest.FreeAddress(t)
 	config := writeConfig(t, fmt.Sprintf("base_dn: o=x\ndata_dir: data\nlisten: [ 'ldap://%s' ]\n%s", address, more))
 	cmd, dir = program(t, "serve", "--config", config), filepath.Dir(config)
 	log = new(bytes.Buffer)

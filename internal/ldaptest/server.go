@@ -127,7 +127,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, address: "127.0.0.1:0", cut: -1, conns: map[*conn]struct{}{},
+	s := &Server{o: o, cut: -1, conns: map[*conn]struct{}{},
 		moved: make(chan struct{}), rootDSE: maps.Clone(o.RootDSE)}
 	s.content = newContent(o.Schema, suffix, o.SID, o.Now)
 	s.content.noUUID = o.NoUUID
@@ -166,11 +166,17 @@ func (s *Server) Up() error {
 	if s.listener != nil {
 		return nil
 	}
+	if s.address == "" {
+		port, err := FreePort() // that is its own while it is down
+		if err != nil {
+			return err
+		}
+		s.address = fmt.Sprintf("127.0.0.1:%d", port)
+	}
 	l, err := net.Listen("tcp", s.address)
 	if err != nil {
 		return err
 	}
-	s.address = l.Addr().String()
 	s.listener = l
 	s.running.Add(1)
 	go s.accept(l)

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -356,23 +355,4 @@ func (s *Slapd) attempt(stdin, name string, args ...string) (string, error) {
 		}
 	}
 	return out.String(), err
-}
-
-// freePort gives a loopback port that nothing listens on at the moment.
-func freePort(t TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("no free port: %v", err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatalf("no free port: %v", err)
-	}
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatalf("no free port: %v", err)
-	}
-	return n
 }

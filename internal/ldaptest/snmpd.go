@@ -3,7 +3,6 @@ package ldaptest
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,7 +69,7 @@ func StartSNMPd(t TB, network string) *SNMPd {
 			t.Fatalf("%s is missing: apt-get install snmpd snmptrapd snmp", tool)
 		}
 	}
-	s := &SNMPd{t: t, dir: t.TempDir(), Port: freeUDPPort(t), TrapPort: freeUDPPort(t)}
+	s := &SNMPd{t: t, dir: t.TempDir(), Port: freePort(t), TrapPort: freePort(t)}
 	s.AgentX = "unix:" + s.Socket()
 	if network == "tcp" {
 		s.AgentX = fmt.Sprintf("tcp:127.0.0.1:%d", freePort(t))
@@ -79,16 +78,6 @@ func StartSNMPd(t TB, network string) *SNMPd {
 	t.Cleanup(s.Kill)
 	s.Start()
 	return s
-}
-
-func freeUDPPort(t TB) int {
-	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("snmpd: %v", err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
 }
 
 // Socket is the path of its AgentX socket, should it have one.

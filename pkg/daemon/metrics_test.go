@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"shaft/internal/ldaptest"
 )
 
 // R56: where metrics are told, and what is wrong with that, by its place.
@@ -40,20 +42,9 @@ func TestConfigOfMetrics(t *testing.T) {
 	}
 }
 
-// freePort is one that nobody listened on a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // R52: metrics are told at their own door and on the control socket, and nothing else is there.
 func TestR52DoorOfMetrics(t *testing.T) {
-	at := freePort(t)
+	at := ldaptest.FreeAddress(t)
 	d, path, log, m := reloadable(t, plainConfig+"metrics: { listen: '"+at+"' }\n")
 	socket := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", d.cfg.ControlSocket)
@@ -119,7 +110,7 @@ func TestPlaceOfMetricsTaken(t *testing.T) {
 // Scrapers that send half a request, or read nothing, hold up neither Close nor, once their
 // time is over, who comes after them.
 func TestHostileScrapers(t *testing.T) {
-	at := freePort(t)
+	at := ldaptest.FreeAddress(t)
 	d, _, _, _ := reloadable(t, plainConfig+"metrics: { listen: '"+at+"' }\n")
 	var conns []net.Conn
 	for i := range maxScrapers + 10 {

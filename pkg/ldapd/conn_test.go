@@ -353,7 +353,7 @@ func TestMaxConns(t *testing.T) {
 
 // R42: an idle connection is cut when the operator says so, one with work to do is not.
 func TestIdleTimeout(t *testing.T) {
-	_, addr := serve(t, Options{IdleTimeout: 50 * time.Millisecond})
+	_, addr := serve(t, Options{IdleTimeout: 500 * time.Millisecond})
 	c := dial(t, addr)
 	c.whoami(1)
 	if r := c.next(); r.id != 0 || r.code != ldapserver.LDAPResultUnavailable || !strings.Contains(r.text, "idle") {

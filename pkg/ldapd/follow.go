@@ -61,6 +61,7 @@ type follower struct {
 	mode      syncrepl.Mode
 	cookie    []byte  // as it was sent
 	led       dit.CSN // the newest change of an alias that led to the base; 0: none did
+	named     dit.DN  // the base as it was asked for, where one did
 	reload    bool    // its reloadHint
 	rid       string
 	sizeLimit int       // entries of the refresh; 0: none
@@ -102,6 +103,9 @@ func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, 
 		f.until = c.srv.opt.Now().Add(t)
 	}
 	key := contentKey{request: string(req.body)}
+	if at.led > 0 {
+		f.named, _ = dit.ParseDN(ver.Schema(), string(s.base)) // as findBase has done
+	}
 	if s.deref != 0 { // an alias may lead elsewhere at another time
 		key.request += ver.Norm(at.id)
 	}
@@ -202,6 +206,19 @@ func (f *follower) leave() {
 	}
 }
 
+const leadsElsewhere = "an alias on the way to the base leads elsewhere by now"
+
+// elsewhere tells whether an alias that led to the base does not any more: the client is told before it has a newer cookie.
+func (f *follower) elsewhere(v *tree.Version) bool {
+	if f.led == 0 {
+		return false
+	}
+	g := f.ct.eye().g
+	g.at(v)
+	dn, _, refusal := dereference(v, g, f.named)
+	return refusal.code != 0 || dn.Norm() != f.ct.base
+}
+
 // errStopped ends a follower that was abandoned or cancelled, or whose server
 // is shutting down.
 var errStopped = errors.New("stopped")
@@ -222,6 +239,10 @@ func (f *follower) persist() {
 			told, owed = time.Now(), false
 		}
 		if v.CSN() != f.seen.CSN() {
+			if f.elsewhere(v) {
+				f.refuse(syncrepl.ResultRefreshRequired, leadsElsewhere) //nolint:errcheck // the search is at its end
+				return
+			}
 			sent, err := f.advance(v)
 			if err != nil {
 				return

@@ -13,8 +13,9 @@ import (
 	"shaft/pkg/tree"
 )
 
-// logAtOnce is how many followers that come back may read the change log at a
-// time, for the whole server: each holds what it reads, up to all that is kept.
+// logAtOnce is how many followers that come back may read the change log, and put in order what it says, at a
+// time, for the whole server: each holds what it reads, up to all that is kept. What is left then, and held while it is sent, is a few words
+// for each entry.
 const logAtOnce = 4
 
 // refresh brings a client to the content of a version (RFC 4533 section 3.3): all of
@@ -37,11 +38,15 @@ func (f *follower) refresh(v *tree.Version, since dit.CSN) (more bool, err error
 		res := noSuchEntry(v, matched)
 		return false, f.finish(appendReply(nil, f.id, tagSearchDone, res, nil, nil))
 	}
-	if changed := v.Row(base).CSN; changed > at.csn && f.eye.g != nil && f.eye.g.grants.At(f.ct.base).Fixed() == nil {
+	known := !at.initial && !at.unknown
+	if changed := v.Row(base).CSN; known && changed > at.csn && f.eye.g != nil && f.eye.g.grants.At(f.ct.base).Fixed() == nil {
 		// A filter may have hidden the base meanwhile: then all below was told to be gone.
-		ruled, f.date = !at.initial && !at.unknown, max(f.date, changed)
+		ruled, f.date = true, max(f.date, changed)
 	}
-	at.unknown = at.unknown || !at.initial && f.led > at.csn // an alias may have led elsewhere then
+	at.unknown = at.unknown || known && f.led > at.csn // an alias may have led elsewhere then
+	if f.elsewhere(v) {
+		return false, f.refuse(syncrepl.ResultRefreshRequired, leadsElsewhere)
+	}
 	deletes := false
 	switch {
 	case at.unknown && !f.reload:
@@ -49,7 +54,9 @@ func (f *follower) refresh(v *tree.Version, since dit.CSN) (more bool, err error
 	case at.unknown || at.initial:
 		more, err = f.each(v, base, f.add)
 	case ruled:
-		more, err = f.present(v, base, at.csn)
+		if _, _, _, err = f.readLog(v, base, at); err == nil {
+			more, err = f.present(v, base, at.csn)
+		}
 	case at.csn == v.CSN():
 		more, deletes = true, true
 	default:
@@ -177,29 +184,22 @@ func (f *follower) overdue() bool {
 // sinceCookie sends what changed since a cookie, as the change log has it, by a delete phase; where the log does not reach back that far,
 // or does not say enough, by a present phase.
 func (f *follower) sinceCookie(v *tree.Version, base tree.ID, at startingPoint) (more, deletes bool, err error) {
-	list, ok, err := f.readLog(v, base, at)
-	if err != nil {
+	steps, over, ok, err := f.readLog(v, base, at)
+	switch {
+	case err != nil:
 		return false, false, err
-	}
-	if ok {
-		// Where an entry goes, and what is below stays, a client might take that along: all that stays is to be named.
-		steps, over := f.eye.arrange(v, base, list)
-		if !over && len(f.eye.stays(v, list)) == 0 {
-			more, err = f.delta(v, steps)
-			return more, true, err
-		}
-		for _, t := range list {
-			if t.id == base && t.moved() {
-				f.moved = true
-			}
-		}
+	case ok && !over:
+		more, err = f.delta(v, steps)
+		return more, true, err
 	}
 	more, err = f.present(v, base, at.csn)
 	return more, false, err
 }
 
-// readLog is eye.readLog in turns; not ok too where the log cannot be read.
-func (f *follower) readLog(v *tree.Version, base tree.ID, at startingPoint) (list []touched, ok bool, err error) {
+// readLog gives, in turns, what brings a client from its cookie to a version, and notes whether the base is an entry that stood elsewhere. over tells that it
+// might take along what stays, with an entry that goes: all that stays is to be named. Not ok is a log that does not reach back that far,
+// does not say enough, or cannot be read.
+func (f *follower) readLog(v *tree.Version, base tree.ID, at startingPoint) (steps []step, over, ok bool, err error) {
 	var late <-chan time.Time
 	if !f.until.IsZero() {
 		timer := time.NewTimer(f.until.Sub(f.c.srv.opt.Now()))
@@ -210,15 +210,23 @@ func (f *follower) readLog(v *tree.Version, base tree.ID, at startingPoint) (lis
 	case f.c.srv.logTurns <- struct{}{}:
 		defer func() { <-f.c.srv.logTurns }()
 	case <-late:
-		return nil, false, errors.Join(f.refuse(ldapserver.LDAPResultTimeLimitExceeded, timeOver), errLate)
+		return nil, false, false, errors.Join(f.refuse(ldapserver.LDAPResultTimeLimitExceeded, timeOver), errLate)
 	case <-f.op.stop:
-		return nil, false, errStopped
+		return nil, false, false, errStopped
 	}
-	list, ok, err = f.eye.readLog(v, base, at)
+	list, ok, err := f.eye.readLog(v, base, at)
 	if err != nil {
 		f.c.log.Error("the change log cannot be read; a follower is told what is present instead", "error", err)
 	}
-	return list, ok && err == nil, nil
+	if err != nil || !ok {
+		return nil, false, false, nil
+	}
+	for i := range list {
+		t := &list[i]
+		f.moved = f.moved || t.id == base && t.had && (t.unsure || t.norm != f.ct.base)
+	}
+	steps, over = f.eye.arrange(v, base, list)
+	return steps, over || len(f.eye.stays(v, list, true)) > 0, true, nil
 }
 
 // errLate ends a refresh that is at its time limit; the search has been answered.

@@ -359,7 +359,7 @@ func (d *diff) finish(list []touched, e *eye) {
 		return
 	}
 	if !d.baseGone {
-		list = append(list, e.stays(d.v, list)...)
+		list = append(list, e.stays(d.v, list, false)...)
 	}
 	d.steps, _ = e.arrange(d.v, e.base(d.v), list)
 	d.cookies = d.cookiesAfter(d.told)

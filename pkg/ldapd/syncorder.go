@@ -163,8 +163,8 @@ func (a *arranger) keepsChildren(at tree.ID) bool {
 }
 
 // stays lists what of a content of whole subtrees is as it was, below entries that rules hide by now: a client that mirrors whole
-// subtrees takes it along with them.
-func (e *eye) stays(v *tree.Version, list []touched) (stay []touched) {
+// subtrees takes it along with them. any wants the first that there is alone.
+func (e *eye) stays(v *tree.Version, list []touched, any bool) (stay []touched) {
 	if e.g == nil || e.ct.matcher != nil || e.ct.scope != tree.Sub {
 		return nil
 	}
@@ -186,6 +186,9 @@ func (e *eye) stays(v *tree.Version, list []touched) (stay []touched) {
 				listed[u] = true
 				stay = append(stay, touched{uuid: u, id: below.ID(), csn: below.Row().CSN, had: true,
 					norm: v.Norm(below.ID()), dn: string(below.DN())})
+				if any {
+					return stay
+				}
 			}
 		}
 	}

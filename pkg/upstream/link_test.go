@@ -171,17 +171,17 @@ func TestConnectReasons(t *testing.T) {
 		reason []string
 	}{
 		{"refused", closed.source(), nil, []string{"connect to " + closed.ln.Addr().String(), "connection refused"}},
-		{"no answer", closed.source(), dead, []string{"connect to", "no answer within 50ms"}},
+		{"no answer", closed.source(), dead, []string{"connect to", "no answer within 1s"}},
 		{"no such host", closed.source(), unknown, []string{"resolve 127.0.0.1: no such host"}},
 		{"resolver broken", closed.source(), broken, []string{"resolve 127.0.0.1: server misbehaving"}},
 		{"resolver silent", closed.source(), silent, []string{"resolve 127.0.0.1", "do not answer"}},
-		{"bind unanswered", bound, nil, []string{"bind as cn=shaft: no answer within 50ms"}},
+		{"bind unanswered", bound, nil, []string{"bind as cn=shaft: no answer within 1s"}},
 		{"TLS unanswered", Source{Protocol: "ldaps", Host: "127.0.0.1", Port: bound.Port}, nil, []string{"TLS"}},
-		{"StartTLS unanswered", Source{Protocol: "ldap", Host: "127.0.0.1", Port: bound.Port, StartTLS: true}, nil, []string{"StartTLS: no answer within 50ms"}},
+		{"StartTLS unanswered", Source{Protocol: "ldap", Host: "127.0.0.1", Port: bound.Port, StartTLS: true}, nil, []string{"StartTLS: no answer within 1s"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r, c := newRecorder(), newClock()
-			follow(t, test.src, r, Options{Dial: test.dial, DialTimeout: 50 * time.Millisecond, After: c.after})
+			follow(t, test.src, r, Options{Dial: test.dial, DialTimeout: time.Second, After: c.after})
 			c.next(t)
 			wantReason(t, r.await(t, Down).Reason, test.reason...)
 		})
@@ -400,7 +400,7 @@ func TestSilentPeerIsFound(t *testing.T) {
 	})
 	r := newRecorder()
 	o := quick()
-	o.Idle, o.Patience, o.MinBackoff, o.MaxBackoff = 20*time.Millisecond, 300*time.Millisecond, time.Hour, time.Hour
+	o.Idle, o.Patience, o.MinBackoff, o.MaxBackoff = 20*time.Millisecond, 2*time.Second, time.Hour, time.Hour
 	follow(t, s.source(), r, o)
 	r.await(t, Live)
 	answer := func(code int) {
@@ -412,7 +412,7 @@ func TestSilentPeerIsFound(t *testing.T) {
 	answer(2) // a refusal is an answer
 	answer(0)
 	next(t, asked)
-	wantReason(t, r.await(t, Down).Reason, "silent for 320ms", "does not answer")
+	wantReason(t, r.await(t, Down).Reason, "silent for 2.02s", "does not answer")
 	if n := len(abandoned); n > 0 {
 		t.Errorf("%d answers were abandoned", n)
 	}

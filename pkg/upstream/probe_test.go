@@ -14,7 +14,7 @@ func TestProbe(t *testing.T) {
 	reports := make(chan Status, 10)
 	o := quick()
 	o.After, o.Rand = c.after, func() float64 { return 0.5 }
-	o.DialTimeout = 100 * time.Millisecond
+	o.DialTimeout = time.Second
 	l := Probe(s.source(), 7*time.Second, func(s Status) { reports <- s }, o)
 	defer l.Close()
 	found := func(s *session, r request) {
@@ -31,7 +31,7 @@ func TestProbe(t *testing.T) {
 		{func(s *session, r request) { s.send(response(r.id, 0x65, 32, "")) }, Down, "is not there"},
 		{func(s *session, r request) { s.send(response(r.id, 0x65, 0, "")) }, Down, "cannot be read"},
 		{func(s *session, r request) { s.send(response(r.id, 0x65, 50, "go away")) }, Down, "insufficient access rights (50): go away"},
-		{func(s *session, r request) {}, Down, "no answer within 100ms"},
+		{func(s *session, r request) {}, Down, "no answer within 1s"},
 		{func(s *session, r request) { s.Close() }, Down, "connection lost"},
 		{found, Live, ""},
 	} {

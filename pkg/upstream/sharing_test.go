@@ -160,9 +160,11 @@ func TestASharedConnectionThatBreaks(t *testing.T) {
 func TestR15StalledLinkLeavesTheSharedConnection(t *testing.T) {
 	noLeak(t)
 	const many = 20_000
+	var sent atomic.Int64 // when the first search had been answered, UnixNano
 	s := listen(t, &server{sync: func(s *session, r request) {
 		if strings.Contains(string(r.frame), "ou=u0,") {
 			s.refresh(many, "c")
+			sent.CompareAndSwap(0, time.Now().UnixNano())
 			return
 		}
 		s.refresh(10, "c")
@@ -189,8 +191,12 @@ func TestR15StalledLinkLeavesTheSharedConnection(t *testing.T) {
 		follow(t, below(s.source(), i+1), r, o)
 		r.await(t, Live)
 	}
-	if d := time.Since(begun); d > maxHeld+2*time.Second {
-		t.Errorf("the others waited for %v", d)
+	given := begun.Add(maxHeld)
+	if at := time.Unix(0, sent.Load()); at.After(given) { // the test's server has to send all of it first, which takes a busy machine a while
+		given = at
+	}
+	if d := time.Since(given); d > 2*time.Second {
+		t.Errorf("the others waited for %v", maxHeld+d)
 	}
 	close(release)
 	stalled.await(t, Live)
@@ -367,7 +373,7 @@ func TestSilentForBeingTooMany(t *testing.T) {
 		},
 	})
 	o, dials := pooled()
-	o.trial = 100 * time.Millisecond
+	o.trial = time.Second
 	links := make([]*Link, 12)
 	for i := range links {
 		links[i] = follow(t, below(s.source(), i), newRecorder(), o)

@@ -254,9 +254,6 @@ func TestR15RequestsBesideAStalledSearch(t *testing.T) {
 	s := listen(t, &server{sync: func(s *session, r request) { s.refresh(10_000, "c") }})
 	for _, abandon := range []bool{false, true} {
 		o := quick().withDefaults()
-		if !abandon {
-			o.DialTimeout = 50 * time.Millisecond
-		}
 		c, err := open(context.Background(), s.source(), o, func() {})
 		if err != nil {
 			t.Fatal(err)
@@ -267,6 +264,9 @@ func TestR15RequestsBesideAStalledSearch(t *testing.T) {
 		}
 		if abandon {
 			f.search.end()
+		}
+		if !abandon {
+			o.DialTimeout = 50 * time.Millisecond
 		}
 		err = c.findBase(context.Background(), s.source(), o)
 		if abandon && err != nil || !abandon && (err == nil || !strings.Contains(err.Error(), "no answer within 50ms")) {

@@ -9,7 +9,7 @@ import (
 // R41: changes of one entry, and of different ones, reach all followers that read, on both sides; what is sent is
 // counted. Followers that wait are measured.
 func TestFanOut(t *testing.T) {
-	b, err := newBench(t.Context(), options{rounds: 1, entries: 60, window: time.Second, seed: 1, only: regexp.MustCompile("")})
+	b, err := newBench(t.Context(), options{rounds: 1, entries: 80, window: time.Second, seed: 1, only: regexp.MustCompile("")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func sampleGrow(ctx context.Context, b *bench, s side) ([]float64, error) {
 			err = b.coldStart(&g, b.provider, start)
 		}
 		if err == nil {
-			g.stops, err = b.holdMemory(ctx)
+			g.stops, err = b.holdBeside(ctx)
 		}
 		if err != nil {
 			return nil, err

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"shaft/internal/ldaptest"
 )
 
 const (
@@ -177,10 +178,6 @@ func diskBytes(dir string) (sum int64, err error) {
 
 // freeAddress gives a loopback address that nothing listens on at the moment.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	port, err := ldaptest.FreePort()
+	return fmt.Sprintf("127.0.0.1:%d", port), err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,7 +96,7 @@ func (b *bench) startSNMPd(s side) (*snmpd, error) {
 		return nil, err
 	}
 	a := &snmpd{agentx: "unix:" + filepath.Join(dir, "agentx")}
-	if a.address, err = freeUDPAddress(); err != nil {
+	if a.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
 	if s == theirs {
@@ -114,15 +113,6 @@ func (b *bench) startSNMPd(s side) (*snmpd, error) {
 	}
 	a.process, err = startProcess(dir, []string{"SNMP_PERSISTENT_DIR=" + dir}, program, "-f", "-I", "-smux", "-LE", "3", "-C", "-c", config)
 	return a, err
-}
-
-func freeUDPAddress() (string, error) {
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	return c.LocalAddr().String(), nil
 }
 
 // walk counts the cells of the table of names.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -23,6 +24,23 @@ const stopsEach = 2
 type held struct {
 	collections int
 	memory      float64
+}
+
+// holdBeside is holdMemory while a client has everything of the provider, as a first refresh has: who collects shares the
+// cores with the provider then.
+func (b *bench) holdBeside(ctx context.Context) ([]float64, error) {
+	var over atomic.Bool
+	given := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil && !over.Load() {
+			_, _, err = b.given()
+		}
+		given <- err
+	}()
+	stops, err := b.holdMemory(ctx)
+	over.Store(true)
+	return stops, errors.Join(err, <-given)
 }
 
 // holdMemory gives the stops, in ms, of a process that holds what the last Shaft held, and collects as often.
