@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -247,6 +249,7 @@ func (tr *troubles) watch(ctx context.Context) (searches int) {
 		switch {
 		case err != nil && before == tr.life.Load():
 			tr.t.Errorf("a search beside the troubles: %v", err)
+			tr.stacks()
 			return searches
 		case err != nil:
 		case now < csn:
@@ -258,6 +261,18 @@ func (tr *troubles) watch(ctx context.Context) (searches int) {
 		}
 	}
 	return searches
+}
+
+// stacks has the Shaft tell in its log what each of its goroutines does, which ends it, and tells the same of the test's own.
+func (tr *troubles) stacks() {
+	tr.cmd.Process.Signal(syscall.SIGQUIT)
+	var own strings.Builder
+	pprof.Lookup("goroutine").WriteTo(&own, 2)
+	tr.t.Log(own.String())
+	select {
+	case <-tr.done:
+	case <-time.After(limit):
+	}
 }
 
 // look gives the contextCSN, as it was before all that is served was looked at.
