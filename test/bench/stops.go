@@ -11,11 +11,15 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // holdEnv in the environment makes this program one that holds memory, computes nothing of use on
 // each core, and collects garbage: "COLLECTIONS MIB". What a collection stops it for is the machine's.
 const holdEnv = "SHAFT_BENCH_HOLD"
+
+// holdPause is between two of its collections, so that other threads have had their turn.
+const holdPause = 10 * time.Millisecond
 
 // stopsEach is how many stops a collection has.
 const stopsEach = 2
@@ -77,10 +81,12 @@ func hold(what string) error {
 		return fmt.Errorf("%s: %q: %w", holdEnv, what, err)
 	}
 	debug.SetGCPercent(-1)
-	entries := make([][]byte, mib<<10)
-	for i := range entries {
-		entries[i] = make([]byte, 1<<10)
-		entries[i][0] = 1 // else the kernel has no page for it
+	blocks := make([][]byte, mib) // without pointers, as Shaft holds content
+	for i := range blocks {
+		blocks[i] = make([]byte, 1<<20)
+		for at := 0; at < len(blocks[i]); at += os.Getpagesize() {
+			blocks[i][at] = 1 // else the kernel has no page for it
+		}
 	}
 	var over atomic.Bool
 	var computing sync.WaitGroup
@@ -92,10 +98,11 @@ func hold(what string) error {
 	}
 	for range collections {
 		runtime.GC()
+		time.Sleep(holdPause)
 	}
 	over.Store(true)
 	computing.Wait()
-	runtime.KeepAlive(entries)
+	runtime.KeepAlive(blocks)
 	return nil
 }
 
