@@ -57,6 +57,7 @@ type troubles struct {
 	seen  map[string]time.Time // since when a set that is held, by its revision
 	last  time.Time            // when the operator looked
 	life  atomic.Int64         // of the Shaft: odd while it is, or is being, stopped
+	stood atomic.Int64         // the longest time, a Duration, for which the test itself stood still
 }
 
 // ending is how a trouble ends, and when.
@@ -248,8 +249,7 @@ func (tr *troubles) watch(ctx context.Context) (searches int) {
 		now, err := tr.look()
 		switch {
 		case err != nil && before == tr.life.Load():
-			tr.t.Errorf("a search beside the troubles: %v", err)
-			tr.stacks()
+			tr.t.Errorf("a search beside the troubles: %v; the test itself stood still for %v at most", err, time.Duration(tr.stood.Load()))
 			return searches
 		case err != nil:
 		case now < csn:
@@ -261,6 +261,20 @@ func (tr *troubles) watch(ctx context.Context) (searches int) {
 		}
 	}
 	return searches
+}
+
+// pulse looks whether the test itself goes on: its relays are in the same process as who searches.
+func (tr *troubles) pulse(ctx context.Context) {
+	const beat = 100 * time.Millisecond
+	beats := time.NewTicker(beat)
+	defer beats.Stop()
+	for last := time.Now(); ctx.Err() == nil; last = time.Now() {
+		select {
+		case <-beats.C:
+			tr.stood.Store(max(tr.stood.Load(), int64(time.Since(last)-beat)))
+		case <-ctx.Done():
+		}
+	}
 }
 
 // stacks has the Shaft tell in its log what each of its goroutines does, which ends it, and tells the same of the test's own.
@@ -283,6 +297,7 @@ func (tr *troubles) look() (csn string, err error) {
 	}
 	defer c.Close()
 	c.SetTimeout(limit)
+	defer time.AfterFunc(limit*3/4, tr.stacks).Stop() // while it hangs: what fails ends the troubles, and may end the cause
 	all := func(scope int, attribute string) (*ldap.SearchResult, error) {
 		return c.Search(ldap.NewSearchRequest(base, scope, 0, 0, 0, false, "(objectClass=*)", []string{attribute}, nil))
 	}
@@ -314,6 +329,7 @@ func TestSoakSources(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var watchers sync.WaitGroup
+	watchers.Go(func() { tr.pulse(ctx) })
 	var searches atomic.Int64
 	for range 2 {
 		watchers.Go(func() { searches.Add(int64(tr.watch(ctx))) })
@@ -331,7 +347,7 @@ func TestSoakSources(t *testing.T) {
 	for _, src := range tr.sources {
 		changes += src.n
 	}
-	t.Logf("%v: %d changes, %d searches; %v", *troubleTime, changes, searches.Load(), tr.count)
+	t.Logf("%v: %d changes, %d searches; the test itself stood still for %v at most; %v", *troubleTime, changes, searches.Load(), time.Duration(tr.stood.Load()), tr.count)
 	if searches.Load() == 0 {
 		t.Error("nothing was searched")
 	}
