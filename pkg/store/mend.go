@@ -470,6 +470,10 @@ func (m *mender) inUse() error {
 		return err
 	}
 	state, holds := readState(string(text))
+	if state == "" { // it is new, or lost: nobody knows of a file redo that is there
+		_, err := os.Stat(m.path(redoName))
+		holds = err == nil
+	}
 	if m.s.redoHolds = holds; holds {
 		err = m.redoThere()
 	}

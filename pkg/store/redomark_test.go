@@ -66,6 +66,18 @@ func TestRedoMarkAfterFailedStart(t *testing.T) {
 	}
 }
 
+// R33: where the mark is lost with the file that it stands in, a redo that is there counts as needed.
+func TestRedoMarkLost(t *testing.T) {
+	dir := killedPending(t)
+	if err := errors.Join(os.Remove(filepath.Join(dir, lockName)), os.Truncate(filepath.Join(dir, redoName), redoSize/2)); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir, Options{})
+	if words := s.Mended(); len(words) == 0 || !strings.Contains(words[0], "redo is missing, or cut off") || !claimOf(s, 1).Damaged {
+		t.Errorf("told %q, claim %+v", words, claimOf(s, 1))
+	}
+}
+
 // failingSpace fails from a call on.
 func failingSpace(from int) func() (Space, error) {
 	return func() (Space, error) {
