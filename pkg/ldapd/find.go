@@ -35,10 +35,9 @@ func (c *conn) findBase(ver *tree.Version, s *searchRequest, ctl *requestControl
 	if err != nil || dn.IsEmpty() {
 		return c.find(ver, s.base, g)
 	}
-	var led dit.CSN
 	if aliases {
 		var refusal result
-		if dn, led, refusal = dereference(ver, g, dn); refusal.code != 0 {
+		if dn, _, refusal = dereference(ver, g, dn); refusal.code != 0 {
 			return target{}, refusal
 		}
 	}
@@ -47,9 +46,7 @@ func (c *conn) findBase(ver *tree.Version, s *searchRequest, ctl *requestControl
 			return target{}, refusal
 		}
 	}
-	t, refusal := c.find(ver, []byte(dn.String()), g)
-	t.led = led
-	return t, refusal
+	return c.find(ver, []byte(dn.String()), g)
 }
 
 // findTarget is find for another operation, which dereferences no aliases.
@@ -92,15 +89,15 @@ func nameOf(ver *tree.Version, id tree.ID) dit.DN {
 	return dn
 }
 
-// dereference follows the aliases that a name leads over, itself included; led is the newest change of one. The name
+// dereference follows the aliases that a name leads over, itself included, and gives them too. The name
 // that comes out need not be there, but for what the last alias names.
-func dereference(ver *tree.Version, g *guard, dn dit.DN) (to dit.DN, led dit.CSN, refusal result) {
+func dereference(ver *tree.Version, g *guard, dn dit.DN) (to dit.DN, over []tree.ID, refusal result) {
 	for range maxAliasHops {
 		at := highest(ver, g, dn, tree.Alias)
 		if at == 0 {
-			return dn, led, result{}
+			return dn, over, result{}
 		}
-		led = max(led, ver.Row(at).CSN)
+		over = append(over, at)
 		alias := nameOf(ver, at)
 		target, err := aliased(ver, at)
 		if err == nil {
@@ -110,12 +107,12 @@ func dereference(ver *tree.Version, g *guard, dn dit.DN) (to dit.DN, led dit.CSN
 			}
 		}
 		if err != nil {
-			return dn, 0, result{code: ldapserver.LDAPResultAliasProblem, matched: []byte(alias.String()), text: "the alias leads nowhere: " + err.Error()}
+			return dn, nil, result{code: ldapserver.LDAPResultAliasProblem, matched: []byte(alias.String()), text: "the alias leads nowhere: " + err.Error()}
 		}
 		rel, _ := dn.Rel(alias)
 		dn = rel.Join(target)
 	}
-	return dn, 0, result{code: ldapserver.LDAPResultLoopDetect, text: fmt.Sprintf("the name leads over more than %d aliases", maxAliasHops)}
+	return dn, nil, result{code: ldapserver.LDAPResultLoopDetect, text: fmt.Sprintf("the name leads over more than %d aliases", maxAliasHops)}
 }
 
 // aliased is what an alias names.

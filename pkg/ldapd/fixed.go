@@ -29,8 +29,7 @@ type fixedEntries struct {
 // target is what a DN names.
 type target struct {
 	id    tree.ID
-	led   dit.CSN // the newest change of an alias that led to it; 0: none did
-	fixed *view   // the root DSE or cn=Subschema
+	fixed *view // the root DSE or cn=Subschema
 	// monitor is the normal form of a DN that would be below cn=Monitor, or it.
 	monitor string
 }

@@ -59,10 +59,9 @@ type follower struct {
 	id        int32
 	ct        *content
 	mode      syncrepl.Mode
-	cookie    []byte  // as it was sent
-	led       dit.CSN // the newest change of an alias that led to the base; 0: none did
-	named     dit.DN  // the base as it was asked for, where one did
-	reload    bool    // its reloadHint
+	cookie    []byte // as it was sent
+	named     dit.DN // the base as it was asked for, where aliases may lead to it; else empty
+	reload    bool   // its reloadHint
 	rid       string
 	sizeLimit int       // entries of the refresh; 0: none
 	sent      int       // in it
@@ -97,16 +96,14 @@ func (c *conn) handleSync(req *request, s *searchRequest, ctl *requestControls, 
 	if m != nil && m.Always() {
 		m = nil
 	}
-	f := &follower{c: c, id: req.id, mode: ctl.sync.Mode, cookie: append([]byte(nil), ctl.sync.Cookie...), reload: ctl.sync.ReloadHint, led: at.led,
+	f := &follower{c: c, id: req.id, mode: ctl.sync.Mode, cookie: append([]byte(nil), ctl.sync.Cookie...), reload: ctl.sync.ReloadHint,
 		sizeLimit: lower(s.sizeLimit, c.srv.opt.SizeLimit)}
 	if t := c.srv.timeFor(s); t > 0 {
 		f.until = c.srv.opt.Now().Add(t)
 	}
 	key := contentKey{request: string(req.body)}
-	if at.led > 0 {
-		f.named, _ = dit.ParseDN(ver.Schema(), string(s.base)) // as findBase has done
-	}
 	if s.deref != 0 { // an alias may lead elsewhere at another time
+		f.named, _ = dit.ParseDN(ver.Schema(), string(s.base)) // which names an entry
 		key.request += ver.Norm(at.id)
 	}
 	f.who = c.whoNow(ver.Schema())
@@ -208,15 +205,41 @@ func (f *follower) leave() {
 
 const leadsElsewhere = "an alias on the way to the base leads elsewhere by now"
 
-// elsewhere tells whether an alias that led to the base does not any more: the client is told before it has a newer cookie.
-func (f *follower) elsewhere(v *tree.Version) bool {
-	if f.led == 0 {
-		return false
+// leads gives the aliases on the way to the base. Not ok: the way leads elsewhere by now, or nowhere; the client is told before it has a newer
+// cookie.
+func (f *follower) leads(v *tree.Version) (over []tree.ID, ok bool) {
+	if f.named.IsEmpty() {
+		return nil, true
 	}
 	g := f.ct.eye().g
 	g.at(v)
-	dn, _, refusal := dereference(v, g, f.named)
-	return refusal.code != 0 || dn.Norm() != f.ct.base
+	dn, over, refusal := dereference(v, g, f.named)
+	return over, refusal.code == 0 && dn.Norm() == f.ct.base
+}
+
+// led tells whether the way to the base, over these aliases, may have led elsewhere at a CSN: an alias on it has changed since, or
+// another entry come to its name, where an alias may have stood.
+func (f *follower) led(v *tree.Version, over []tree.ID, base tree.ID, at dit.CSN) bool {
+	changed := map[dit.UUID]bool{}
+	for _, id := range append(over, base) {
+		for ; id != 0; id = v.Parent(id) {
+			if row := v.Row(id); row.CSN > at {
+				if v.Kind(id)&tree.Alias != 0 {
+					return true
+				}
+				changed[row.UUID] = true
+			}
+		}
+	}
+	if len(changed) == 0 {
+		return false
+	}
+	came := false
+	whole, err := f.c.srv.opt.Backend.Changes(at, func(c tree.Change) error {
+		came = came || changed[c.Row.UUID] && (c.Kind != tree.Modified || c.OldDN != "")
+		return nil
+	})
+	return came || !whole || err != nil
 }
 
 // errStopped ends a follower that was abandoned or cancelled, or whose server
@@ -239,7 +262,7 @@ func (f *follower) persist() {
 			told, owed = time.Now(), false
 		}
 		if v.CSN() != f.seen.CSN() {
-			if f.elsewhere(v) {
+			if _, ok := f.leads(v); !ok {
 				f.refuse(syncrepl.ResultRefreshRequired, leadsElsewhere) //nolint:errcheck // the search is at its end
 				return
 			}

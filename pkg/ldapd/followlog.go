@@ -43,10 +43,11 @@ func (f *follower) refresh(v *tree.Version, since dit.CSN) (more bool, err error
 		// A filter may have hidden the base meanwhile: then all below was told to be gone.
 		ruled, f.date = true, max(f.date, changed)
 	}
-	at.unknown = at.unknown || known && f.led > at.csn // an alias may have led elsewhere then
-	if f.elsewhere(v) {
+	over, ok := f.leads(v)
+	if !ok {
 		return false, f.refuse(syncrepl.ResultRefreshRequired, leadsElsewhere)
 	}
+	at.unknown = at.unknown || known && !f.named.IsEmpty() && f.led(v, over, base, at.csn)
 	deletes := false
 	switch {
 	case at.unknown && !f.reload:
