@@ -33,6 +33,7 @@ type converter struct {
 	rec               record
 	norm, text        []byte
 	rdnLen            int
+	depth             int     // below the base
 	user, oper        dit.Run // as served
 	userBuf, operBuf  dit.Run
 	movedBuf, baseBuf dit.Run
@@ -180,6 +181,7 @@ func (c *converter) change(cl *claim, id dit.UUID) change {
 // base entry's attributes.
 // The parsed DN's depth leftmost RDNs are the part relative to the base.
 func (c *converter) place(depth int) {
+	c.depth = depth
 	c.norm, c.text = append(c.norm[:0], c.dn.NormFirst(depth)...), append(c.text[:0], c.dn.TextFirst(depth)...)
 	if depth > 0 {
 		c.norm, c.text = append(c.norm, ','), append(c.text, ',')

@@ -126,7 +126,7 @@ func (f *feed) Put(e syncrepl.Entry) error {
 	if err := f.conv.convert(e); err != nil {
 		return err
 	}
-	if entry := f.claim.entry; !entry.IsZero() && e.UUID != entry && f.conv.dn.Len() == f.conv.base.Len() {
+	if entry := f.claim.entry; !entry.IsZero() && e.UUID != entry && f.conv.depth == 0 {
 		return f.foundGone()
 	}
 	if f.refresh != nil {

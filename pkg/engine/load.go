@@ -509,7 +509,7 @@ func (r *contentReader) read(it store.Item) {
 	_, parent, _ := bytes.Cut(conv.norm, []byte{','})
 	r.add(loadedEntry{
 		row:  tree.Row{UUID: r.e.pub.of(cl.number, it.UUID), CSN: it.CSN, Hash: rec.hash, Claim: cl.number, Gen: it.Gen},
-		pack: r.pack, ref: ref, depth: cl.name.Len() + conv.dn.Len(), id: it.UUID,
+		pack: r.pack, ref: ref, depth: cl.name.Len() + conv.depth, id: it.UUID,
 		dn: xxhash.Sum64(conv.norm), parent: xxhash.Sum64(parent),
 	})
 }

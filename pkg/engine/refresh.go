@@ -110,14 +110,13 @@ func (r *refresh) put(id dit.UUID) error {
 	if err := r.open(); err != nil {
 		return err
 	}
-	depth := c.dn.Len() - c.base.Len()
 	rdnNorm := len(c.name.RDN(0).Norm)
-	if depth > 0 {
+	if c.depth > 0 {
 		rdnNorm = len(c.dn.Norm(0))
 	}
 	it := staged{
 		id: id, hash: c.rec.hash, dn: hashDN(c.norm), normLen: int32(len(c.norm)),
-		rdnNormLen: int32(rdnNorm), ordinal: uint32(r.items.n), depth: uint16(min(depth, 1<<16-1)),
+		rdnNormLen: int32(rdnNorm), ordinal: uint32(r.items.n), depth: uint16(min(c.depth, 1<<16-1)),
 		hidden: hiddenBy(r.inner, c.norm),
 	}
 	if err := r.place(&it, c.norm); err != nil {

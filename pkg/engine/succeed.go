@@ -165,7 +165,7 @@ func (s *succession) compare() error {
 			s.replaced[it.UUID] = b.Row(at).UUID
 		}
 		ref := s.pack.Add(tree.Value{Norm: s.conv.norm, Text: s.conv.text, RDNLen: s.conv.rdnLen, User: s.conv.user, Oper: s.conv.oper})
-		le := &loadedEntry{pack: s.pack, ref: ref, depth: s.cl.name.Len() + s.conv.dn.Len(), id: it.UUID, dn: xxhash.Sum64(s.conv.norm)}
+		le := &loadedEntry{pack: s.pack, ref: ref, depth: s.cl.name.Len() + s.conv.depth, id: it.UUID, dn: xxhash.Sum64(s.conv.norm)}
 		le.row = tree.Row{CSN: it.CSN, Hash: rec.hash, Claim: s.cl.number}
 		if i := bytes.IndexByte(s.conv.norm, ','); i >= 0 {
 			le.parent = xxhash.Sum64(s.conv.norm[i+1:])
