@@ -1,9 +1,11 @@
 package ldapd
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -20,20 +22,44 @@ import (
 type authority struct {
 	testing.TB
 	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	key  crypto.Signer
+	make func() crypto.Signer // a key of the same kind
 	pool *x509.CertPool
 	file string // its own certificate
 }
 
 func newAuthority(tb testing.TB) *authority {
 	tb.Helper()
-	a := &authority{TB: tb, key: newKey(tb), pool: x509.NewCertPool()}
+	return authorityWith(tb, func() crypto.Signer {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return key
+	})
+}
+
+// newRSAAuthority has RSA keys.
+func newRSAAuthority(tb testing.TB) *authority {
+	tb.Helper()
+	return authorityWith(tb, func() crypto.Signer {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		return key
+	})
+}
+
+func authorityWith(tb testing.TB, key func() crypto.Signer) *authority {
+	tb.Helper()
+	a := &authority{TB: tb, key: key(), make: key, pool: x509.NewCertPool()}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -43,15 +69,6 @@ func newAuthority(tb testing.TB) *authority {
 	a.pool.AddCert(a.cert)
 	a.file = writePEM(tb, filepath.Join(tb.TempDir(), "ca.pem"), "CERTIFICATE", der)
 	return a
-}
-
-func newKey(tb testing.TB) *ecdsa.PrivateKey {
-	tb.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return key
 }
 
 func writePEM(tb testing.TB, path, kind string, der []byte) string {
@@ -66,12 +83,12 @@ func writePEM(tb testing.TB, path, kind string, der []byte) string {
 // alone) that ends then; it is good for 127.0.0.1 and for clients.
 func (a *authority) issue(name string, subject []byte, end time.Time) tls.Certificate {
 	a.Helper()
-	key := newKey(a)
+	key := a.make()
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, RawSubject: subject,
 		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: end, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, a.cert, &key.PublicKey, a.key)
+	}, a.cert, key.Public(), a.key)
 	if err != nil {
 		a.Fatal(err)
 	}

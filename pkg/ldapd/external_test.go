@@ -176,9 +176,14 @@ func TestExternal(t *testing.T) {
 	}
 }
 
-// R10: OpenLDAP's tools bind with EXTERNAL.
+// R10: OpenLDAP's tools bind with EXTERNAL, by certificates with keys of both kinds.
 func TestToolsWithExternal(t *testing.T) {
-	ca := newAuthority(t)
+	for name, ca := range map[string]*authority{"ECDSA": newAuthority(t), "RSA": newRSAAuthority(t)} {
+		t.Run(name, func(t *testing.T) { toolsWithExternal(t, ca) })
+	}
+}
+
+func toolsWithExternal(t *testing.T, ca *authority) {
 	s, addr := serve(t, Options{TLS: ca.server()})
 	path := filepath.Join(t.TempDir(), "ldapi")
 	also(t, s, ldapi(path))

@@ -26,7 +26,7 @@ const maxPEM = 4 << 20
 const lookEvery = time.Second
 
 // LoadTLS reads the files into what a listener needs: TLS 1.2 or 1.3, and a
-// client's certificate verified if it shows one.
+// client's certificate verified if it shows one: those of a connection are good.
 func LoadTLS(f TLSFiles) (*tls.Config, error) {
 	if f.Certificate == "" || f.Key == "" {
 		return nil, errors.New("TLS needs both a certificate and a key")
@@ -51,12 +51,28 @@ func LoadTLS(f TLSFiles) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("TLS client CA: %w", err)
 	}
-	cfg.ClientCAs = x509.NewCertPool()
-	if !cfg.ClientCAs.AppendCertsFromPEM(ca) {
+	authorities := x509.NewCertPool()
+	if !authorities.AppendCertsFromPEM(ca) {
 		return nil, fmt.Errorf("TLS client CA: no certificate in %s", f.ClientCA)
 	}
-	cfg.ClientAuth = tls.VerifyClientCertIfGiven
+	// No authorities are named to the client (tls.Config.ClientCAs): GnuTLS, and with it Debian's OpenLDAP, then keeps an RSA certificate to itself in
+	// TLS 1.3.
+	cfg.ClientAuth = tls.RequestClientCert
+	cfg.VerifyConnection = func(s tls.ConnectionState) error { return verifyClient(s.PeerCertificates, authorities) }
 	return cfg, nil
+}
+
+// verifyClient looks whether a certificate that a client showed, which it need not, is good and of one of these authorities.
+func verifyClient(shown []*x509.Certificate, authorities *x509.CertPool) error {
+	if len(shown) == 0 {
+		return nil
+	}
+	between := x509.NewCertPool()
+	for _, c := range shown[1:] {
+		between.AddCert(c)
+	}
+	_, err := shown[0].Verify(x509.VerifyOptions{Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err
 }
 
 func readPEM(path string) ([]byte, error) {

@@ -81,8 +81,8 @@ func (c *conn) handshake(cfg *tls.Config) error {
 	c.nc, c.tls, c.mute, c.grants = t, t, false, nil
 	c.w.swap(t)
 	c.traceTLS()
-	if chains := t.ConnectionState().VerifiedChains; len(chains) > 0 {
-		subject, err := subjectDN(c.srv.opt.Backend.Version().Schema(), chains[0][0].RawSubject)
+	if shown := t.ConnectionState().PeerCertificates; len(shown) > 0 { // and verified
+		subject, err := subjectDN(c.srv.opt.Backend.Version().Schema(), shown[0].RawSubject)
 		if err != nil {
 			c.log.Warn("client certificate that names nobody", "error", err)
 		}
