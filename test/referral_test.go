@@ -94,3 +94,30 @@ func TestR43WritesByReferral(t *testing.T) {
 		t.Errorf("%d entries were written", n)
 	}
 }
+
+// R38: a referral object of a source gives references and referrals here, as it does there, and is an entry with ManageDsaIT.
+func TestReferralObjectOfASource(t *testing.T) {
+	const elsewhere = "ldap://127.0.0.1:9/o=elsewhere"
+	up := ldaptest.StartSlapd(t, ldaptest.SlapdOptions{Suffix: ldaptest.SuSeSuffix, LDIF: ldaptest.SuSeLDIF + "\ndn: ou=ref," + ldaptest.SuSeSuffix +
+		"\nobjectClass: referral\nobjectClass: extensibleObject\nou: ref\nref: " + elsewhere + "\n"})
+	s := newShaft(t, "base_dn: "+base)
+	s.run("subscription", "add", "suse", "--url", up.URL()+"/"+ldaptest.SuSeSuffix, "--name", "cn=SuSe")
+	s.live("cn=SuSe")
+	for server, top := range map[string]string{up.URL(): ldaptest.SuSeSuffix, "ldap://" + s.address: "cn=SuSe," + base} {
+		for _, tt := range []struct {
+			args []string
+			want string
+			code int
+		}{
+			{[]string{"-b", top, "(ou=*)"}, "ref: " + elsewhere + "??sub", 0},
+			{[]string{"-b", "ou=ref," + top}, elsewhere + "??sub", 10},
+			{[]string{"-b", "cn=below,ou=ref," + top, "-s", "base"}, "cn=below,o=elsewhere??base", 10},
+			{[]string{"-M", "-b", "ou=ref," + top, "-s", "base", "(objectClass=*)", "ref"}, "ref: " + elsewhere + "\n", 0},
+		} {
+			out, code := tool(t, "", "ldapsearch", append([]string{"-x", "-o", "ldif-wrap=no", "-H", server}, tt.args...)...)
+			if code != tt.code || !strings.Contains(out, tt.want) {
+				t.Errorf("%s %q: exit %d, want %d and %q in\n%s", server, tt.args, code, tt.code, tt.want, out)
+			}
+		}
+	}
+}

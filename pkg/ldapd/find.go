@@ -146,11 +146,13 @@ func referralFor(ver *tree.Version, g *guard, dn dit.DN, scope string) result {
 
 // references makes the URLs of a referral object, for what lies at rel below it.
 func references(ver *tree.Version, id tree.ID, object, rel dit.DN, scope string) (urls []string) {
-	s := ver.Schema()
-	for _, value := range ver.Entry(id).User().Values(s, s.Attribute("ref")) {
-		uri, _, _ := strings.Cut(string(value), " ") // a label may follow
-		if uri != "" {
-			urls = append(urls, reference(ver, uri, object, rel, scope))
+	s, e := ver.Schema(), ver.Entry(id)
+	for _, run := range []dit.Run{e.User(), e.Oper()} { // ref is a distributedOperation (RFC 3296 section 2.3)
+		for _, value := range run.Values(s, s.Attribute("ref")) {
+			uri, _, _ := strings.Cut(string(value), " ") // a label may follow
+			if uri != "" {
+				urls = append(urls, reference(ver, uri, object, rel, scope))
+			}
 		}
 	}
 	return urls

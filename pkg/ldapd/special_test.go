@@ -31,12 +31,17 @@ func planted(tb testing.TB, entries ...string) *tree.Version {
 			}
 			values[name] = append(values[name], value)
 		}
-		var user dit.Run
+		var user, oper dit.Run
 		for _, name := range names {
+			if bundled().Attribute(name).Operational() { // as what comes from a source is kept
+				oper = dit.AppendAttr(oper, name, values[name]...)
+				continue
+			}
 			user = dit.AppendAttr(user, name, values[name]...)
 		}
+		oper = dit.AppendAttr(oper, "createTimestamp", fmt.Sprintf("202401010000%02dZ", i))
 		row := tree.Row{UUID: dit.NewUUIDv5(dit.UUID{2}, fmt.Append(nil, i))}
-		v := value(tb, fields[0], user, attrs("createTimestamp", fmt.Sprintf("202401010000%02dZ", i)))
+		v := value(tb, fields[0], user, oper)
 		if i == 0 {
 			b.SetRoot(row, v)
 			continue
