@@ -103,14 +103,14 @@ func (w *window) add(now time.Time, gone, of int) {
 // all is how many entries a claim has, served and hidden.
 func (c *claim) all() int { return c.entries + len(c.hidden) }
 
-// before gives how much of a claim went shortly before a refresh, and how much there was
-// then: within the last minute, or before what is held already.
+// before gives how much of a claim or a list went shortly before a refresh, and of how much: within the last minute, or before what
+// is held already.
 func (e *Engine) before(of string, w *window, now int) (gone, were int) {
 	gone, were = w.since(e.o.Now())
 	if h := e.holdOf(of); h != nil && h.Before > gone {
 		gone, were = h.Before, h.Total
 	}
-	return gone, max(were, now)
+	return gone, max(were, now+gone) // what has come since counts too
 }
 
 // judge gives a verdict as its error where a complete refresh would remove too much. What

@@ -97,7 +97,7 @@ func (e *Engine) judgeList(l *list, events []queue.Event, cookie []byte, server 
 	members, content := len(e.state.Members[l.id]), e.contentOf(l.id)
 	before, were := e.before(l.id, &l.window, members)
 	contentBefore, contentWas := l.content.since(e.o.Now())
-	if !g.exceeded(len(lost.members)+before, were) && !g.exceeded(lost.content+contentBefore, max(contentWas, content)) {
+	if !g.exceeded(len(lost.members)+before, were) && !g.exceeded(lost.content+contentBefore, max(contentWas, content+contentBefore)) {
 		return nil
 	}
 	h := &hold{
@@ -210,7 +210,7 @@ func (e *Engine) guardList(l *list, events []queue.Event) error {
 	now := e.o.Now()
 	gone, were := l.window.since(now)
 	content, contentWas := l.content.since(now)
-	were, contentWas = max(were, len(e.state.Members[l.id])), max(contentWas, e.contentOf(l.id))
+	were, contentWas = max(were, len(e.state.Members[l.id])+gone), max(contentWas, e.contentOf(l.id)+content)
 	if g.exceeded(gone+len(lost.members), were) || g.exceeded(content+lost.content, contentWas) {
 		e.log.Warn("the list loses more than the guard lets go: its search begins again with a refresh",
 			"list", l.id, "within_a_minute", gone, "now", len(lost.members), "of", were, "content", lost.content)

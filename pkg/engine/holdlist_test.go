@@ -125,6 +125,24 @@ func TestGuardListContent(t *testing.T) {
 	w.restart()
 }
 
+// R36: names that come in the place of those that go within the minute are there to go: a list that renames a found
+// entry again and again does not lose everything.
+func TestGuardListRenames(t *testing.T) {
+	s := serve(t, ldaptest.Options{Suffix: listBase, LDIF: listLDIF + distro("d0", "A0", "B0") + distro("d1", "D1")})
+	w := guarded(t)
+	w.list("l", "cn=%(attr.l)s", s)
+	w.set("l", map[string]string{"guard_minimum": "100"})
+	for round := range 4 {
+		names := []string{fmt.Sprint("A", round), fmt.Sprint("B", round)}
+		must(t, s.Modify(found("d0"), "l", names...))
+		w.awaitPlaces(s, places{at(names[0]): found("d0"), at(names[1]): found("d0"), at("D1"): found("d1")})
+		if h := w.held("l"); h != nil {
+			t.Fatalf("round %d: %+v", round, h)
+		}
+	}
+	w.alarmed()
+}
+
 // R36: losses of a list's persist stage count together over a minute, and are held behind the bounds.
 func TestGuardListWindow(t *testing.T) {
 	w, s, want := guardedList(t)
