@@ -72,7 +72,7 @@ func usage(w io.Writer) {
 
     shaft serve --config FILE                        run the daemon
     shaft check --config FILE                        validate the file
-    shaft restore FILE --config FILE                 make the store from a backup, while no daemon runs
+    shaft restore FILE --config FILE [--dry-run]     make the store from a backup, while no daemon runs
     shaft demo [--once]                              try it with built-in sources
     shaft passwd                                     hash a password for the file
     shaft version
@@ -136,6 +136,7 @@ func restore(args []string) error {
 	fs := newFlags("restore FILE")
 	file := configOf(fs)
 	force := fs.Bool("force", false, "move a store that is there aside, into a directory of its own below data_dir")
+	dryRun := fs.Bool("dry-run", false, "build and check the store, and throw it away")
 	given, err := parseWith(fs, args, 1)
 	if err != nil {
 		return err
@@ -144,7 +145,7 @@ func restore(args []string) error {
 	if err != nil {
 		return err
 	}
-	return daemon.Restore(cfg, given[0], *force, os.Stdin, os.Stdout, daemon.NewLogger(os.Stderr, cfg))
+	return daemon.Restore(cfg, given[0], *force, *dryRun, os.Stdin, os.Stdout, daemon.NewLogger(os.Stderr, cfg))
 }
 
 func serve(ctx context.Context, args []string) (err error) {

@@ -13,8 +13,8 @@ import (
 
 // Restore makes the store of a configuration from a backup, while no daemon runs on
 // it, and says on out what it did; name "-" reads in. force moves a store that is
-// there aside. See store.Restore for what a failure leaves: what was there.
-func Restore(cfg *Config, name string, force bool, in io.Reader, out io.Writer, log *slog.Logger) error {
+// there aside; a dry run builds and checks all of it, and leaves what is there. See store.Restore for what a failure leaves: what was there.
+func Restore(cfg *Config, name string, force, dryRun bool, in io.Reader, out io.Writer, log *slog.Logger) error {
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -25,13 +25,20 @@ func Restore(cfg *Config, name string, force bool, in io.Reader, out io.Writer, 
 	} else {
 		name = "standard input"
 	}
-	r, err := store.Restore(cfg.DataDir, in, store.RestoreOptions{Log: log, Force: force, Accept: cfg.sameBase})
+	r, err := store.Restore(cfg.DataDir, in, store.RestoreOptions{Log: log, Force: force, DryRun: dryRun, Accept: cfg.sameBase})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	fmt.Fprintf(out, "%s restored: %s as of %s, by Shaft %s; %d claims, %d entries\n", cfg.DataDir, baseWords(r.Header.BaseDN),
+	done := "restored"
+	if dryRun {
+		done = "would be restored"
+	}
+	fmt.Fprintf(out, "%s %s: %s as of %s, by Shaft %s; %d claims, %d entries\n", cfg.DataDir, done, baseWords(r.Header.BaseDN),
 		r.Header.Time.Format(time.RFC3339), r.Header.Version, r.Claims, r.Entries)
-	if r.Aside != "" {
+	switch {
+	case r.Aside != "" && dryRun:
+		fmt.Fprintln(out, "what is there would be moved aside")
+	case r.Aside != "":
 		fmt.Fprintf(out, "what was there is in %s\n", r.Aside)
 	}
 	if r.LeftOut > 0 {
@@ -39,6 +46,9 @@ func Restore(cfg *Config, name string, force bool, in io.Reader, out io.Writer, 
 	}
 	if r.Damaged > 0 {
 		fmt.Fprintf(out, "%d claims are not whole: the daemon loads them again in full\n", r.Damaged)
+	}
+	if dryRun {
+		return nil
 	}
 	_, err = fmt.Fprintf(out, "changes go on from %s; whoever follows gets everything again\n", r.CSN.Append(nil, cfg.ServerID))
 	return err

@@ -57,7 +57,7 @@ func TestRestore(t *testing.T) {
 	} {
 		cfg := config("r"+string(rune('0'+i)), c.base)
 		var out bytes.Buffer
-		err := Restore(cfg, c.file, false, nil, &out, log)
+		err := Restore(cfg, c.file, false, false, nil, &out, log)
 		if err != nil {
 			out.WriteString(err.Error())
 		}
@@ -75,13 +75,33 @@ func TestRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := config("piped", "base_dn: ou=Package Listers\n")
-	if err := Restore(cfg, "-", false, bytes.NewReader(text[:len(text)-1]), io.Discard, log); err == nil || !strings.HasPrefix(err.Error(), "standard input: restore store ") {
+	if err := Restore(cfg, "-", false, false, bytes.NewReader(text[:len(text)-1]), io.Discard, log); err == nil || !strings.HasPrefix(err.Error(), "standard input: restore store ") {
 		t.Errorf("a cut one, piped in: %v", err)
 	}
-	if err := Restore(cfg, "-", false, bytes.NewReader(text), io.Discard, log); err != nil {
+	tried := func(force bool, wants ...string) {
+		t.Helper()
+		before, _ := os.ReadDir(cfg.DataDir)
+		var out bytes.Buffer
+		err := Restore(cfg, "-", force, true, bytes.NewReader(text), &out, log)
+		after, _ := os.ReadDir(cfg.DataDir)
+		for _, want := range wants {
+			if err != nil || !strings.Contains(out.String(), want) {
+				t.Errorf("a dry run: %v\n%s", err, out.String())
+			}
+		}
+		if len(before) > 0 && len(after) != len(before) {
+			t.Errorf("a dry run left %v of %v", after, before)
+		}
+	}
+	tried(false, " would be restored: ou=Package Listers as of ")
+	if err := Restore(cfg, "-", false, true, bytes.NewReader(text[:len(text)-1]), io.Discard, log); err == nil {
+		t.Error("a dry run of one that is cut: no error")
+	}
+	if err := Restore(cfg, "-", false, false, bytes.NewReader(text), io.Discard, log); err != nil {
 		t.Error(err)
 	}
-	if err := Restore(cfg, "-", false, bytes.NewReader(text), io.Discard, log); err == nil || !strings.Contains(err.Error(), "there is a store already") {
+	tried(true, " would be restored: ", "what is there would be moved aside")
+	if err := Restore(cfg, "-", false, false, bytes.NewReader(text), io.Discard, log); err == nil || !strings.Contains(err.Error(), "there is a store already") {
 		t.Errorf("again: %v", err)
 	}
 }
@@ -135,7 +155,7 @@ func TestStartWithoutDecisions(t *testing.T) {
 			d.Close()
 		}
 		var out bytes.Buffer
-		if err := Restore(cfg, "-", true, bytes.NewReader(backup.Bytes()), &out, slog.New(slog.DiscardHandler)); err != nil {
+		if err := Restore(cfg, "-", true, false, bytes.NewReader(backup.Bytes()), &out, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
 		}
 		d := start(t, cfg)

@@ -29,10 +29,11 @@ var ErrNotEmpty = errors.New("there is a store already")
 
 // RestoreOptions of a restore.
 type RestoreOptions struct {
-	Log   *slog.Logger          // nil: none
-	Now   func() time.Time      // nil: time.Now
-	Force bool                  // a store that is there is moved aside
-	Space func() (Space, error) // what the file system has room for; nil: asks it
+	Log    *slog.Logger          // nil: none
+	Now    func() time.Time      // nil: time.Now
+	Force  bool                  // a store that is there is moved aside
+	DryRun bool                  // what was built and checked is thrown away
+	Space  func() (Space, error) // what the file system has room for; nil: asks it
 	// Accept looks at the header before anything is written; an error ends the restore.
 	Accept func(BackupHeader) error
 }
@@ -60,7 +61,7 @@ type Restored struct {
 	Entries  int // of all claims
 	Damaged  int // claims that are fetched again in full
 	LeftOut  uint64
-	Aside    string // where the files of the store that was there are; "" for none
+	Aside    string // where the files of the store that was there are; "" for none. Of a dry run: dir, where there are any
 }
 
 // Restore makes the store in dir from a backup. It is built and checked in a
@@ -95,15 +96,23 @@ func restore(dir string, from io.Reader, o RestoreOptions) (out *Restored, err e
 	if _, err := m.finish(); err != nil {
 		return nil, err
 	}
-	if there, err := storeFiles(dir); err != nil {
+	there, err := storeFiles(dir)
+	if err != nil {
 		return nil, err
-	} else if len(there) > 0 && !o.Force {
+	}
+	if len(there) > 0 && !o.Force {
 		return nil, fmt.Errorf("%w, %s among others; --force moves it aside", ErrNotEmpty, there[0])
 	}
 	temp := filepath.Join(dir, restoreTemp)
 	defer os.RemoveAll(temp) // it is gone where all went well
 	if out, err = build(temp, from, o); err != nil {
 		return nil, err
+	}
+	if o.DryRun {
+		if len(there) > 0 {
+			out.Aside = dir
+		}
+		return out, nil
 	}
 	if err := syncFiles(temp); err != nil {
 		return nil, err
