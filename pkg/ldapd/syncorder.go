@@ -153,8 +153,9 @@ func (a *arranger) keepsChildren(at tree.ID) bool {
 		if t == nil && a.eye.holds(a.v, a.base, e.ID()) || t != nil && t.id != 0 && t.had && !t.moved() {
 			return true
 		}
-		// Below what was not in the content there may be what was.
-		left := a.left[a.v.Norm(e.ID())] != nil || deep && (t == nil || !t.had)
+		// Below what was not in the content, or not here, there may be what was.
+		here := a.v.Norm(e.ID())
+		left := a.left[here] != nil || deep && (t == nil || !t.had || t.id == 0 && t.norm != here)
 		if left && a.keepsChildren(e.ID()) {
 			return true
 		}
@@ -162,16 +163,17 @@ func (a *arranger) keepsChildren(at tree.ID) bool {
 	return false
 }
 
-// stays lists what of a content of whole subtrees is as it was, below entries that rules hide by now: a client that mirrors whole
-// subtrees takes it along with them. any wants the first that there is alone.
+// stays lists what of a content of whole subtrees is as it was, below names that entries have left to what rules hide, and below entries that go
+// first and come again: a client that mirrors whole subtrees takes it along with them. any wants the first that there is alone.
 func (e *eye) stays(v *tree.Version, list []touched, any bool) (stay []touched) {
-	if e.g == nil || e.ct.matcher != nil || e.ct.scope != tree.Sub {
+	if e.ct.matcher != nil || e.ct.scope != tree.Sub {
 		return nil
 	}
 	var listed map[dit.UUID]bool
 	for _, t := range list {
 		at, _ := v.Find(t.norm)
-		if !t.had || t.id != 0 || at == 0 || e.takes(v, v.Entry(at)) {
+		hides := e.g != nil && at != 0 && at != t.id && !e.takes(v, v.Entry(at))
+		if !t.had || at == 0 || !hides && !t.unsure {
 			continue
 		}
 		if listed == nil {
