@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +95,37 @@ func TestGuardApprovalIsLeftAlone(t *testing.T) {
 	w.refusedHold(queue.KindStale, err)
 	busy(false)
 	w.approve("s", 0)
+}
+
+// R35, R36: what is approved takes what goes and nothing else, however deep the base lies and what is new below it.
+func TestGuardApproveAtEachDepth(t *testing.T) {
+	const sub = "ou=sub,ou=a," + suffix
+	for _, at := range []string{suffix, "ou=a," + suffix, sub} {
+		t.Run(at, func(t *testing.T) {
+			s := serve(t, ldaptest.Options{Suffix: suffix, LDIF: sourceLDIF + "\n" + one(sub, "organizationalUnit") + throng("p", 30, sub)})
+			w := guarded(t)
+			w.add("s", "cn=Here", w.source(s, at))
+			w.awaitEqual(s, at, name)
+			w.awaitLive(name)
+			w.away(func() {
+				for i := range 20 {
+					must(t, s.Delete(fmt.Sprintf("cn=p%02d,%s", i, sub)))
+				}
+				for _, rel := range []string{"", "cn=n1,", "cn=n2,cn=n1,", "cn=n3,cn=n2,cn=n1,"} {
+					must(t, s.Add(person("cn=new,"+rel+sub)+"\n"+person("cn=n"+fmt.Sprint(1+strings.Count(rel, ","))+","+rel+sub)))
+				}
+			})
+			h := w.awaitHeld("s")
+			w.settled("s")
+			if h.Removed != 20 || h.Added != 8 || h.Changed != 0 {
+				t.Errorf("%+v", h)
+			}
+			w.approve("s", h.Revision)
+			if want, got := w.upstreamContent(s, at, name), w.content(); !maps.Equal(want, got) {
+				t.Error(differences(want, got))
+			}
+		})
+	}
 }
 
 // A session that is ended while it writes down what is held ends, though the writer waits for it.

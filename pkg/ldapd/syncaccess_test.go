@@ -159,15 +159,7 @@ func TestFollowersUnderRules(t *testing.T) {
 }
 
 func followUnderRules(t *testing.T, r *rand.Rand, request syncSearch) {
-	c := &chaos{newWorld(t), r}
-	c.s.opt.Advance = func() (dit.CSN, error) { return c.edit(func(b *tree.Builder) { b.SetCSN(c.next()) }).CSN(), nil }
-	c.edit(func(b *tree.Builder) {
-		c.put(b, 1, "cn=top", "x")
-		c.put(b, 1000, "cn=stays,cn=top", "x")
-		for range 20 {
-			c.change(b)
-		}
-	})
+	c := newChaos(t, r)
 	if err := c.s.SetAccess(nil); err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,21 @@ type chaos struct {
 	r *rand.Rand
 }
 
+// newChaos has a world with entries to begin with, in which other rules have a CSN of their own.
+func newChaos(t *testing.T, r *rand.Rand) *chaos {
+	t.Helper()
+	c := &chaos{newWorld(t), r}
+	c.s.opt.Advance = func() (dit.CSN, error) { return c.edit(func(b *tree.Builder) { b.SetCSN(c.next()) }).CSN(), nil }
+	c.edit(func(b *tree.Builder) {
+		c.put(b, 1, "cn=top", "x")
+		c.put(b, 1000, "cn=stays,cn=top", "x")
+		for range 20 {
+			c.change(b)
+		}
+	})
+	return c
+}
+
 func (c *chaos) rdns() string {
 	n := 1 + c.r.IntN(3)
 	if c.r.IntN(4) == 0 {
@@ -141,14 +156,7 @@ func TestRandomFollowers(t *testing.T) {
 }
 
 func randomFollowers(t *testing.T, r *rand.Rand, request syncSearch) {
-	c := &chaos{newWorld(t), r}
-	c.edit(func(b *tree.Builder) {
-		c.put(b, 1, "cn=top", "x")
-		c.put(b, 1000, "cn=stays,cn=top", "x")
-		for range 20 {
-			c.change(b)
-		}
-	})
+	c := newChaos(t, r)
 	var followers []*randomFollower
 	for _, name := range []string{"persist", "poll", "torn", "cut"} {
 		f := &randomFollower{c: c, name: name, m: newMirror(request)}

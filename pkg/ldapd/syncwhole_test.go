@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"shaft/pkg/access"
-	"shaft/pkg/dit"
 	"shaft/pkg/syncrepl"
 	"shaft/pkg/tree"
 )
@@ -45,15 +44,7 @@ func hidingRules(r *rand.Rand) []access.Rule {
 }
 
 func wholeHistory(t *testing.T, r *rand.Rand, request syncSearch, mode syncrepl.Mode, kind string) {
-	c := &chaos{newWorld(t), r}
-	c.s.opt.Advance = func() (dit.CSN, error) { return c.edit(func(b *tree.Builder) { b.SetCSN(c.next()) }).CSN(), nil }
-	c.edit(func(b *tree.Builder) {
-		c.put(b, 1, "cn=top", "x")
-		c.put(b, 1000, "cn=stays,cn=top", "x")
-		for range 20 {
-			c.change(b)
-		}
-	})
+	c := newChaos(t, r)
 	set := func() {
 		rules := hidingRules(r)
 		if kind == "no rules" {

@@ -72,7 +72,10 @@ func verifyClient(shown []*x509.Certificate, authorities *x509.CertPool) error {
 		between.AddCert(c)
 	}
 	_, err := shown[0].Verify(x509.VerifyOptions{Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	return err
+	if err != nil {
+		return fmt.Errorf("the client's certificate: %w", err)
+	}
+	return nil
 }
 
 func readPEM(path string) ([]byte, error) {
